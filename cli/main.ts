@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { describeError, TallyError, UsageError } from '../shared/errors.ts';
+import { scrubSecrets } from '../shared/logger.ts';
+import { addEnqueueCommand } from './enqueue.ts';
+import { addMigrateCommand } from './migrate.ts';
+import { addProcessCommands } from './processes.ts';
+import { addStartCommand } from './start.ts';
+import { addStatusCommand } from './status.ts';
+
+function version(): string {
+  // From dist/cli and from cli/ alike: the first package.json above.
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), 'utf8');
+      return (JSON.parse(text) as { version: string }).version;
+    } catch {
+      continue;
+    }
+  }
+  return 'unknown';
+}
+
+const program = new Command('tally')
+  .description('Keeps the stored status of every execution equal to what its tasks say.')
+  .version(version())
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: true });
+
+addStartCommand(program);
+addProcessCommands(program);
+addMigrateCommand(program);
+addEnqueueCommand(program);
+addStatusCommand(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed its own line already.
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else {
+    const text =
+      error instanceof TallyError || process.env['LOG_LEVEL'] !== 'debug'
+        ? describeError(error)
+        : String(error instanceof Error ? error.stack : error);
+    process.stderr.write(`tally: ${scrubSecrets(text, [])}\n`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
+}

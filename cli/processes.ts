@@ -1,0 +1,42 @@
+import type { Command } from 'commander';
+import { runDashboard } from '../dashboard/main.ts';
+import { runProducer } from '../producers/main.ts';
+import type { Config } from '../shared/config.ts';
+import { Lifecycle, stopOnSignals } from '../shared/lifecycle.ts';
+import { createLogger, type Logger } from '../shared/logger.ts';
+import { runWorker } from '../workers/main.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
+
+type Run = (config: Config, lifecycle: Lifecycle, log: Logger) => Promise<void>;
+
+/** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
+export function addProcessCommands(program: Command): void {
+  const both = ['DATABASE_URL', 'REDIS_URL'] as const;
+  const add = (
+    role: string,
+    description: string,
+    required: Parameters<typeof commandConfig>[0],
+    run: Run,
+  ): void => {
+    program
+      .command(role)
+      .description(description)
+      .option(DATA_OPTION, 'the folder of a running tally start, used when no URL is set', DEFAULT_DATA)
+      .action((options: { data: string }) => runProcess(role, commandConfig(required, options.data), run));
+  };
+  add('worker', 'run one worker: takes jobs and refreshes executions', both, runWorker);
+  add('producer', 'run one producer: the API, and the relay from outbox to queue', both, runProducer);
+  add('dashboard', 'run the dashboard (Bull Board)', ['REDIS_URL'], runDashboard);
+}
+
+async function runProcess(role: string, config: Config, run: Run): Promise<void> {
+  const log = createLogger(config, role, process.stdout.isTTY);
+  const lifecycle = new Lifecycle(log);
+  stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
+  try {
+    await run(config, lifecycle, log);
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}

@@ -1,0 +1,71 @@
+import type { WriteStream } from 'node:tty';
+import { prettyFactory } from 'pino-pretty';
+import { formatProgress, readProgress, type RecentRefreshes } from './progress.ts';
+
+const LINE_INTERVAL_MS = 1_000;
+const SERIOUS = /^\{"level":"(warn|error|fatal)"/;
+const CLEAR_LINE = '\r\u001b[2K';
+
+type Source = Parameters<typeof readProgress>;
+
+/**
+ * What `tally start` prints. On a terminal: one line that lives, and above it what it says and the
+ * serious lines of the log. Elsewhere: every line of the log as it comes.
+ */
+export class Screen {
+  readonly #out: WriteStream;
+  readonly #pretty = prettyFactory({
+    ignore: 'pid,hostname,role',
+    messageFormat: '{role}: {msg}',
+  });
+  #timer: NodeJS.Timeout | undefined;
+  #reading = false;
+  #line = '';
+
+  constructor(out: WriteStream) {
+    this.#out = out;
+  }
+
+  /** A sentence for the person who watches. */
+  say(text: string): void {
+    this.#above(`${text}\n`);
+  }
+
+  /** A line of a process's log, JSON. */
+  log(line: string): void {
+    if (!this.#out.isTTY) this.#out.write(`${line}\n`);
+    else if (SERIOUS.test(line)) this.#above(this.#pretty(line));
+  }
+
+  /** Shows the progress from now on, once a second; elsewhere than on a terminal, nothing. */
+  show(parts: {
+    database: Source[0];
+    queue: Source[1];
+    recent: RecentRefreshes;
+    dashboardUrl: string;
+  }): void {
+    if (!this.#out.isTTY) return;
+    this.#timer = setInterval(() => {
+      // A slow answer must not pile up requests.
+      if (this.#reading) return;
+      this.#reading = true;
+      void readProgress(parts.database, parts.queue, parts.recent).then((progress) => {
+        this.#reading = false;
+        if (this.#timer === undefined) return;
+        this.#line = formatProgress(progress, parts.dashboardUrl).slice(0, this.#out.columns - 1);
+        this.#out.write(`${CLEAR_LINE}${this.#line}`);
+      });
+    }, LINE_INTERVAL_MS);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    if (this.#line !== '') this.#out.write('\n');
+    this.#line = '';
+  }
+
+  #above(text: string): void {
+    this.#out.write(this.#line === '' ? text : `${CLEAR_LINE}${text}${this.#line}`);
+  }
+}

@@ -1,0 +1,74 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { ExpressAdapter } from '@bull-board/express';
+import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
+import type { Job } from 'bullmq';
+import type { Router } from 'express';
+import { formatIdentity } from '../shared/execution.ts';
+import {
+  readPayload,
+  retryFailedRefresh,
+  type RefreshQueue,
+} from '../shared/refresh-queue.ts';
+
+const POLL_SECONDS = 5;
+
+/** Bull Board over the refresh queue. */
+export function createBoard(queue: RefreshQueue): Router {
+  const server = new ExpressAdapter();
+  const adapter = new RefreshQueueAdapter(queue, {
+    displayName: 'Refreshes',
+    description: 'One job refreshes the status of one execution.',
+  });
+  adapter.setFormatter('name', nameOf);
+  createBullBoard({
+    queues: [adapter],
+    serverAdapter: server,
+    options: {
+      uiConfig: {
+        boardTitle: 'Tally',
+        // Each open tab costs about 35 Redis commands a poll.
+        pollingInterval: { showSetting: true, forceInterval: POLL_SECONDS },
+        hideDocsLink: true,
+      },
+    },
+  });
+  return server.getRouter() as Router;
+}
+
+/**
+ * Makes every retry of the board ours: enqueue again, then remove. BullMQ's own leaves the deduplication key with
+ * a newer job, so that the retried one could run beside it.
+ */
+class RefreshQueueAdapter extends BullMQAdapter {
+  readonly #queue: RefreshQueue;
+
+  constructor(queue: RefreshQueue, options: Partial<QueueAdapterOptions>) {
+    super(queue, options);
+    this.#queue = queue;
+  }
+
+  override async getJob(id: string): Promise<Job | undefined> {
+    const job = await super.getJob(id);
+    return job && this.#withOurRetry(job);
+  }
+
+  override async getJobs(...range: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
+    const jobs = await super.getJobs(...range);
+    return jobs.map((job) => this.#withOurRetry(job));
+  }
+
+  #withOurRetry(job: Job): Job {
+    job.retry = () => retryFailedRefresh(this.#queue, job);
+    return job;
+  }
+}
+
+/** Jobs are named by what they are about, for example 42:REPLICATION. */
+function nameOf(job: { readonly id?: unknown; readonly data?: unknown }): string {
+  try {
+    return formatIdentity(readPayload(job.data));
+  } catch {
+    return `not a refresh (${String(job.id)})`;
+  }
+}

@@ -1,0 +1,38 @@
+import { isLoopback, type Config } from '../shared/config.ts';
+import { UsageError } from '../shared/errors.ts';
+import { listen } from '../shared/http-server.ts';
+import type { Lifecycle } from '../shared/lifecycle.ts';
+import type { Logger } from '../shared/logger.ts';
+import { createRegistry } from '../shared/metrics.ts';
+import { connectRedis } from '../shared/redis.ts';
+import { openRefreshQueue } from '../shared/refresh-queue.ts';
+import { createDashboard } from './app.ts';
+
+/**
+ * Runs the dashboard until the lifecycle stops.
+ * @param config with REDIS_URL
+ * @throws UsageError when it would listen beyond this machine without a password
+ */
+export async function runDashboard(
+  config: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+): Promise<void> {
+  if (!isLoopback(config.HTTP_HOST) && config.DASHBOARD_PASSWORD === undefined) {
+    throw new UsageError(
+      `HTTP_HOST=${config.HTTP_HOST} would show the dashboard to other machines, where anyone could change jobs; set DASHBOARD_PASSWORD, or HTTP_HOST=127.0.0.1`,
+    );
+  }
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  const queue = openRefreshQueue(config, redis);
+  lifecycle.onStop('the queue', () => queue.close());
+  const app = createDashboard(config, {
+    queue,
+    registry: createRegistry(),
+    checks: [{ name: 'redis', required: true, check: async () => void (await redis.ping()) }],
+  });
+  const server = await listen(app, config.HTTP_HOST, config.DASHBOARD_PORT, 'DASHBOARD_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  log.info(`dashboard: http://${config.HTTP_HOST}:${server.port}`);
+}

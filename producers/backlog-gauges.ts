@@ -1,0 +1,33 @@
+import type { Registry } from 'prom-client';
+import type { Database } from '../shared/database.ts';
+import { createBacklogMetrics } from '../shared/metrics.ts';
+import { summarizeOutbox } from '../shared/outbox.ts';
+import { countJobs, oldestWaitingSeconds, type RefreshQueue } from '../shared/refresh-queue.ts';
+
+/** Measures queue and outbox at each scrape. A store that is away leaves its gauges without a value. */
+export function measureBacklog(registry: Registry, database: Database, queue: RefreshQueue): void {
+  createBacklogMetrics(registry, async (metrics) => {
+    const [outbox, counts, oldest, workers] = await Promise.allSettled([
+      summarizeOutbox(database),
+      countJobs(queue),
+      oldestWaitingSeconds(queue),
+      queue.getWorkersCount(),
+    ]);
+    metrics.outboxRows.remove();
+    metrics.outboxOldestSeconds.remove();
+    metrics.queueJobs.reset();
+    metrics.oldestWaitingSeconds.remove();
+    metrics.workers.remove();
+    if (outbox.status === 'fulfilled') {
+      metrics.outboxRows.set(outbox.value.rows);
+      metrics.outboxOldestSeconds.set(outbox.value.oldestSeconds ?? 0);
+    }
+    if (counts.status === 'fulfilled') {
+      for (const [state, count] of Object.entries(counts.value)) {
+        metrics.queueJobs.set({ state }, count);
+      }
+    }
+    if (oldest.status === 'fulfilled') metrics.oldestWaitingSeconds.set(oldest.value ?? 0);
+    if (workers.status === 'fulfilled') metrics.workers.set(workers.value);
+  });
+}

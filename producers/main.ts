@@ -1,0 +1,75 @@
+import { isLoopback, type Config } from '../shared/config.ts';
+import { openDatabase } from '../shared/database.ts';
+import { addHealth, addMetrics, createApp, listen, requireLocalHost } from '../shared/http-server.ts';
+import type { Lifecycle } from '../shared/lifecycle.ts';
+import type { Logger } from '../shared/logger.ts';
+import { createRegistry } from '../shared/metrics.ts';
+import { connectRedis, redisWarnings } from '../shared/redis.ts';
+import { openRefreshQueue } from '../shared/refresh-queue.ts';
+import { schemaProblem, waitForSchema } from '../shared/schema.ts';
+import { measureBacklog } from './backlog-gauges.ts';
+import { OutboxRelay } from './outbox-relay.ts';
+import { apiIsOff, createRefreshApi } from './refresh-api.ts';
+
+/**
+ * Runs one producer until the lifecycle stops: the API and the relay. It listens first; it is ready
+ * when Postgres is, since refreshes are accepted while Redis is away.
+ * @param config with DATABASE_URL and REDIS_URL
+ */
+export async function runProducer(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
+  const databaseUrl = config.DATABASE_URL ?? '';
+  const database = openDatabase(databaseUrl, log, { connections: 4, name: 'producer' });
+  lifecycle.onStop('Postgres', () => database.close());
+  // Connecting and answering together stay below the 3 s within which the API promises its 503.
+  const apiDatabase = openDatabase(databaseUrl, log, {
+    connections: 5,
+    name: 'api',
+    connectTimeoutMs: 1_000,
+    statementTimeoutMs: 1_300,
+  });
+  lifecycle.onStop('Postgres', () => apiDatabase.close());
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  const queue = openRefreshQueue(config, redis);
+  lifecycle.onStop('the queue', () => queue.close());
+
+  const registry = createRegistry();
+  measureBacklog(registry, database, queue);
+  const app = createApp();
+  addHealth(
+    app,
+    [
+      { name: 'postgres', required: true, check: () => schemaProblem(database) },
+      {
+        name: 'redis',
+        required: false,
+        check: async () => void (await redis.ping()),
+      },
+    ],
+    { details: true },
+  );
+  const exposed = !isLoopback(config.HTTP_HOST);
+  if (exposed && config.API_TOKEN === undefined) {
+    log.warn('the API is off: it would listen beyond this machine; set API_TOKEN to turn it on');
+    app.use('/v1', apiIsOff);
+  } else {
+    app.use('/v1', createRefreshApi(config, apiDatabase, log));
+  }
+  if (!exposed && config.API_TOKEN === undefined) app.use(requireLocalHost);
+  addMetrics(app, registry);
+  const server = await listen(app, config.HTTP_HOST, config.PRODUCER_PORT, 'PRODUCER_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  log.info(`producer: refreshes are accepted on http://${config.HTTP_HOST}:${server.port}/v1/refreshes`);
+
+  redis.once('ready', () => {
+    redisWarnings(redis).then(
+      (lines) => lines.forEach((line) => log.warn(line)),
+      () => undefined,
+    );
+  });
+  await waitForSchema(database, lifecycle, log);
+  if (lifecycle.stopping) return;
+  const relay = new OutboxRelay({ config, database, redis, queue, log });
+  lifecycle.onStop('the relay', () => relay.close());
+  relay.start();
+}

@@ -1,0 +1,130 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import express, {
+  Router,
+  type ErrorRequestHandler,
+  type RequestHandler,
+  type Response,
+} from 'express';
+import type { Config } from '../shared/config.ts';
+import type { Database } from '../shared/database.ts';
+import { describeError } from '../shared/errors.ts';
+import { executionIdProblem, vendorProblem, type Identity } from '../shared/execution.ts';
+import { requireLocalHost } from '../shared/http-server.ts';
+import type { Logger } from '../shared/logger.ts';
+import { recordRefreshes } from '../shared/outbox.ts';
+
+const MAX_REFRESHES = 1_000;
+const MAX_BODY_BYTES = 1024 * 1024;
+
+interface ItemProblem {
+  readonly index: number;
+  readonly problem: string;
+}
+
+/**
+ * `POST /v1/refreshes`: records refreshes in the outbox and answers 202 once they are committed,
+ * whether Redis is there or not. All of a request's refreshes are accepted, or none.
+ * @param database with timeouts short enough to answer 503 within 3 s
+ */
+export function createRefreshApi(config: Config, database: Database, log: Logger): Router {
+  const router = Router();
+  router.use(config.API_TOKEN === undefined ? requireLocalHost : requireToken(config.API_TOKEN));
+  router.post(
+    '/refreshes',
+    requireJson,
+    express.json({ limit: MAX_BODY_BYTES, strict: false }),
+    async (request, response) => {
+      const body = readBody(request.body);
+      if ('problem' in body) {
+        refuse(response, 400, 'BAD_REQUEST', body.problem, body.items);
+        return;
+      }
+      try {
+        await recordRefreshes(database, body.refreshes, 'api');
+      } catch (error) {
+        log.warn(`${body.refreshes.length} refreshes were not accepted: ${describeError(error)}`);
+        refuse(response, 503, 'DATABASE_AWAY', 'Postgres does not answer; nothing was accepted, ask again');
+        return;
+      }
+      response.status(202).json({ accepted: body.refreshes.length });
+    },
+  );
+  router.use(answerBodyErrors);
+  return router;
+}
+
+/** Answers every request that the API is off, and why: it listens beyond this machine without a token. */
+export const apiIsOff: RequestHandler = (_request, response) => {
+  refuse(
+    response,
+    403,
+    'API_TOKEN_MISSING',
+    'the API is off because it listens beyond this machine without API_TOKEN; set API_TOKEN and restart the producer',
+  );
+};
+
+function requireToken(token: string): RequestHandler {
+  const expected = digest(`Bearer ${token}`);
+  return (request, response, next) => {
+    // Digests have one length, so the comparison takes the same time whatever was sent.
+    if (timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) {
+      next();
+      return;
+    }
+    response.setHeader('WWW-Authenticate', 'Bearer');
+    refuse(response, 401, 'UNAUTHORIZED', 'send the header Authorization: Bearer <API_TOKEN>');
+  };
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+// A form or a text/plain body can be sent across sites without the browser asking first.
+const requireJson: RequestHandler = (request, response, next) => {
+  if (request.is('application/json') !== false) next();
+  else refuse(response, 415, 'NOT_JSON', 'send the header Content-Type: application/json');
+};
+
+function readBody(
+  body: unknown,
+): { refreshes: Identity[] } | { problem: string; items: ItemProblem[] } {
+  const list =
+    typeof body === 'object' && body !== null && 'refreshes' in body ? body.refreshes : [body];
+  if (!Array.isArray(list) || list.length === 0 || list.length > MAX_REFRESHES) {
+    return { problem: `refreshes must be a list of 1 to ${MAX_REFRESHES} items`, items: [] };
+  }
+  const refreshes: Identity[] = [];
+  const items: ItemProblem[] = [];
+  for (const [index, item] of list.entries()) {
+    const { executionId, vendor } =
+      typeof item === 'object' && item !== null ? (item as Partial<Identity>) : {};
+    const problem = executionIdProblem(executionId) ?? vendorProblem(vendor);
+    if (problem !== undefined) items.push({ index, problem });
+    else refreshes.push({ executionId, vendor } as Identity);
+  }
+  return items.length === 0
+    ? { refreshes }
+    : { problem: `${items.length} of ${list.length} refreshes are not valid; nothing was accepted`, items };
+}
+
+const answerBodyErrors: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+  const type = error instanceof Error && 'type' in error ? error.type : undefined;
+  if (type === 'entity.too.large') {
+    refuse(response, 413, 'TOO_LARGE', 'the body is over 1 MiB; send fewer refreshes at once');
+  } else if (typeof type === 'string') {
+    refuse(response, 400, 'BAD_REQUEST', 'the body is not JSON');
+  } else {
+    next(error);
+  }
+};
+
+function refuse(
+  response: Response,
+  status: number,
+  code: string,
+  message: string,
+  items: readonly ItemProblem[] = [],
+): void {
+  response.status(status).json({ error: { code, message, items } });
+}

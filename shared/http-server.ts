@@ -1,0 +1,112 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express, { type Express, type RequestHandler } from 'express';
+import helmet from 'helmet';
+import type { Registry } from 'prom-client';
+import { TallyError } from './errors.ts';
+import { checkHealth, type HealthCheck } from './health.ts';
+
+const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
+
+/** An Express application that tells nobody what it is made of, with plain answers to what isn't there. */
+export function createApp(): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.use(
+    helmet({
+      contentSecurityPolicy: false,
+      // Plain HTTP on the host itself is normal; the proxy that adds TLS also adds this header.
+      strictTransportSecurity: false,
+    }),
+  );
+  return app;
+}
+
+/** `/healthz` (the process runs) and `/readyz` (it can do its work); `details` puts the checks in the body. */
+export function addHealth(
+  app: Express,
+  checks: readonly HealthCheck[],
+  options: { readonly details: boolean },
+): void {
+  app.get('/healthz', (_request, response) => {
+    response.json({ status: 'ok' });
+  });
+  app.get('/readyz', async (_request, response) => {
+    const health = await checkHealth(checks);
+    const status = health.ready ? 'ready' : 'not ready';
+    response
+      .status(health.ready ? 200 : 503)
+      .json(options.details ? { status, ...health.checks } : { status });
+  });
+}
+
+export function addMetrics(app: Express, registry: Registry): void {
+  app.get('/metrics', async (_request, response) => {
+    response.type(registry.contentType).send(await registry.metrics());
+  });
+}
+
+/**
+ * Answers only requests that name this machine as their host. For servers without a password: a
+ * page of the internet can make a browser send requests to 127.0.0.1 under its own name (DNS rebinding).
+ */
+export const requireLocalHost: RequestHandler = (request, response, next) => {
+  const host = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
+  if (LOCAL_HOSTS.has(host)) {
+    next();
+    return;
+  }
+  response.status(403).json({
+    error: {
+      code: 'FOREIGN_HOST',
+      message: 'without a password or token only localhost, 127.0.0.1 and [::1] are answered',
+    },
+  });
+};
+
+export interface RunningServer {
+  readonly port: number;
+  /** Stops listening, ends idle connections, waits for answers in progress. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens.
+ * @param port 0: any free one
+ * @param variable the setting that the error names when the port is taken
+ * @throws TallyError PORT_IN_USE or CANNOT_LISTEN
+ */
+export async function listen(
+  app: Express,
+  host: string,
+  port: number,
+  variable: string,
+): Promise<RunningServer> {
+  const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const used = error.code === 'EADDRINUSE';
+      reject(
+        new TallyError(
+          used ? 'PORT_IN_USE' : 'CANNOT_LISTEN',
+          used
+            ? `port ${port} on ${host} is in use; set ${variable} to another one`
+            : `cannot listen on ${host}:${port} (${error.code ?? error.message}); check HTTP_HOST and ${variable}`,
+          { cause: error },
+        ),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () => closeServer(server),
+  };
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,81 @@
+import type { Logger } from './logger.ts';
+
+type CloseStep = () => Promise<unknown> | void;
+
+/**
+ * What a process opened, closed in the opposite order. Stopping is idempotent and shares its
+ * promise; every step runs even if one before it threw.
+ */
+export class Lifecycle {
+  readonly #log: Logger;
+  readonly #steps: { name: string; close: CloseStep }[] = [];
+  #stopping: Promise<void> | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  /** Registers how to close what was just opened. @param name for the log, when closing fails */
+  onStop(name: string, close: CloseStep): void {
+    this.#steps.push({ name, close });
+  }
+
+  get stopping(): boolean {
+    return this.#stopping !== undefined;
+  }
+
+  /** Closes everything, newest first. Never rejects. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#closeAll();
+    return this.#stopping;
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const { name, close } of this.#steps.toReversed()) {
+      try {
+        await close();
+      } catch (error) {
+        this.#log.warn({ err: error }, `closing ${name} failed`);
+      }
+    }
+  }
+}
+
+/** The parts of `process` that signals need; given by the main file. */
+export interface SignalSource {
+  on(signal: 'SIGINT' | 'SIGTERM' | 'disconnect', listener: () => void): unknown;
+  exit(code: number): void;
+}
+
+/**
+ * Stops the lifecycle at SIGTERM or SIGINT, or when the parent process is gone, and exits: 0 when all was closed, 1
+ * when `graceMs` milliseconds were not enough or a second signal came. Jobs that are cut off are
+ * redone elsewhere by stalled-job recovery.
+ */
+export function stopOnSignals(
+  lifecycle: Lifecycle,
+  source: SignalSource,
+  graceMs: number,
+  log: Logger,
+): void {
+  const force = (reason: string): void => {
+    log.error(`${reason}; leaving now, what was in hand is done again by another process`);
+    source.exit(1);
+  };
+  const stop = (signal: string): void => {
+    if (lifecycle.stopping) {
+      if (signal !== 'disconnect') force(`${signal} came twice`);
+      return;
+    }
+    log.info(`stopping (${signal})`);
+    const deadline = setTimeout(() => force(`not stopped within ${graceMs} ms`), graceMs);
+    void lifecycle.stop().then(() => {
+      clearTimeout(deadline);
+      log.info('stopped');
+      source.exit(0);
+    });
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'disconnect'] as const) {
+    source.on(signal, () => stop(signal));
+  }
+}

@@ -1,0 +1,50 @@
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { build as prettyStream } from 'pino-pretty';
+import type { Config } from './config.ts';
+
+export type { Logger } from 'pino';
+
+const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/"']*):[^\s@/"']+@/gi;
+
+/**
+ * Takes passwords out of a text: those in URLs of any kind, and the given ones wherever they stand.
+ * Works on the finished text, so that it doesn't matter in which field of which error they are.
+ */
+export function scrubSecrets(text: string, secrets: readonly string[]): string {
+  let clean = text.replaceAll(PASSWORD_IN_URL, '$1:***@');
+  for (const secret of secrets) clean = clean.replaceAll(secret, '***');
+  return clean;
+}
+
+/** Passwords and tokens of a config in every form in which they may turn up in a text. */
+export function secretsOf(config: Config): string[] {
+  const passwords = [config.DATABASE_URL, config.REDIS_URL].flatMap((text) => {
+    const encoded = text === undefined ? '' : new URL(text).password;
+    return /%(?![\da-f]{2})/i.test(encoded) ? [encoded] : [encoded, decodeURIComponent(encoded)];
+  });
+  return [...passwords, config.API_TOKEN, config.DASHBOARD_PASSWORD].filter(
+    // A very short one would blank out half of the log and protects nothing.
+    (secret): secret is string => secret !== undefined && secret.length >= 4,
+  );
+}
+
+/**
+ * The log of one process: JSON lines on standard output, readable ones on a terminal, never with a
+ * password in them.
+ * @param role which kind of process: worker, producer, dashboard, start
+ */
+export function createLogger(config: Config, role: string, terminal: boolean): Logger {
+  const secrets = secretsOf(config);
+  const output: DestinationStream = terminal
+    ? prettyStream({ ignore: 'pid,hostname,role', messageFormat: '{role}: {msg}', sync: true })
+    : pino.destination({ dest: 1, sync: true });
+  return pino(
+    {
+      level: config.LOG_LEVEL,
+      base: { role },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line) => void output.write(scrubSecrets(line, secrets)) },
+  );
+}

@@ -1,0 +1,93 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** A registry of one process, with the default process metrics. Names are built here and nowhere else. */
+export function createRegistry(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+/** What a worker counts. */
+export interface RefreshMetrics {
+  readonly refreshes: Counter<'vendor' | 'outcome'>;
+  readonly lagSeconds: Histogram<'source'>;
+  readonly batchSize: Histogram;
+  readonly stalled: Counter;
+}
+
+export function createRefreshMetrics(registry: Registry): RefreshMetrics {
+  const registers = [registry];
+  return {
+    refreshes: new Counter({
+      name: 'tally_refreshes_total',
+      help: 'Refreshes done, by vendor and outcome.',
+      labelNames: ['vendor', 'outcome'],
+      registers,
+    }),
+    lagSeconds: new Histogram({
+      name: 'tally_refresh_lag_seconds',
+      help: 'From the moment a refresh was recorded to the moment it was done, by who recorded it.',
+      labelNames: ['source'],
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
+      registers,
+    }),
+    batchSize: new Histogram({
+      name: 'tally_batch_size',
+      help: 'Executions refreshed by one SQL statement; its count is the number of statements.',
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+      registers,
+    }),
+    stalled: new Counter({
+      name: 'tally_stalled_total',
+      help: 'Jobs taken back from a worker that was lost.',
+      registers,
+    }),
+  };
+}
+
+/** What the producer measures of the queue and the outbox. */
+export interface BacklogMetrics {
+  readonly queueJobs: Gauge<'state'>;
+  readonly outboxRows: Gauge;
+  readonly outboxOldestSeconds: Gauge;
+  readonly oldestWaitingSeconds: Gauge;
+  readonly workers: Gauge;
+}
+
+/** @param collect called before each scrape; it sets the gauges that can be known now */
+export function createBacklogMetrics(
+  registry: Registry,
+  collect: (metrics: BacklogMetrics) => Promise<void>,
+): void {
+  const registers = [registry];
+  const metrics: BacklogMetrics = {
+    queueJobs: new Gauge({
+      name: 'tally_queue_jobs',
+      help: 'Jobs on the queue, by state.',
+      labelNames: ['state'],
+      registers,
+      // One gauge collects for all, so that a scrape asks each store once.
+      collect: () => collect(metrics),
+    }),
+    outboxRows: new Gauge({
+      name: 'tally_outbox_rows',
+      help: 'Refreshes that were asked for and are not done yet.',
+      registers,
+    }),
+    outboxOldestSeconds: new Gauge({
+      name: 'tally_outbox_oldest_seconds',
+      help: 'Age of the oldest refresh that was asked for and is not done yet.',
+      registers,
+    }),
+    oldestWaitingSeconds: new Gauge({
+      name: 'tally_oldest_waiting_seconds',
+      help: 'Age of the job that is next in line on the queue.',
+      registers,
+    }),
+    workers: new Gauge({
+      name: 'tally_workers',
+      help: 'Workers connected to the queue.',
+      registers,
+    }),
+  };
+}

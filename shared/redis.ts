@@ -1,0 +1,87 @@
+import { Redis } from 'ioredis';
+import { TallyError } from './errors.ts';
+import type { Logger } from './logger.ts';
+import { Outage } from './outage.ts';
+
+/**
+ * How a connection behaves while Redis is away. `failFast`, for whoever has an answer to give:
+ * a command fails within 3 s. `patient`, for workers: a command waits for ever and is sent when
+ * Redis is back (a command timeout would break BullMQ's blocking wait).
+ */
+export type RedisProfile = 'failFast' | 'patient';
+
+const COMMAND_TIMEOUT_MS = 3_000;
+
+/**
+ * Opens a connection that reconnects by itself, at least once a second. Never throws: that Redis is
+ * away is logged once, and once more when it is back.
+ * @param url `redis://` or `rediss://`, with user, password and database number as ioredis reads them
+ */
+export function connectRedis(url: string, profile: RedisProfile, log: Logger): Redis {
+  const redis = new Redis(url, {
+    connectTimeout: 5_000,
+    // ioredis' own strategy backs off to 20 s; after an outage work must resume within seconds.
+    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000),
+    ...(profile === 'patient'
+      ? { maxRetriesPerRequest: null }
+      : { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }),
+  });
+  const outage = new Outage(log, 'Redis');
+  redis.on('error', (error) => outage.begin(error));
+  redis.on('ready', () => outage.end());
+  return redis;
+}
+
+/**
+ * Waits until a connection is usable, for commands that run once and end.
+ * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds
+ */
+export async function waitForRedis(redis: Redis, timeoutMs: number): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve, reject) => {
+    let cause: unknown;
+    const remember = (error: unknown): void => {
+      cause = error;
+    };
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer);
+      redis.off('ready', onReady);
+      redis.off('error', remember);
+      settle();
+    };
+    const onReady = (): void => finish(resolve);
+    const timer = setTimeout(
+      () =>
+        finish(() =>
+          reject(
+            new TallyError(
+              'REDIS_AWAY',
+              `Redis at ${redis.options.host}:${redis.options.port} does not answer; check REDIS_URL and that the server runs`,
+              { cause },
+            ),
+          ),
+        ),
+      timeoutMs,
+    );
+    redis.on('ready', onReady);
+    redis.on('error', remember);
+  });
+}
+
+/** Facts about a Redis server that decide whether a queue is safe on it. */
+export async function redisWarnings(redis: Redis): Promise<string[]> {
+  const info = await redis.info();
+  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
+  const warnings: string[] = [];
+  const version = field('redis_version');
+  if (Number.parseInt(version, 10) < 6) {
+    warnings.push(`Redis ${version} is older than 6.2, which BullMQ needs; upgrade it`);
+  }
+  const policy = field('maxmemory_policy');
+  if (policy !== '' && policy !== 'noeviction') {
+    warnings.push(
+      `Redis may evict jobs (maxmemory-policy ${policy}); run: redis-cli CONFIG SET maxmemory-policy noeviction`,
+    );
+  }
+  return warnings;
+}

@@ -1,0 +1,99 @@
+-- Refreshes executions: stores what their tasks say and deletes the outbox rows whose change was seen.
+--
+-- Four statements, so four snapshots under READ COMMITTED, in one round trip; call it in autocommit.
+--   1. Lock the executions. Two refreshers of one execution run one after the other, so the later
+--      one aggregates later: an older status can't overwrite a newer one. NO KEY UPDATE doesn't
+--      block the inserts of tasks that refer to the execution.
+--   2. Delete the due outbox rows. A row and its change commit together, so every change whose row
+--      is deleted here is visible to the aggregate that follows. The other order loses changes.
+--   3. Aggregate and update.
+--   4. Report.
+--
+-- ids:  distinct execution ids.
+-- wait: false skips executions that another transaction holds and reports them busy;
+--       true waits for them, 10 s at most (then SQLSTATE 55P03).
+-- Gives for each id its outcome (changed, unchanged, no_tasks, missing, busy), and the source and age in
+-- milliseconds of the oldest outbox row that was deleted for it (NULL: there was none).
+CREATE OR REPLACE FUNCTION tally.refresh_executions(ids bigint[], wait boolean DEFAULT false)
+RETURNS TABLE (execution_id bigint, outcome text, source text, lag_ms double precision)
+LANGUAGE plpgsql
+VOLATILE
+AS $function$
+#variable_conflict use_column
+DECLARE
+    locked       bigint[];
+    busy         bigint[] := '{}';
+    row_ids      bigint[];
+    row_sources  text[];
+    row_created  timestamptz[];
+    updated_ids  bigint[];
+    updated_diff boolean[];
+BEGIN
+    IF wait THEN
+        PERFORM set_config('lock_timeout', '10s', true);
+        SELECT array_agg(l.id) INTO locked
+          FROM (SELECT e.id::bigint FROM execution e WHERE e.id = ANY (ids)
+                 ORDER BY e.id FOR NO KEY UPDATE) l;
+    ELSE
+        SELECT array_agg(l.id) INTO locked
+          FROM (SELECT e.id::bigint FROM execution e WHERE e.id = ANY (ids)
+                 ORDER BY e.id FOR NO KEY UPDATE SKIP LOCKED) l;
+    END IF;
+    locked := coalesce(locked, '{}');
+    IF cardinality(locked) < cardinality(ids) THEN
+        SELECT coalesce(array_agg(e.id), '{}') INTO busy
+          FROM execution e WHERE e.id = ANY (ids) AND e.id <> ALL (locked);
+    END IF;
+
+    WITH deleted AS (
+        DELETE FROM tally.outbox o
+         WHERE o.id = ANY (ARRAY(
+               SELECT due.id FROM tally.outbox due
+                WHERE due.execution_id = ANY (ids)
+                  AND due.execution_id <> ALL (busy)
+                  AND due.due_at <= clock_timestamp()
+                  FOR UPDATE SKIP LOCKED))
+        RETURNING o.execution_id, o.source, o.created_at
+    ), oldest AS (
+        SELECT DISTINCT ON (d.execution_id) d.execution_id, d.source, d.created_at
+          FROM deleted d ORDER BY d.execution_id, d.created_at
+    )
+    SELECT array_agg(o.execution_id), array_agg(o.source), array_agg(o.created_at)
+      INTO row_ids, row_sources, row_created
+      FROM oldest o;
+
+    -- "e.id = ANY (locked)" looks redundant; without it the planner scans the table at batches of 100.
+    WITH updated AS (
+        UPDATE execution e
+           SET status      = r.status,
+               end_time    = r.end_time,
+               revision    = coalesce(e.revision, 0) + 1,
+               update_time = date_trunc('second', timezone('UTC', clock_timestamp()))
+          FROM tally.rollup(locked) r
+          JOIN execution before ON before.id = r.execution_id
+         WHERE e.id = r.execution_id
+           AND e.id = ANY (locked)
+           AND before.id = ANY (locked)
+        RETURNING e.id,
+                  (before.status, before.end_time) IS DISTINCT FROM (e.status, e.end_time) AS differs
+    )
+    SELECT array_agg(u.id), array_agg(u.differs) INTO updated_ids, updated_diff FROM updated u;
+
+    RETURN QUERY
+    SELECT i.id,
+           CASE
+               WHEN u.differs THEN 'changed'
+               WHEN NOT u.differs THEN 'unchanged'
+               WHEN i.id = ANY (locked) THEN 'no_tasks'
+               WHEN i.id = ANY (busy) THEN 'busy'
+               ELSE 'missing'
+           END,
+           o.source,
+           extract(epoch FROM clock_timestamp() - o.created_at)::double precision * 1000
+      FROM unnest(ids) AS i (id)
+      LEFT JOIN unnest(updated_ids, updated_diff) AS u (id, differs) ON u.id = i.id
+      LEFT JOIN unnest(row_ids, row_sources, row_created) AS o (id, source, created_at) ON o.id = i.id;
+END
+$function$;
+
+REVOKE EXECUTE ON FUNCTION tally.refresh_executions(bigint[], boolean) FROM PUBLIC;

@@ -1,0 +1,73 @@
+import type { Logger } from '../shared/logger.ts';
+
+const INTERVAL_MS = 1_000;
+
+/** What a worker did, as at most one line a second of each kind; nothing while it does nothing. */
+export class ActivityLog {
+  readonly #log: Logger;
+  readonly #timer: NodeJS.Timeout;
+  #claimed = 0;
+  #recovered = 0;
+  #changed = 0;
+  #unchanged = 0;
+  #failed = 0;
+  #batchMs = 0;
+  #lagsMs: number[] = [];
+
+  constructor(log: Logger) {
+    this.#log = log;
+    this.#timer = setInterval(() => this.#write(), INTERVAL_MS);
+  }
+
+  claimed(): void {
+    this.#claimed++;
+  }
+
+  recovered(): void {
+    this.#recovered++;
+  }
+
+  /** @param changed whether what is stored differs now */
+  refreshed(changed: boolean, lagMs: number | null): void {
+    if (changed) this.#changed++;
+    else this.#unchanged++;
+    if (lagMs !== null) this.#lagsMs.push(lagMs);
+  }
+
+  failed(): void {
+    this.#failed++;
+  }
+
+  /** @param ms how long one SQL statement took */
+  batch(ms: number): void {
+    this.#batchMs += ms;
+  }
+
+  /** Writes what is left and ends. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#write();
+  }
+
+  #write(): void {
+    if (this.#recovered > 0) this.#log.warn(`recovered ${this.#recovered} stalled jobs`);
+    if (this.#claimed > 0) this.#log.info(`claimed ${this.#claimed}`);
+    const done = this.#changed + this.#unchanged + this.#failed;
+    if (done > 0) {
+      const ms = Math.round(this.#batchMs);
+      this.#log.info(
+        { refreshed: done, failed: this.#failed, lagMsP99: this.#lagP99() },
+        `refreshed ${done}: ${this.#changed} changed, ${this.#unchanged} unchanged, ${this.#failed} failed, ${ms} ms`,
+      );
+    }
+    this.#claimed = this.#recovered = this.#changed = this.#unchanged = this.#failed = 0;
+    this.#batchMs = 0;
+    this.#lagsMs = [];
+  }
+
+  #lagP99(): number | null {
+    const sorted = this.#lagsMs.toSorted((a, b) => a - b);
+    const value = sorted[Math.ceil(sorted.length * 0.99) - 1];
+    return value === undefined ? null : Math.round(value);
+  }
+}

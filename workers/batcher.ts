@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { RefreshResult, RefreshResults } from './refresh-batch.ts';
+
+type Refresh = (executionIds: readonly number[], wait: boolean) => Promise<RefreshResults>;
+type Settle = (result: RefreshResult) => void;
+
+// Costs a lone refresh one tick. Under a backlog it makes batches about three times as large.
+const LINGER_TICK_MS = 1;
+const LINGER_MS = 15;
+
+/**
+ * Gathers single refreshes into batches: one statement is in flight, and the next batch gathers
+ * meanwhile. A refresh that is asked for while its execution is in flight goes into the next batch,
+ * never into a result that is already being computed. Executions that another transaction holds
+ * are refreshed again alone, in a few lanes beside the batches, where they wait for their lock.
+ */
+export class Batcher {
+  readonly #refresh: Refresh;
+  readonly #maxBatchSize: number;
+  readonly #lanes: number;
+  readonly #onBatch: (size: number) => void;
+  #gathering = new Map<number, Settle[]>();
+  #flushing = false;
+  #lanesInUse = 0;
+  readonly #busy: [number, Settle[]][] = [];
+
+  /** @param lanes connections that may wait for locked executions at the same time */
+  constructor(options: {
+    refresh: Refresh;
+    maxBatchSize: number;
+    lanes: number;
+    onBatch: (size: number) => void;
+  }) {
+    this.#refresh = options.refresh;
+    this.#maxBatchSize = options.maxBatchSize;
+    this.#lanes = options.lanes;
+    this.#onBatch = options.onBatch;
+  }
+
+  /** Resolves when the execution's refresh was committed, or with why it was not. Never rejects. */
+  refresh(executionId: number): Promise<RefreshResult> {
+    return new Promise((resolve) => {
+      const others = this.#gathering.get(executionId);
+      if (others) others.push(resolve);
+      else this.#gathering.set(executionId, [resolve]);
+      if (this.#flushing) return;
+      this.#flushing = true;
+      void this.#flush();
+    });
+  }
+
+  async #flush(): Promise<void> {
+    while (await this.#gather()) {
+      const batch = this.#takeBatch();
+      this.#onBatch(batch.size);
+      const results = await this.#refresh([...batch.keys()], false);
+      for (const [executionId, waiters] of batch) {
+        const result = resultOf(results, executionId);
+        if (result.kind === 'refreshed' && result.report.outcome === 'busy') {
+          this.#busy.push([executionId, waiters]);
+        } else {
+          for (const settle of waiters) settle(result);
+        }
+      }
+      this.#openLanes();
+    }
+    this.#flushing = false;
+  }
+
+  /**
+   * Waits as long as refreshes keep arriving: those of one batch, once settled, ask for their next
+   * over some milliseconds. @returns false when there is nothing to do
+   */
+  async #gather(): Promise<boolean> {
+    const endMs = performance.now() + LINGER_MS;
+    let before: number;
+    do {
+      before = this.#gathering.size;
+      await delay(LINGER_TICK_MS);
+    } while (
+      this.#gathering.size > before &&
+      this.#gathering.size < this.#maxBatchSize &&
+      performance.now() < endMs
+    );
+    return this.#gathering.size > 0;
+  }
+
+  #takeBatch(): Map<number, Settle[]> {
+    const all = this.#gathering;
+    if (all.size <= this.#maxBatchSize) {
+      this.#gathering = new Map();
+      return all;
+    }
+    const batch = new Map([...all].slice(0, this.#maxBatchSize));
+    for (const executionId of batch.keys()) all.delete(executionId);
+    return batch;
+  }
+
+  #openLanes(): void {
+    while (this.#lanesInUse < this.#lanes && this.#busy.length > 0) {
+      this.#lanesInUse++;
+      void this.#runLane();
+    }
+  }
+
+  async #runLane(): Promise<void> {
+    for (let next = this.#busy.shift(); next !== undefined; next = this.#busy.shift()) {
+      const [executionId, waiters] = next;
+      this.#onBatch(1);
+      const result = resultOf(await this.#refresh([executionId], true), executionId);
+      for (const settle of waiters) settle(result);
+    }
+    this.#lanesInUse--;
+  }
+}
+
+function resultOf(results: RefreshResults, executionId: number): RefreshResult {
+  return (
+    results.get(executionId) ?? {
+      kind: 'failed',
+      error: new Error(`the database reported nothing of execution ${executionId}`),
+    }
+  );
+}

@@ -1,0 +1,97 @@
+import { hostname } from 'node:os';
+import type { Config } from '../shared/config.ts';
+import { openDatabase, type Database } from '../shared/database.ts';
+import { describeError } from '../shared/errors.ts';
+import type { HealthCheck } from '../shared/health.ts';
+import { addHealth, addMetrics, createApp, listen } from '../shared/http-server.ts';
+import type { Lifecycle } from '../shared/lifecycle.ts';
+import type { Logger } from '../shared/logger.ts';
+import { createRefreshMetrics, createRegistry } from '../shared/metrics.ts';
+import { connectRedis, redisWarnings } from '../shared/redis.ts';
+import { schemaProblem, waitForSchema } from '../shared/schema.ts';
+import { ActivityLog } from './activity-log.ts';
+import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
+
+/**
+ * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
+ * schema is there.
+ * @param config with DATABASE_URL and REDIS_URL
+ */
+export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
+  const redisUrl = config.REDIS_URL ?? '';
+  const databaseUrl = config.DATABASE_URL ?? '';
+  const database = openDatabase(databaseUrl, log, { connections: WORKER_CONNECTIONS, name: 'worker' });
+  lifecycle.onStop('Postgres', () => database.close());
+  const redis = connectRedis(redisUrl, 'patient', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+
+  const activity = new ActivityLog(log);
+  lifecycle.onStop('the activity log', () => activity.close());
+  const registry = createRegistry();
+  const name = `${hostname()}:${process.pid}`;
+  const worker = createRefreshWorker({
+    config,
+    redis,
+    database,
+    probe: () => probe(databaseUrl, log),
+    metrics: createRefreshMetrics(registry),
+    activity,
+    log,
+    name,
+  });
+
+  const checks: HealthCheck[] = [
+    { name: 'postgres', required: true, check: () => schemaProblem(database) },
+    {
+      name: 'redis',
+      required: true,
+      check: async () => (redis.status === 'ready' ? undefined : 'away'),
+    },
+    {
+      name: 'worker',
+      required: true,
+      check: async () => (worker.running ? undefined : 'not taking jobs'),
+    },
+  ];
+  const app = createApp();
+  addHealth(app, checks, { details: true });
+  addMetrics(app, registry);
+  const server = await listen(app, config.HTTP_HOST, config.WORKER_PORT, 'WORKER_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  // Closed before the connections it uses, and before anything else.
+  lifecycle.onStop('the worker', () => worker.close());
+  log.info(`worker ${name}: health and metrics on http://${config.HTTP_HOST}:${server.port}`);
+
+  redis.once('ready', () => void warn(redisWarnings(redis), log));
+  await waitForSchema(database, lifecycle, log);
+  if (lifecycle.stopping) return;
+  worker.start();
+  log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);
+}
+
+async function warn(warnings: Promise<string[]>, log: Logger): Promise<void> {
+  const found = await warnings.catch((error: unknown) => [describeError(error)]);
+  for (const line of found) log.warn(line);
+}
+
+/**
+ * Asks over a connection of its own, since the pool's may all be stuck.
+ * @throws when the database doesn't serve refreshes
+ */
+async function probe(databaseUrl: string, log: Logger): Promise<void> {
+  const database: Database = openDatabase(databaseUrl, log, {
+    connections: 1,
+    name: 'probe',
+    statementTimeoutMs: 3_000,
+    connectTimeoutMs: 3_000,
+  });
+  try {
+    // A standby and a server without the schema answer, but refresh nothing.
+    await database.query(
+      `SELECT 1 / (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::int
+         FROM tally.migration LIMIT 1`,
+    );
+  } finally {
+    await database.close();
+  }
+}

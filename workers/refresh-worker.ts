@@ -1,0 +1,172 @@
+import { UnrecoverableError, WaitingError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Config } from '../shared/config.ts';
+import type { Database } from '../shared/database.ts';
+import { describeError } from '../shared/errors.ts';
+import type { Identity } from '../shared/execution.ts';
+import type { Logger } from '../shared/logger.ts';
+import type { RefreshMetrics } from '../shared/metrics.ts';
+import { readPayload, REFRESH_QUEUE, type RefreshJob } from '../shared/refresh-queue.ts';
+import type { ActivityLog } from './activity-log.ts';
+import { Batcher } from './batcher.ts';
+import { DatabaseWatch } from './database-watch.ts';
+import { refreshBatch, type Probe } from './refresh-batch.ts';
+import { forgetRecorded, type RefreshReport } from './refresh-executions.ts';
+
+/** Connections a worker holds at most: one batch, four lanes for locked executions, one for the rest. */
+export const WORKER_CONNECTIONS = 6;
+const LOCKED_LANES = 4;
+
+export interface RefreshWorker {
+  /** Starts to take jobs. */
+  start(): void;
+  readonly running: boolean;
+  /** Takes no more jobs, finishes those in hand. */
+  close(): Promise<void>;
+}
+
+interface Parts {
+  readonly config: Config;
+  /** Of the patient profile; BullMQ opens a second one like it for its blocking wait. */
+  readonly redis: Redis;
+  readonly database: Database;
+  readonly probe: Probe;
+  readonly metrics: RefreshMetrics;
+  readonly activity: ActivityLog;
+  readonly log: Logger;
+  /** Host and process, shown on the dashboard. */
+  readonly name: string;
+}
+
+/**
+ * Takes jobs, at least once each: a job is completed only after its refresh was committed, and a
+ * worker that is lost has its jobs taken back by another within lock duration + stalled interval.
+ */
+export function createRefreshWorker(parts: Parts): RefreshWorker {
+  const { config, database, probe, metrics, activity, log } = parts;
+
+  const batcher = new Batcher({
+    maxBatchSize: config.REFRESH_BATCH_SIZE ?? config.WORKER_CONCURRENCY,
+    lanes: LOCKED_LANES,
+    onBatch: (size) => metrics.batchSize.observe(size),
+    refresh: async (executionIds, wait) => {
+      const begin = performance.now();
+      const results = await refreshBatch(database, probe, executionIds, wait);
+      activity.batch(performance.now() - begin);
+      return results;
+    },
+  });
+
+  const watch = new DatabaseWatch(log, {
+    probe,
+    onAway: () => void worker.pause(true),
+    onBack: () => void worker.resume(),
+  });
+
+  const process = async (job: RefreshJob, token?: string): Promise<void> => {
+    activity.claimed();
+    const { executionId, vendor } = payloadOf(job);
+    const result = await batcher.refresh(executionId);
+    switch (result.kind) {
+      case 'refreshed':
+        count(result.report, vendor);
+        return;
+      case 'failed':
+        applyRetryPolicy(job, config);
+        throw result.error;
+      case 'away':
+        watch.reportAway(result.error);
+        await job.moveToWait(token);
+        throw new WaitingError();
+    }
+  };
+
+  const count = ({ outcome, source, lagMs }: RefreshReport, vendor: string): void => {
+    metrics.refreshes.inc({ vendor, outcome });
+    if (source !== null && lagMs !== null) metrics.lagSeconds.observe({ source }, lagMs / 1000);
+    activity.refreshed(outcome === 'changed', lagMs);
+  };
+
+  const worker = new Worker<Identity, void, 'refresh'>(REFRESH_QUEUE, process, {
+    connection: parts.redis,
+    prefix: config.QUEUE_PREFIX,
+    name: parts.name,
+    autorun: false,
+    concurrency: config.WORKER_CONCURRENCY,
+    lockDuration: config.LOCK_DURATION_MS,
+    stalledInterval: config.STALLED_INTERVAL_MS,
+    // That a worker is lost isn't its jobs' fault, and all of them count a stall together.
+    maxStalledCount: 1_000,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: config.FAILED_KEEP_COUNT, age: config.FAILED_KEEP_HOURS * 3_600 },
+  });
+
+  worker.on('failed', (job, error) => {
+    activity.failed();
+    if (job === undefined) return;
+    const identity = identityOf(job);
+    metrics.refreshes.inc({ vendor: identity?.vendor ?? 'invalid', outcome: 'failed' });
+    // Only a job that won't be tried again has its end set.
+    if (job.finishedOn === undefined) return;
+    log.error(`${job.id} failed for good: ${describeError(error)}`);
+    if (identity !== undefined) void forget(job, identity);
+  });
+  worker.on('stalled', () => {
+    metrics.stalled.inc();
+    activity.recovered();
+  });
+  worker.on('lockRenewalFailed', (jobIds: string[]) => {
+    log.warn(`lost the locks of ${jobIds.length} jobs; they are done again by another worker`);
+  });
+  let lastError = '';
+  worker.on('error', (error) => {
+    // Redis' own outages are logged where the connection is; BullMQ repeats the rest for each job.
+    const text = describeError(error).replaceAll(/\d+:[A-Z0-9_]+:[\w-]+/g, '<job>');
+    if (text === lastError || /^(connect |Connection is closed|read |write )/.test(text)) return;
+    lastError = text;
+    log.warn(`queue: ${describeError(error)}`);
+  });
+
+  const forget = async (job: RefreshJob, { executionId }: Identity): Promise<void> => {
+    const attemptMs = Date.now() - (job.processedOn ?? Date.now());
+    await forgetRecorded(database, executionId, attemptMs).catch((error: unknown) => {
+      // Harmless: the rows are sent again and the execution fails once more.
+      log.warn(`outbox rows of ${job.id} were not deleted: ${describeError(error)}`);
+    });
+  };
+
+  return {
+    start: () => void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),
+    get running() {
+      return worker.isRunning() && !watch.away;
+    },
+    close: async () => {
+      watch.close();
+      await worker.close();
+    },
+  };
+}
+
+/** @throws UnrecoverableError when the payload is no refresh: trying again can't help */
+function payloadOf(job: RefreshJob): Identity {
+  try {
+    return readPayload(job.data);
+  } catch (error) {
+    throw new UnrecoverableError(describeError(error));
+  }
+}
+
+function identityOf(job: RefreshJob): Identity | undefined {
+  try {
+    return readPayload(job.data);
+  } catch {
+    return undefined;
+  }
+}
+
+// Attempts and backoff are settled by the worker that runs the job, not stored in each of them:
+// 65 bytes a waiting job, and a changed JOB_ATTEMPTS also counts for those already waiting.
+function applyRetryPolicy(job: RefreshJob, config: Config): void {
+  job.opts.attempts = config.JOB_ATTEMPTS;
+  job.opts.backoff = { type: 'exponential', delay: 1_000, jitter: 0.5 };
+}
