@@ -4,9 +4,12 @@ import type { RefreshResult, RefreshResults } from './refresh-batch.ts';
 type Refresh = (executionIds: readonly number[], wait: boolean) => Promise<RefreshResults>;
 type Settle = (result: RefreshResult) => void;
 
-// Costs a lone refresh one tick. Under a backlog it makes batches about three times as large.
-const LINGER_TICK_MS = 1;
-const LINGER_MS = 15;
+// The refreshes of a batch, once settled, ask for their next ones over some milliseconds. After a large batch the
+// next one therefore waits until none has arrived for QUIET_MS; a lone refresh waits one tick.
+const TICK_MS = 1;
+const QUIET_MS = 4;
+const GATHER_MS = 25;
+const LARGE_BATCH = 8;
 
 /**
  * Gathers single refreshes into batches: one statement is in flight, and the next batch gathers
@@ -21,6 +24,7 @@ export class Batcher {
   readonly #onBatch: (size: number) => void;
   #gathering = new Map<number, Settle[]>();
   #flushing = false;
+  #lastBatchSize = 0;
   #lanesInUse = 0;
   readonly #busy: [number, Settle[]][] = [];
 
@@ -53,6 +57,7 @@ export class Batcher {
     while (await this.#gather()) {
       const batch = this.#takeBatch();
       this.#onBatch(batch.size);
+      this.#lastBatchSize = batch.size;
       const results = await this.#refresh([...batch.keys()], false);
       for (const [executionId, waiters] of batch) {
         const result = resultOf(results, executionId);
@@ -67,21 +72,19 @@ export class Batcher {
     this.#flushing = false;
   }
 
-  /**
-   * Waits as long as refreshes keep arriving: those of one batch, once settled, ask for their next
-   * over some milliseconds. @returns false when there is nothing to do
-   */
+  /** Waits while refreshes keep arriving. @returns false when there is nothing to do */
   async #gather(): Promise<boolean> {
-    const endMs = performance.now() + LINGER_MS;
-    let before: number;
-    do {
-      before = this.#gathering.size;
-      await delay(LINGER_TICK_MS);
-    } while (
-      this.#gathering.size > before &&
-      this.#gathering.size < this.#maxBatchSize &&
-      performance.now() < endMs
-    );
+    const quietMs = this.#lastBatchSize < LARGE_BATCH ? TICK_MS : QUIET_MS;
+    const beginMs = performance.now();
+    let lastArrivalMs = beginMs;
+    let size = this.#gathering.size;
+    while (size < this.#maxBatchSize && performance.now() - beginMs < GATHER_MS) {
+      await delay(TICK_MS);
+      const nowMs = performance.now();
+      if (this.#gathering.size > size) lastArrivalMs = nowMs;
+      else if (nowMs - lastArrivalMs >= quietMs) break;
+      size = this.#gathering.size;
+    }
     return this.#gathering.size > 0;
   }
 

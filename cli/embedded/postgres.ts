@@ -99,7 +99,7 @@ async function openDataFolder(
   if (!movedBefore && (await canOwnBelow(given, as))) return given;
   fs.mkdirSync(standIn, { recursive: true });
   for (const folder of [refuge, standIn]) fs.chmodSync(folder, 0o755);
-  say(`Postgres can't run as root, nor nobody use ${given}: its data is kept in ${standIn}`);
+  say(`Postgres runs as user nobody, who can't use ${given}: its data is kept in ${standIn}`);
   return standIn;
 }
 
@@ -153,7 +153,7 @@ function systemFolders(): string[] {
     .map((version) => join(debian, `${version}`, 'bin'));
   const onPath = findOnPath(['initdb']);
   if (onPath !== undefined) folders.push(dirname(fs.realpathSync(onPath)));
-  return folders.filter((folder) =>
+  return [...new Set(folders)].filter((folder) =>
     ['initdb', 'pg_ctl', 'postgres'].every((name) => fs.existsSync(join(folder, name))),
   );
 }
@@ -170,7 +170,7 @@ async function reach(
   const copy = join(refuge, `postgres-${found.version}`);
   if (fs.existsSync(copy)) return join(copy, 'bin');
   await copyForAnyUser(dirname(found.folder), copy);
-  say(`Postgres can't run as root, nor nobody use ${found.folder}: copied it to ${copy}`);
+  say(`Postgres runs as user nobody, who can't use ${found.folder}: copied it to ${copy}`);
   return join(copy, 'bin');
 }
 

@@ -1,0 +1,205 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { recordRefreshes } from '../../../shared/outbox.ts';
+import { refreshExecutions } from '../../../workers/refresh-executions.ts';
+import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import { createStores, openClient } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { database, environment } = await createStores();
+const END = '2026-01-02 03:04:05';
+
+beforeEach(() => database.query('TRUNCATE execution, task, tally.outbox'));
+
+describe('the rule', () => {
+  it.each([
+    [['Pending'], 'Running', null],
+    [['Scheduled'], 'Running', null],
+    [['Running'], 'Running', null],
+    [['Success', 'Error', 'Running'], 'Running', null],
+    [['Success', 'Stopped', 'Error'], 'Error', END],
+    [['Success', 'Stopped'], 'Stopped', END],
+    [['Success', 'Success'], 'Success', END],
+    [['Success', 'Weird'], 'Success', END],
+    [['Weird', 'Running'], 'Running', null],
+  ])('tasks %j give %s, ended %s', async (tasks, status, endTime) => {
+    const [id = 0] = await createExecutions(database, 1, tasks);
+    await refreshExecutions(database, [id], false);
+    expect(await readExecution(database, id)).toEqual({ status, endTime, revision: 1 });
+  });
+
+  it('the case of a task status matters', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['success']);
+    expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'no_tasks' }]);
+  });
+
+  it('the end is the latest of all tasks, of unknown status too, and year 1 counts as it stands', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['Success', 'Weird']);
+    await database.query(
+      `UPDATE task SET end_time = CASE status WHEN 'Weird' THEN '2026-05-06 07:08:09'::timestamp
+                                              ELSE '0001-01-01 00:00:00' END`,
+    );
+    await refreshExecutions(database, [id], false);
+    expect(await readExecution(database, id)).toMatchObject({ endTime: '2026-05-06 07:08:09' });
+    await database.query(`UPDATE task SET end_time = '0001-01-01 00:00:00'`);
+    await refreshExecutions(database, [id], false);
+    expect(await readExecution(database, id)).toMatchObject({ endTime: '0001-01-01 00:00:00' });
+  });
+
+  it('an execution without tasks, or with unknown ones only, is left alone', async () => {
+    const [none = 0] = await createExecutions(database, 1, []);
+    const [unknown = 0] = await createExecutions(database, 1, ['Weird']);
+    const reports = await refreshExecutions(database, [none, unknown], false);
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['no_tasks', 'no_tasks']);
+    expect(await readExecution(database, none)).toMatchObject({ status: 'Running', revision: 0 });
+    expect(await readExecution(database, unknown)).toMatchObject({ status: 'Running', revision: 0 });
+  });
+
+  it('a final execution goes back to Running, without an end, when a task runs again', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['Success']);
+    await refreshExecutions(database, [id], false);
+    await database.query(`UPDATE task SET status = 'Running'`);
+    await refreshExecutions(database, [id], false);
+    expect(await readExecution(database, id)).toEqual({ status: 'Running', endTime: null, revision: 2 });
+  });
+
+  it('a revision of NULL becomes 1, and an unchanged status still raises it', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await database.query('UPDATE execution SET revision = NULL');
+    expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'changed' }]);
+    expect(await readExecution(database, id)).toMatchObject({ revision: 1 });
+    expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'unchanged' }]);
+    expect(await readExecution(database, id)).toMatchObject({ revision: 2 });
+  });
+
+  it('only status, end_time, revision and update_time of an execution are written', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await database.query(
+      `UPDATE execution SET status_message = 'kept', extra_attrs = '{"a":1}', update_time = NULL`,
+    );
+    const others = `SELECT to_jsonb(e) - '{status,end_time,revision,update_time}'::text[] AS kept,
+      update_time = date_trunc('second', update_time)
+        AND abs(extract(epoch FROM update_time - timezone('UTC', now()))) < 60 AS in_utc_seconds
+      FROM execution e`;
+    const [before] = await database.query<{ kept: unknown }>(others);
+    await refreshExecutions(database, [id], false);
+    const [after] = await database.query<{ kept: unknown }>(others);
+    expect(after).toEqual({ kept: before?.kept, in_utc_seconds: true });
+  });
+});
+
+describe('the outbox', () => {
+  it('a refresh deletes the due rows of its executions and reports the oldest one, and no others', async () => {
+    const [first = 0, second = 0] = await createExecutions(database, 2);
+    await recordRefreshes(database, [{ executionId: first, vendor: 'REPLICATION' }], 'api');
+    await recordRefreshes(database, [{ executionId: first, vendor: 'REPLICATION' }], 'marker');
+    await recordRefreshes(database, [{ executionId: second, vendor: 'REPLICATION' }], 'api');
+    await database.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
+       VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour')`,
+      [first],
+    );
+    const [report] = await refreshExecutions(database, [first], false);
+    expect(report).toMatchObject({ executionId: first, source: 'api' });
+    expect(report?.lagMs).toBeGreaterThan(0);
+    expect(await outboxRows(database)).toBe(2);
+  });
+
+  it('rows of a deleted execution and of one without tasks are done with', async () => {
+    const [id = 0] = await createExecutions(database, 1, []);
+    await recordRefreshes(
+      database,
+      [id, 999_999].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+      'api',
+    );
+    const reports = await refreshExecutions(database, [id, 999_999], false);
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['no_tasks', 'missing']);
+    expect(await outboxRows(database)).toBe(0);
+  });
+});
+
+describe('two at a time', () => {
+  it('a refresher that began earlier never stores an older status than one that ended before it', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['Running']);
+    const older = await openClient(environment['DATABASE_URL'] ?? '');
+    // The older refresher is inside its transaction, with the row locked, when the task ends.
+    await older.query('BEGIN');
+    await older.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
+    await database.query(`UPDATE task SET status = 'Success'`);
+    const newer = refreshExecutions(database, [id], true);
+    await until('the newer refresher to wait for the lock', async () => {
+      const [waiting] = await database.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return waiting;
+    });
+    await older.query('COMMIT');
+    expect(await newer).toMatchObject([{ outcome: 'changed' }]);
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
+  });
+
+  it('an execution that another transaction holds is reported busy at once, and keeps its rows', async () => {
+    const [held = 0, free = 0] = await createExecutions(database, 2);
+    await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
+    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+    const reports = await refreshExecutions(database, [held, free], false);
+    await holder.query('ROLLBACK');
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['busy', 'changed']);
+    expect(await outboxRows(database)).toBe(1);
+  });
+
+  it('a change and its row that commit between delete and aggregate are not lost', async () => {
+    const [gate = 0, id = 0] = await createExecutions(database, 2, ['Running']);
+    const url = environment['DATABASE_URL'] ?? '';
+    // Advisory lock 1 is the gate: the update of the first execution waits for it, after the
+    // outbox rows were deleted and before the function's report.
+    await database.query(
+      `CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
+    );
+    await database.query(
+      `CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW
+       WHEN (OLD.id = ${gate}) EXECUTE FUNCTION test_gate()`,
+    );
+    const keeper = await openClient(url);
+    await keeper.query('SELECT pg_advisory_lock(1)');
+    const refreshing = refreshExecutions(database, [gate, id], false);
+    await until('the refresh to wait at the gate', async () => {
+      const [waiting] = await database.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+      );
+      return waiting;
+    });
+    const writer = await openClient(url);
+    await writer.query('BEGIN');
+    await writer.query(`UPDATE task SET status = 'Success' WHERE execution_id = $1`, [id]);
+    await writer.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source) VALUES ($1, 'REPLICATION', 'capture')`,
+      [id],
+    );
+    await writer.query('COMMIT');
+    await keeper.query('SELECT pg_advisory_unlock(1)');
+    await refreshing;
+    await database.query('DROP TRIGGER gate ON execution');
+    // Whether or not this refresh saw the change, its row is still there for the next one.
+    expect(await outboxRows(database)).toBe(1);
+    await refreshExecutions(database, [id], false);
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success' });
+    expect(await outboxRows(database)).toBe(0);
+  });
+
+  it('inserting a task is not blocked by a refresh in progress', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    const refresher = await openClient(environment['DATABASE_URL'] ?? '');
+    await refresher.query('BEGIN');
+    await refresher.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
+    const inserter = await openClient(environment['DATABASE_URL'] ?? '');
+    await inserter.query(`SET lock_timeout = '2s'`);
+    await inserter.query(
+      `INSERT INTO task (execution_id, status, status_code, vendor_type) VALUES ($1, 'Pending', 0, 'X')`,
+      [id],
+    );
+    await refresher.query('ROLLBACK');
+  });
+});

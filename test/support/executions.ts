@@ -1,0 +1,60 @@
+import type { Database } from '../../shared/database.ts';
+
+export interface StoredExecution {
+  readonly status: string | null;
+  readonly endTime: string | null;
+  readonly revision: number | null;
+}
+
+/**
+ * Creates executions of vendor REPLICATION, out of date: stored as Running, with tasks of the given
+ * statuses, each of which ended at 2026-01-02 03:04:05.
+ * @returns their ids
+ */
+export async function createExecutions(
+  database: Database,
+  count: number,
+  taskStatuses: readonly string[] = ['Success'],
+): Promise<number[]> {
+  const rows = await database.query<{ id: number }>(
+    `WITH created AS (
+       INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision)
+       SELECT 'REPLICATION', n, 'Running', 'MANUAL', 0 FROM generate_series(1, $1) AS n
+       RETURNING id
+     ), tasks AS (
+       INSERT INTO task (execution_id, status, status_code, vendor_type, end_time)
+       SELECT id, status, 3, 'REPLICATION', '2026-01-02 03:04:05'
+         FROM created, unnest($2::text[]) AS status
+     )
+     SELECT id::bigint AS id FROM created ORDER BY id`,
+    [count, taskStatuses],
+  );
+  return rows.map(({ id }) => id);
+}
+
+export async function readExecution(database: Database, id: number): Promise<StoredExecution> {
+  const [row] = await database.query<StoredExecution & Record<string, unknown>>(
+    `SELECT status, to_char(end_time, 'YYYY-MM-DD HH24:MI:SS') AS "endTime", revision
+       FROM execution WHERE id = $1`,
+    [id],
+  );
+  if (row === undefined) throw new Error(`execution ${id} does not exist`);
+  return row;
+}
+
+export async function outboxRows(database: Database): Promise<number> {
+  const [row] = await database.query<{ count: number }>('SELECT count(*) AS count FROM tally.outbox');
+  return row?.count ?? 0;
+}
+
+/** How often the executions were refreshed: revision starts at 0 and goes up by one each time. */
+export async function countByRevision(
+  database: Database,
+  ids: readonly number[],
+): Promise<Record<number, number>> {
+  const rows = await database.query<{ revision: number; count: number }>(
+    'SELECT revision, count(*) AS count FROM execution WHERE id = ANY ($1) GROUP BY revision',
+    [ids],
+  );
+  return Object.fromEntries(rows.map(({ revision, count }) => [revision, count]));
+}

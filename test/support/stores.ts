@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { pino } from 'pino';
+import { afterAll, inject } from 'vitest';
+import { loadConfig, type Config } from '../../shared/config.ts';
+import { openDatabase, type Database } from '../../shared/database.ts';
+import { connectRedis } from '../../shared/redis.ts';
+import { openRefreshQueue, type RefreshQueue } from '../../shared/refresh-queue.ts';
+import { migrate } from '../../shared/schema.ts';
+
+export const silent = pino({ level: 'silent' });
+
+export interface Stores {
+  readonly config: Config;
+  /** The environment of a process that is to use the same stores. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly database: Database;
+  readonly redis: Redis;
+  readonly queue: RefreshQueue;
+}
+
+/**
+ * A database and a queue of this file's own, gone when the file has passed. Call it at the top of a file.
+ * @param settings more of the environment, for the config and for processes
+ */
+export async function createStores(
+  settings: Readonly<Record<string, string>> = {},
+  servers = { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
+): Promise<Stores> {
+  const name = `test_${randomBytes(5).toString('hex')}`;
+  await administer(servers.postgresUrl, `CREATE DATABASE ${name}`);
+  const databaseUrl = Object.assign(new URL(servers.postgresUrl), { pathname: `/${name}` }).href;
+  const environment = {
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: servers.redisUrl,
+    QUEUE_PREFIX: name,
+    PRODUCER_PORT: '0',
+    DASHBOARD_PORT: '0',
+    ...settings,
+  };
+  const config = loadConfig([], environment);
+  await migrate(databaseUrl, silent);
+  const database = openDatabase(databaseUrl, silent, { connections: 5, name: 'test' });
+  const redis = connectRedis(servers.redisUrl, 'failFast', silent);
+  const queue = openRefreshQueue(config, redis);
+  afterAll(async () => {
+    await database.close();
+    await removeKeys(redis, name);
+    redis.disconnect();
+    await administer(servers.postgresUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).catch(
+      // A test that stops its own server has nothing left to drop.
+      () => undefined,
+    );
+  });
+  return { config, environment, database, redis, queue };
+}
+
+/** A client of its own, for tests that hold transactions open; closed when the file has passed. */
+export async function openClient(databaseUrl: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  client.on('error', () => undefined);
+  await client.connect();
+  afterAll(() => client.end().catch(() => undefined));
+  return client;
+}
+
+async function administer(postgresUrl: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
+  client.on('error', () => undefined);
+  await client.connect();
+  await client.query(sql).finally(() => client.end());
+}
+
+async function removeKeys(redis: Redis, prefix: string): Promise<void> {
+  if (redis.status !== 'ready') return;
+  for await (const keys of redis.scanStream({ match: `${prefix}:*`, count: 1_000 })) {
+    if ((keys as string[]).length > 0) await redis.unlink(...(keys as string[]));
+  }
+}

@@ -1,0 +1,23 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+const POLL_MS = 20;
+
+/**
+ * Waits until a condition gives something other than undefined, null or false, and gives that.
+ * @throws after `timeoutMs` milliseconds, saying what was waited for
+ */
+export async function until<T>(
+  what: string,
+  condition: () => T | Promise<T>,
+  timeoutMs = 20_000,
+): Promise<NonNullable<T>> {
+  const endMs = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await condition();
+    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>;
+    if (performance.now() > endMs) {
+      throw new Error(`waited ${timeoutMs} ms in vain: ${what}; last seen ${String(value)}`);
+    }
+    await delay(POLL_MS);
+  }
+}

@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { TallyError } from '../../../shared/errors.ts';
+import {
+  executionIdProblem,
+  formatIdentity,
+  parseIdentity,
+  vendorProblem,
+} from '../../../shared/execution.ts';
+
+function refusal(text: string): TallyError {
+  try {
+    parseIdentity(text);
+  } catch (error) {
+    if (error instanceof TallyError) return error;
+    throw error;
+  }
+  throw new Error(`${JSON.stringify(text)} was accepted`);
+}
+
+describe('parseIdentity', () => {
+  test.each([
+    ['42:REPLICATION', 42, 'REPLICATION'],
+    ['1:GC', 1, 'GC'],
+    ['7:P2P_PREHEAT', 7, 'P2P_PREHEAT'],
+    [`9007199254740991:${'V'.repeat(64)}`, 9_007_199_254_740_991, 'V'.repeat(64)],
+  ])('reads %s, and formatting gives the same text back', (text, executionId, vendor) => {
+    const identity = parseIdentity(text);
+    expect(identity).toEqual({ executionId, vendor });
+    expect(formatIdentity(identity)).toBe(text);
+  });
+
+  test.each([
+    ['x:GC', 'execution id must be a whole number from 1'],
+    ['0:GC', 'execution id must be a whole number from 1'],
+    ['-1:GC', 'execution id must be a whole number from 1'],
+    ['1.5:GC', 'execution id must be a whole number from 1'],
+    ['1e3:GC', 'execution id must be a whole number from 1'],
+    [' 42:GC', 'execution id must be a whole number from 1'],
+    [':GC', 'execution id must be a whole number from 1'],
+    ['9007199254740992:GC', 'beyond 2^53 - 1'],
+    ['9007199254740993:GC', 'beyond 2^53 - 1'],
+    ['42:', 'vendor must be 1 to 64 characters of A-Z, 0-9 and _'],
+    ['42:replication', 'vendor must be'],
+    ['42:GC ', 'vendor must be'],
+    ['42:GC\n', 'vendor must be'],
+    ['42:GC:7', 'vendor must be'],
+    ['42:ÄGC', 'vendor must be'],
+    [`42:${'V'.repeat(65)}`, 'vendor must be'],
+    ['42', 'there is no colon'],
+    ['', 'there is no colon'],
+  ])('refuses %j and says what is wrong, with an example', (text, problem) => {
+    const { code, message } = refusal(text);
+    expect(code).toBe('BAD_IDENTITY');
+    expect(message).toContain(problem);
+    expect(message).toContain('42:REPLICATION');
+  });
+
+  test('repeats the refused text, but of a very long one only the beginning', () => {
+    expect(refusal('4 2:GC').message).toContain('"4 2:GC"');
+    expect(refusal('x'.repeat(100_000)).message.length).toBeLessThan(300);
+  });
+});
+
+test.each([1, 42, Number.MAX_SAFE_INTEGER])('%d is an execution id', (value) => {
+  expect(executionIdProblem(value)).toBeUndefined();
+});
+
+test.each([0, -1, 1.5, Number.NaN, Infinity, 2 ** 53, '42', 42n, null, undefined, [42], {}])(
+  '%s is no execution id',
+  (value) => {
+    expect(executionIdProblem(value)).toMatch(/execution id/);
+  },
+);
+
+test.each(['A', 'GARBAGE_COLLECTION', '_9', 'V'.repeat(64)])('%s is a vendor', (value) => {
+  expect(vendorProblem(value)).toBeUndefined();
+});
+
+test.each(['', 'gc', 'G C', 'G-C', 'V'.repeat(65), 7, null, undefined, ['GC']])(
+  '%j is no vendor',
+  (value) => {
+    expect(vendorProblem(value)).toMatch(/vendor/);
+  },
+);

@@ -1,0 +1,116 @@
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { ActivityLog } from '../../../workers/activity-log.ts';
+
+let lines: Record<string, unknown>[];
+let activity: ActivityLog;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  lines = [];
+  const write = (line: string): number => lines.push(JSON.parse(line));
+  activity = new ActivityLog(pino({ level: 'trace', timestamp: false, base: null }, { write }));
+});
+
+afterEach(() => {
+  activity.close();
+  vi.useRealTimers();
+});
+
+function messages(): unknown[] {
+  return lines.map(({ msg }) => msg);
+}
+
+function times(count: number, action: () => void): void {
+  for (let n = 0; n < count; n++) action();
+}
+
+test('a worker that does nothing logs nothing', () => {
+  vi.advanceTimersByTime(3_600_000);
+  expect(lines).toEqual([]);
+});
+
+test('a second of work is one line of each kind, in the documented forms', () => {
+  times(2, () => activity.recovered());
+  times(12, () => activity.claimed());
+  times(6, () => activity.refreshed(true, 10));
+  times(3, () => activity.refreshed(false, null));
+  times(1, () => activity.failed());
+  activity.batch(4.2);
+  activity.batch(3.4);
+  vi.advanceTimersByTime(999);
+  expect(lines).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(messages()).toEqual([
+    'recovered 2 stalled jobs',
+    'claimed 12',
+    'refreshed 10: 6 changed, 3 unchanged, 1 failed, 8 ms',
+  ]);
+});
+
+test('each second tells of that second only', () => {
+  activity.claimed();
+  activity.refreshed(true, 500);
+  activity.failed();
+  activity.recovered();
+  activity.batch(100);
+  vi.advanceTimersByTime(1_000);
+  lines.length = 0;
+  activity.refreshed(false, 7);
+  activity.batch(2);
+  vi.advanceTimersByTime(5_000);
+  expect(lines).toEqual([
+    {
+      level: 30,
+      refreshed: 1,
+      failed: 0,
+      lagMsP99: 7,
+      msg: 'refreshed 1: 0 changed, 1 unchanged, 0 failed, 2 ms',
+    },
+  ]);
+});
+
+test('jobs that were claimed and are not done yet are no refreshes', () => {
+  activity.claimed();
+  vi.advanceTimersByTime(1_000);
+  expect(messages()).toEqual(['claimed 1']);
+});
+
+test('recovered jobs are a warning, the rest is not', () => {
+  activity.recovered();
+  activity.claimed();
+  activity.failed();
+  vi.advanceTimersByTime(1_000);
+  expect(lines.map(({ level }) => level)).toEqual([40, 30, 30]);
+});
+
+test.each([
+  [100, 99],
+  [200, 198],
+  [1, 1],
+])('the p99 of lags from 1 to %d ms, in any order, is %d ms', (count, p99) => {
+  for (let lag = count; lag > 0; lag--) activity.refreshed(true, lag);
+  vi.advanceTimersByTime(1_000);
+  expect(lines).toMatchObject([{ lagMsP99: p99 }]);
+});
+
+test('lags are compared as numbers and rounded', () => {
+  activity.refreshed(true, 9);
+  activity.refreshed(true, 100.4);
+  vi.advanceTimersByTime(1_000);
+  expect(lines).toMatchObject([{ lagMsP99: 100 }]);
+});
+
+test('refreshes of which nobody knows the age have no p99', () => {
+  activity.refreshed(true, null);
+  vi.advanceTimersByTime(1_000);
+  expect(lines).toMatchObject([{ refreshed: 1, lagMsP99: null }]);
+});
+
+test('closing writes what is left, once, and leaves no timer behind', () => {
+  activity.claimed();
+  activity.close();
+  activity.close();
+  expect(messages()).toEqual(['claimed 1']);
+  expect(vi.getTimerCount()).toBe(0);
+});

@@ -1,0 +1,103 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { DatabaseWatch } from '../../../workers/database-watch.ts';
+
+const error = new Error('connect ECONNREFUSED');
+let watch: DatabaseWatch;
+let lines: string[];
+let events: string[];
+/** Answers of the probe in their order; when none is left it waits for `answerProbe`. */
+let probeAnswers: boolean[];
+let answerProbe: (ok: boolean) => void;
+let probes: number;
+
+beforeEach(() => {
+  lines = [];
+  events = [];
+  probeAnswers = [];
+  probes = 0;
+  const write = (line: string): number => lines.push(JSON.parse(line).msg);
+  watch = new DatabaseWatch(pino({ level: 'trace' }, { write }), {
+    probe: async () => {
+      probes++;
+      const asked = new Promise<boolean>((resolve) => (answerProbe = resolve));
+      if (!(probeAnswers.shift() ?? (await asked))) throw error;
+    },
+    onAway: () => events.push('away'),
+    onBack: () => events.push('back'),
+  });
+});
+
+afterEach(() => watch.close());
+
+test('nothing is away before somebody says so', () => {
+  expect(watch.away).toBe(false);
+  expect(events).toEqual([]);
+});
+
+test('an outage that 200 jobs run into pauses the worker once and is logged once', () => {
+  for (let job = 0; job < 200; job++) watch.reportAway(error);
+  expect(watch.away).toBe(true);
+  expect(events).toEqual(['away']);
+  expect(lines).toEqual(['Postgres is away: connect ECONNREFUSED; work waits until it is back']);
+});
+
+test('the worker goes on as soon as a probe succeeds, not at one that fails', async () => {
+  probeAnswers = [false];
+  watch.reportAway(error);
+  await vi.waitUntil(() => probes === 2, { timeout: 5_000 });
+  expect(watch.away).toBe(true);
+  expect(events).toEqual(['away']);
+  answerProbe(true);
+  await vi.waitUntil(() => events.includes('back'), { timeout: 5_000 });
+  expect(watch.away).toBe(false);
+  expect(events).toEqual(['away', 'back']);
+  expect(lines).toHaveLength(2);
+  expect(lines[1]).toMatch(/^Postgres is back after \d+\.\d s$/);
+});
+
+test('the first probe comes within half a second', async () => {
+  const begin = performance.now();
+  watch.reportAway(error);
+  await vi.waitUntil(() => probes === 1, { timeout: 5_000, interval: 5 });
+  expect(performance.now() - begin).toBeLessThan(500);
+});
+
+test('a second outage pauses the worker again', async () => {
+  probeAnswers = [true, true];
+  watch.reportAway(error);
+  await vi.waitUntil(() => !watch.away, { timeout: 5_000 });
+  watch.reportAway(error);
+  await vi.waitUntil(() => !watch.away, { timeout: 5_000 });
+  expect(events).toEqual(['away', 'back', 'away', 'back']);
+  expect(probes).toBe(2);
+});
+
+test('a worker that is closed during an outage is not started again, and stops probing', async () => {
+  probeAnswers = [true];
+  watch.reportAway(error);
+  watch.close();
+  await turn();
+  await turn();
+  expect(probes).toBe(0);
+  expect(events).toEqual(['away']);
+});
+
+test('a probe that succeeds after the close does not start the worker', async () => {
+  watch.reportAway(error);
+  await vi.waitUntil(() => probes === 1, { timeout: 5_000 });
+  watch.close();
+  answerProbe(true);
+  await turn();
+  await turn();
+  expect(events).toEqual(['away']);
+  expect(lines).toHaveLength(1);
+});
+
+test('what is reported after the close has no effect', () => {
+  watch.close();
+  watch.reportAway(error);
+  expect(events).toEqual([]);
+  expect(watch.away).toBe(false);
+});
