@@ -1,0 +1,149 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { recordRefreshes } from '../../../shared/outbox.ts';
+import { countJobs, enqueueRefreshes, retryFailedRefresh } from '../../../shared/refresh-queue.ts';
+import {
+  countByRevision,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../../support/executions.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
+import { createStores, openClient } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { database, queue, environment } = await createStores({ JOB_ATTEMPTS: '2' });
+const refreshOf = (executionId: number) => ({ executionId, vendor: 'REPLICATION' });
+const settled = async () => {
+  const { waiting, active, delayed } = await countJobs(queue);
+  return waiting + active + delayed === 0;
+};
+
+beforeEach(async () => {
+  await queue.obliterate({ force: true });
+  await database.query('TRUNCATE execution, task, tally.outbox');
+});
+
+describe('one identity', () => {
+  it('1,000 enqueues while it waits make one job', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await enqueueRefreshes(queue, Array.from({ length: 1_000 }, () => refreshOf(id)));
+    expect(await countJobs(queue)).toMatchObject({ waiting: 1, active: 0, delayed: 0 });
+  });
+
+  it('1,000 enqueues while it runs cause exactly one more run, which sees the newest tasks', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['Running']);
+    await startWorker(environment);
+    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
+    await enqueueRefreshes(queue, [refreshOf(id)]);
+    await until('the job to run', async () => (await countJobs(queue)).active === 1);
+    await enqueueRefreshes(queue, Array.from({ length: 1_000 }, () => refreshOf(id)));
+    await database.query(`UPDATE task SET status = 'Success'`);
+    expect(await countJobs(queue)).toMatchObject({ waiting: 0, active: 1 });
+    await holder.query('ROLLBACK');
+    await until('the queue to be empty', settled);
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
+  });
+
+  it('after it failed for good and is kept, it can be enqueued and refreshed again', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await raiseFor(id, `RAISE EXCEPTION 'disk quota of tenant 7'`);
+    await startWorker(environment);
+    await enqueueRefreshes(queue, [refreshOf(id)]);
+    await until('it to fail', async () => (await countJobs(queue)).failed === 1);
+    await database.query('DROP TRIGGER poison ON execution');
+    await enqueueRefreshes(queue, [refreshOf(id)]);
+    await until('it to be refreshed', async () => (await readExecution(database, id)).revision === 1);
+  });
+
+  it('a retry by hand runs it once and leaves no failed job', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await raiseFor(id, `RAISE EXCEPTION 'no'`);
+    await startWorker(environment);
+    await enqueueRefreshes(queue, [refreshOf(id)]);
+    await until('it to fail', async () => (await countJobs(queue)).failed === 1);
+    await database.query('DROP TRIGGER poison ON execution');
+    const [failed] = await queue.getFailed();
+    if (failed) await retryFailedRefresh(queue, failed);
+    await until('it to be refreshed', settled);
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 1 });
+    expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+  });
+});
+
+describe('a bad one harms only itself', () => {
+  it.each([
+    ['raises', `RAISE EXCEPTION 'poisoned'`, /poisoned/],
+    ['ends its own backend', 'PERFORM pg_terminate_backend(pg_backend_pid())', /terminat/i],
+  ])(
+    'an execution whose update %s fails alone after its attempts; the other 499 are refreshed',
+    async (_what, statement, reason) => {
+      const ids = await createExecutions(database, 500);
+      const bad = ids[250] ?? 0;
+      await raiseFor(bad, statement);
+      await recordRefreshes(database, ids.map(refreshOf), 'api');
+      await startProducer(environment);
+      await startWorker(environment);
+      await until('all to be settled', async () => (await outboxRows(database)) === 0 && settled());
+      const failed = await queue.getFailed();
+      expect(failed.map((job) => job.data.executionId)).toEqual([bad]);
+      expect(failed[0]?.attemptsMade).toBe(2);
+      expect(failed[0]?.failedReason).toMatch(reason);
+      expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 499 });
+    },
+  );
+
+  it('an execution that another transaction holds for 8 s holds up nobody, and is refreshed when the lock goes', async () => {
+    const ids = await createExecutions(database, 200);
+    const held = ids[100] ?? 0;
+    await startWorker(environment);
+    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+    const begin = performance.now();
+    await enqueueRefreshes(queue, ids.map(refreshOf));
+    await until('the others to be refreshed', async () => (await countJobs(queue)).active === 1);
+    expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 199 });
+    await until('8 s of the lock', () => performance.now() - begin > 8_000);
+    expect(await countJobs(queue)).toMatchObject({ active: 1, failed: 0, delayed: 0 });
+    await holder.query('ROLLBACK');
+    await until('it to be refreshed', settled);
+    expect(await countByRevision(database, ids)).toEqual({ 1: 200 });
+  });
+
+  it('a deleted execution and one without tasks complete, and are counted as what they are', async () => {
+    const [id = 0] = await createExecutions(database, 1, []);
+    const worker = await startWorker(environment);
+    await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
+    await until('both to be done', settled);
+    expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+    const metrics = await (await fetch(`${address}/metrics`)).text();
+    expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="no_tasks"} 1');
+    expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="missing"} 1');
+  });
+
+  it('a job that is no refresh fails at once, with a clear reason and without a retry', async () => {
+    await startWorker(environment);
+    for (const data of [{}, 'text', { executionId: 2 ** 60, vendor: 'X' }, { executionId: 1, vendor: '<b>' }]) {
+      await queue.add('refresh', data as never);
+    }
+    await until('all to fail', async () => (await countJobs(queue)).failed === 4);
+    const failed = await queue.getFailed();
+    expect(failed.map(({ attemptsMade }) => attemptsMade)).toEqual([1, 1, 1, 1]);
+    for (const { failedReason } of failed) expect(failedReason).toContain('not a refresh');
+  });
+});
+
+/** Makes the update of one execution run `statement` first. */
+async function raiseFor(id: number, statement: string): Promise<void> {
+  await database.query(
+    `CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN ${statement}; RETURN NEW; END $$`,
+  );
+  await database.query(
+    `CREATE OR REPLACE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
+     WHEN (OLD.id = ${id}) EXECUTE FUNCTION poison()`,
+  );
+}

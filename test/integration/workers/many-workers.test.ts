@@ -1,0 +1,31 @@
+import { expect, it } from 'vitest';
+import { recordRefreshes } from '../../../shared/outbox.ts';
+import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
+import { createStores } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { database, queue, environment } = await createStores();
+
+it('20,000 identities through five workers are each refreshed once, with at most 0.02 statements each', async () => {
+  const ids = await createExecutions(database, 20_000, ['Success', 'Error']);
+  await recordRefreshes(
+    database,
+    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+    'api',
+  );
+  await database.query('CREATE EXTENSION pg_stat_statements');
+  await startProducer(environment);
+  await until('the queue to hold them all', async () => (await queue.getWaitingCount()) === 20_000);
+  await Promise.all(Array.from({ length: 5 }, () => startWorker(environment)));
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  expect(await countByRevision(database, ids)).toEqual({ 1: 20_000 });
+  expect(await queue.getFailedCount()).toBe(0);
+  const [statements] = await database.query<{ calls: number }>(
+    `SELECT sum(calls)::bigint AS calls FROM pg_stat_statements
+      WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (query LIKE '%tally.refresh_executions%' OR query LIKE '%UPDATE tally.outbox%')`,
+  );
+  expect(statements?.calls).toBeGreaterThan(0);
+  expect((statements?.calls ?? 0) / 20_000).toBeLessThanOrEqual(0.02);
+});
