@@ -46,6 +46,7 @@ try {
         ? describeError(error)
         : String(error instanceof Error ? error.stack : error);
     process.stderr.write(`tally: ${scrubSecrets(text, [])}\n`);
-    process.exitCode = error instanceof UsageError ? 2 : 1;
+    // Not exitCode: a Redis client that was given up still holds a timer for seconds.
+    process.exit(error instanceof UsageError ? 2 : 1);
   }
 }

@@ -57,11 +57,11 @@ test('the worker goes on as soon as a probe succeeds, not at one that fails', as
   expect(lines[1]).toMatch(/^Postgres is back after \d+\.\d s$/);
 });
 
-test('the first probe comes within half a second', async () => {
+test('the first probe comes within a second', async () => {
   const begin = performance.now();
   watch.reportAway(error);
   await vi.waitUntil(() => probes === 1, { timeout: 5_000, interval: 5 });
-  expect(performance.now() - begin).toBeLessThan(500);
+  expect(performance.now() - begin).toBeLessThan(1_000);
 });
 
 test('a second outage pauses the worker again', async () => {

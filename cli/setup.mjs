@@ -1,0 +1,297 @@
+// Makes `npm start` and `npm test` work on a fresh checkout: dependencies, build, Redis and, with
+// --test, a Chromium. It runs before anything is installed, so it is plain JavaScript and imports
+// only what Node brings. Says nothing when nothing has to be done.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { basename, delimiter, join, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const LOCK_TIMEOUT_MS = 15 * 60_000;
+const POLL_MS = 100;
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const LOCK = join(ROOT, '.tally', 'setup.lock');
+const SOURCES = ['producers', 'workers', 'dashboard', 'shared', 'cli'];
+const IS_ROOT = process.getuid?.() === 0;
+const FOR_TESTS = process.argv.includes('--test');
+
+/** Package managers and their word for it. @type {Record<string, string>} */
+const MANAGERS = {
+  'apt-get': 'install',
+  dnf: 'install',
+  apk: 'add',
+  pacman: '-S',
+  brew: 'install',
+};
+
+/**
+ * A program that has to be on PATH, and the package of each package manager that brings it.
+ * @typedef {{ title: string, programs: string[], insteadSet: string, packages: Record<string, string> }} Program
+ */
+
+/** @type {Program} */
+const REDIS = {
+  title: 'Redis',
+  programs: ['redis-server', 'valkey-server'],
+  insteadSet: 'REDIS_URL',
+  packages: { 'apt-get': 'redis-server', pacman: 'valkey' },
+};
+
+/** @type {Program} */
+const CHROMIUM = {
+  title: 'Chromium',
+  programs: ['chromium', 'chromium-browser', 'google-chrome'],
+  insteadSet: 'CHROMIUM_PATH',
+  packages: { brew: '--cask chromium' },
+};
+
+/** @typedef {{ needed: () => boolean, act: () => void, writesHere: boolean }} Step */
+
+/** @returns {Step[]} */
+function steps() {
+  const all = [
+    { needed: dependenciesAreStale, act: installDependencies, writesHere: true },
+    { needed: buildIsStale, act: build, writesHere: true },
+  ];
+  // A test starts and kills servers of its own, whatever REDIS_URL says.
+  if (FOR_TESTS || !process.env['REDIS_URL']) all.push(programStep(REDIS));
+  if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
+  return all;
+}
+
+/** @param {Program} program @returns {Step} */
+function programStep(program) {
+  return {
+    needed: () => !isOnPath(program.programs),
+    act: () => installProgram(program),
+    writesHere: false,
+  };
+}
+
+async function main() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    throw new Error(`Node 20.19 or newer is needed; this is ${process.versions.node}.`);
+  }
+  const all = steps();
+  const todo = all.filter((step) => step.needed());
+  if (todo.length === 0) return;
+  const release = await takeLock(todo.some((step) => step.writesHere));
+  try {
+    // Looked at again: another run may have done it while this one waited.
+    for (const step of all) if (step.needed()) step.act();
+  } finally {
+    release();
+  }
+}
+
+function dependenciesAreStale() {
+  return readIfThere(join(ROOT, 'node_modules', '.tally-lock')) !== lockFileHash();
+}
+
+function lockFileHash() {
+  const text = readIfThere(join(ROOT, 'package-lock.json'));
+  if (text === undefined) {
+    throw new Error(`There is no package-lock.json in ${ROOT}: get the whole project again.`);
+  }
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function installDependencies() {
+  const hash = lockFileHash();
+  say('Installing the dependencies (npm ci).');
+  // With NODE_ENV=production npm would leave out the compiler.
+  npm('ci', '--include=dev');
+  writeStamp(join(ROOT, 'node_modules', '.tally-lock'), hash);
+}
+
+function buildIsStale() {
+  return readIfThere(join(ROOT, 'dist', '.tally-sources')) !== sourcesHash();
+}
+
+function build() {
+  // Taken before the build: what is changed meanwhile is built by the next run.
+  const hash = sourcesHash();
+  say('Building (npm run build).');
+  npm('run', 'build');
+  writeStamp(join(ROOT, 'dist', '.tally-sources'), hash);
+}
+
+function sourcesHash() {
+  const settings = fs.readdirSync(ROOT).filter((name) => /^(package|tsconfig.*)\.json$/.test(name));
+  const files = settings.map((name) => join(ROOT, name));
+  for (const folder of SOURCES.map((name) => join(ROOT, name)).filter(fs.existsSync)) {
+    for (const entry of fs.readdirSync(folder, { recursive: true, withFileTypes: true })) {
+      if (!entry.isDirectory()) files.push(join(entry.parentPath, entry.name));
+    }
+  }
+  const hash = createHash('sha256');
+  for (const file of files.toSorted()) {
+    const isLink = fs.lstatSync(file).isSymbolicLink();
+    const content = isLink ? Buffer.from(fs.readlinkSync(file)) : fs.readFileSync(file);
+    hash.update(`${relative(ROOT, file)}\0${content.length}\0`).update(content);
+  }
+  return hash.digest('hex');
+}
+
+/** @param {Program} program */
+function installProgram({ title, programs, insteadSet, packages }) {
+  const manager = Object.keys(MANAGERS).find((name) => isOnPath([name])) ?? '';
+  const name = packages[manager] ?? title.toLowerCase();
+  const sudo = IS_ROOT || manager === 'brew' ? '' : 'sudo ';
+  const command =
+    manager === '' ? `install ${name}` : `run: ${sudo}${manager} ${MANAGERS[manager]} ${name}`;
+  const advice = `${command}${FOR_TESTS && title === 'Redis' ? '' : ` (or set ${insteadSet})`}`;
+  if (manager === 'apt-get' && IS_ROOT) {
+    say(`Installing ${name} with apt-get, because there is no ${title} on PATH.`);
+    aptInstall(name, advice);
+  } else if (manager === 'brew' && title === 'Redis') {
+    say('Installing Redis with Homebrew, because there is none on PATH.');
+    const { status } = spawnSync('brew', ['install', name], { stdio: 'inherit' });
+    if (status !== 0) throw new Error(`brew install ${name} failed: see its output above.`);
+  }
+  if (!isOnPath(programs)) throw new Error(`${title} is needed and not on PATH: ${advice}`);
+}
+
+/** @param {string} name @param {string} advice */
+function aptInstall(name, advice) {
+  // Debian starts a server as soon as it is installed, on a port that isn't ours to take: in
+  // runlevel 1 it doesn't, but systemd has to be told.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  // Its failure is not the end: one source of many may be away, or the lists may do as they are.
+  spawnSync('apt-get', ['update', '-qq'], { env, stdio: 'ignore' });
+  const args = ['-y', '-qq', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', name];
+  const { status, stderr } = spawnSync('apt-get', ['install', ...args], { env, encoding: 'utf8' });
+  if (status !== 0) {
+    const lines = (stderr ?? '').trim().split('\n');
+    const reason = lines.findLast((line) => line.startsWith('E:')) ?? lines.at(-1);
+    throw new Error(`apt-get could not install ${name} (${reason}): ${advice}`);
+  }
+  if (name === 'redis-server' && fs.existsSync('/run/systemd/system')) {
+    spawnSync('systemctl', ['disable', '--now', name], { stdio: 'ignore' });
+  }
+}
+
+/** @param {string[]} args */
+function npm(...args) {
+  // Other package managers, and npx, set this variable too.
+  const path = process.env['npm_execpath'] ?? '';
+  const viaNode = basename(path) === 'npm-cli.js';
+  const [command, all] = viaNode ? [process.execPath, [path, ...args]] : ['npm', args];
+  const result = spawnSync(command, all, { cwd: ROOT, stdio: 'inherit' });
+  if (result.status === 0) return;
+  const reason = result.error?.message ?? `exit ${result.status ?? result.signal}`;
+  throw new Error(`npm ${args.join(' ')} failed (${reason}): see its output above.`);
+}
+
+/**
+ * Two set-ups at once, of `npm start` and `npm test` say, would delete each other's node_modules.
+ * @param {boolean} writesHere whether this run can't do without writing below the project
+ * @returns {Promise<() => void>} gives the lock back
+ */
+async function takeLock(writesHere) {
+  const mine = `${LOCK}.${process.pid}`;
+  try {
+    fs.mkdirSync(join(ROOT, '.tally'), { recursive: true });
+    fs.writeFileSync(mine, String(process.pid));
+  } catch (error) {
+    if (!writesHere) return () => {};
+    const problem = `The set-up has to write in ${ROOT} and may not: ${describe(error)}`;
+    throw new Error(problem, { cause: error });
+  }
+  const deadline = performance.now() + LOCK_TIMEOUT_MS;
+  try {
+    // A link appears with its content or not at all.
+    for (let waits = false; !link(mine); waits = true) {
+      const holder = readIfThere(LOCK) ?? '';
+      if (holder !== '' && !isAlive(Number(holder))) breakLock(holder);
+      else if (!waits) say(`Waiting for another set-up of this project (process ${holder}).`);
+      if (performance.now() > deadline) throw new Error(`Set-up ${holder} holds ${LOCK}: end it.`);
+      await delay(POLL_MS);
+    }
+  } finally {
+    fs.rmSync(mine, { force: true });
+  }
+  return () => fs.rmSync(LOCK, { force: true });
+}
+
+/** @param {string} file */
+function link(file) {
+  try {
+    fs.linkSync(file, LOCK);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * Removes the lock of a dead process; should another one have done so and taken it, puts it back.
+ * @param {string} holder
+ */
+function breakLock(holder) {
+  const taken = `${LOCK}.${process.pid}.broken`;
+  try {
+    fs.renameSync(LOCK, taken);
+  } catch {
+    return;
+  }
+  if (readIfThere(taken) !== holder) link(taken);
+  fs.rmSync(taken, { force: true });
+}
+
+/** @param {number} pid */
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+  // A zombie has ended, though nobody took notice.
+  return !/^\d+ \(.*\) [ZX] /s.test(readIfThere(`/proc/${pid}/stat`) ?? '');
+}
+
+/** @param {string[]} names */
+function isOnPath(names) {
+  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
+  const files = names.flatMap((name) => folders.map((folder) => join(folder, name)));
+  return files.some((file) => {
+    try {
+      fs.accessSync(file, fs.constants.X_OK);
+      return fs.statSync(file).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** @param {string} file */
+function readIfThere(file) {
+  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined;
+}
+
+/** @param {string} file @param {string} text */
+function writeStamp(file, text) {
+  const partial = `${file}.${process.pid}`;
+  fs.writeFileSync(partial, text);
+  fs.renameSync(partial, file);
+}
+
+/** @param {string} line */
+function say(line) {
+  console.log(`tally: ${line}`);
+}
+
+/** @param {unknown} error */
+function describe(error) {
+  return error instanceof Error ? error.message.replaceAll(/\s*\n\s*/g, ' ') : String(error);
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(`tally: ${describe(error)}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,52 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { recordRefreshes } from '../../shared/outbox.ts';
+import { countJobs } from '../../shared/refresh-queue.ts';
+import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
+import { controlledPostgres } from '../support/server-control.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const postgres = await controlledPostgres();
+afterAll(() => postgres.remove());
+const { database, queue, environment } = await createStores(
+  { WORKER_CONCURRENCY: '50' },
+  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
+);
+
+it('20 s without Postgres under load: no job fails or uses an attempt, the API says 503, and all is right afterwards', async () => {
+  const ids = await createExecutions(database, 30_000);
+  await recordRefreshes(
+    database,
+    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+    'api',
+  );
+  const producer = await startProducer(environment);
+  const worker = await startWorker(environment);
+  await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
+  await postgres.stop();
+  const stoppedMs = performance.now();
+  await worker.said('Postgres is away');
+
+  const askedMs = performance.now();
+  const answer = await fetch(`${producer.url}/v1/refreshes`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: '{"executionId":1,"vendor":"REPLICATION"}',
+  });
+  expect(answer.status).toBe(503);
+  expect(performance.now() - askedMs).toBeLessThan(3_000);
+
+  await until('20 s to pass', () => performance.now() - stoppedMs > 20_000, 30_000);
+  const during = await countJobs(queue);
+  expect(during).toMatchObject({ failed: 0, delayed: 0 });
+  await postgres.start();
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
+  expect((await countByRevision(database, ids))[0]).toBeUndefined();
+  const jobs = await queue.getJobs(['waiting', 'delayed', 'active', 'failed']);
+  expect(jobs.filter((job) => job.attemptsMade > 0)).toEqual([]);
+  expect(await queue.getFailedCount()).toBe(0);
+  await worker.said('Postgres is back');
+  const outage = worker.lines.filter((line) => /Postgres is (away|back)/.test(line));
+  expect(outage).toHaveLength(2);
+});

@@ -1,0 +1,107 @@
+import { afterAll, describe, expect, inject, it } from 'vitest';
+import { recordRefreshes } from '../../shared/outbox.ts';
+import { countByRevision, createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { controlledRedis } from '../support/server-control.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const server = await controlledRedis();
+afterAll(() => server.remove());
+const { database, redis, environment } = await createStores(
+  {},
+  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
+);
+const refreshesOf = (ids: readonly number[]) =>
+  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+
+describe('a Redis that loses everything', () => {
+  it('FLUSHALL twice in the middle of 50,000 outbox rows: every one is refreshed, and sees the newest tasks', async () => {
+    const ids = await createExecutions(database, 50_000, ['Running']);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await startProducer(environment);
+    await startWorker(environment);
+    await startWorker(environment);
+    for (const left of [40_000, 20_000]) {
+      await until('some to be refreshed', async () => (await outboxRows(database)) < left);
+      await database.query(
+        `WITH changed AS (
+           UPDATE task SET status = 'Success' WHERE id % 10 = $1 RETURNING execution_id, vendor_type)
+         INSERT INTO tally.outbox (execution_id, vendor, source)
+         SELECT execution_id, vendor_type, 'capture' FROM changed`,
+        [left / 20_000],
+      );
+      await redis.flushall();
+    }
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 50_000);
+    expect((await countByRevision(database, ids))[0]).toBeUndefined();
+    const [behind] = await database.query<{ count: number }>(
+      `SELECT count(*) AS count FROM execution e JOIN task t ON t.execution_id = e.id
+        WHERE e.status <> t.status`,
+    );
+    expect(behind?.count).toBe(0);
+  });
+});
+
+describe('a Redis that is away', () => {
+  it('refreshes are accepted all the same, and done when it is back', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    const producer = await startProducer(environment);
+    const worker = await startWorker(environment);
+    await server.stop();
+    await producer.said('Redis is away');
+    const answer = await fetch(`${producer.url}/v1/refreshes`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ executionId: id, vendor: 'REPLICATION' }),
+    });
+    expect(answer.status).toBe(202);
+    expect(await answer.json()).toEqual({ accepted: 1 });
+    expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
+    await server.start();
+    await until('it to be refreshed', async () => (await readExecution(database, id)).revision === 1);
+    await worker.said('Redis is back');
+  });
+
+  it('a worker that starts without it says so, is not ready, keeps trying and works when it comes', async () => {
+    await server.stop();
+    const worker = startTally(['worker'], environment);
+    await worker.said('Redis is away');
+    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+    await worker.said('taking jobs');
+    expect((await fetch(`${address}/readyz`)).status).toBe(503);
+    await server.start();
+    await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
+    const [id = 0] = await createExecutions(database, 1);
+    await startProducer(environment);
+    await recordRefreshes(database, refreshesOf([id]), 'api');
+    await until('it to refresh', async () => (await readExecution(database, id)).revision === 1);
+  });
+
+  it('tally enqueue fails within 5 s with one line that says what to do', async () => {
+    const begin = performance.now();
+    const { code, output } = await runTally(['enqueue', '42:REPLICATION'], {
+      ...environment,
+      REDIS_URL: 'redis://127.0.0.1:1',
+    });
+    expect(performance.now() - begin).toBeLessThan(5_000);
+    expect(code).toBe(1);
+    expect(output.split('\n')).toHaveLength(1);
+    expect(output).toContain('REDIS_URL');
+  });
+
+  it('a Redis that is full: the relay says so once, keeps its rows, and goes on when there is room', async () => {
+    const ids = await createExecutions(database, 100);
+    const producer = await startProducer(environment);
+    await startWorker(environment);
+    await until('the relay to be at work', () => redis.exists(`${environment['QUEUE_PREFIX']}:refresh-relay`));
+    await redis.config('SET', 'maxmemory', '1');
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await producer.said('the queue in Redis is away');
+    expect(await outboxRows(database)).toBe(100);
+    await redis.config('SET', 'maxmemory', '0');
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await producer.said('the queue in Redis is back');
+    expect(producer.lines.filter((line) => line.includes('queue in Redis is away'))).toHaveLength(1);
+  });
+});

@@ -1,0 +1,89 @@
+import { expect, it } from 'vitest';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { countByRevision, createExecutions } from '../support/executions.ts';
+import { startWorker } from '../support/processes.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const LOCK_MS = 2_000;
+const INTERVAL_MS = 1_000;
+const { database, queue, environment } = await createStores({
+  LOCK_DURATION_MS: String(LOCK_MS),
+  STALLED_INTERVAL_MS: String(INTERVAL_MS),
+  SHUTDOWN_GRACE_MS: '5000',
+});
+const url = environment['DATABASE_URL'] ?? '';
+const refreshesOf = (ids: readonly number[]) =>
+  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+
+/** Holds the updates of all executions at a gate, so that a batch can be caught in its middle. */
+async function closeGate() {
+  await database.query(
+    `CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$`,
+  );
+  await database.query(
+    `CREATE OR REPLACE TRIGGER gate BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION gate()`,
+  );
+  const keeper = await openClient(url);
+  await keeper.query('SELECT pg_advisory_lock(7)');
+  return {
+    reached: () =>
+      until('a batch to reach the gate', async () => {
+        const [waiting] = await database.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+        );
+        return waiting;
+      }),
+    open: () => keeper.query('SELECT pg_advisory_unlock(7)'),
+  };
+}
+
+it('a worker killed in the middle of a batch has its jobs done by another, within lock + interval', async () => {
+  const ids = await createExecutions(database, 150);
+  const gate = await closeGate();
+  const victim = await startWorker(environment);
+  await enqueueRefreshes(queue, refreshesOf(ids));
+  await gate.reached();
+  victim.kill('SIGKILL');
+  const killedMs = performance.now();
+  await victim.ended;
+  await gate.open();
+  const rescuer = await startWorker(environment);
+  await until('all to be refreshed', async () => {
+    const { waiting, active, delayed } = await countJobs(queue);
+    return waiting + active + delayed === 0;
+  });
+  // Detection needs two passes of the checker; the rest is the start of a process.
+  expect(performance.now() - killedMs).toBeLessThan(LOCK_MS + 2 * INTERVAL_MS + 5_000);
+  expect(await queue.getFailedCount()).toBe(0);
+  expect((await countByRevision(database, ids))[0]).toBeUndefined();
+  await rescuer.said(/recovered \d+ stalled jobs/);
+});
+
+it('SIGTERM in the middle of a batch: it finishes the batch, exits 0, and leaves no job behind', async () => {
+  const ids = await createExecutions(database, 50);
+  const gate = await closeGate();
+  const worker = await startWorker(environment);
+  await enqueueRefreshes(queue, refreshesOf(ids));
+  await gate.reached();
+  worker.kill('SIGTERM');
+  await worker.said('stopping');
+  await gate.open();
+  expect(await worker.ended).toEqual({ code: 0, signal: null });
+  const { active } = await countJobs(queue);
+  expect(active).toBe(0);
+});
+
+it('a second SIGTERM ends a worker at once, with exit code 1', async () => {
+  const ids = await createExecutions(database, 5);
+  const gate = await closeGate();
+  const worker = await startWorker(environment);
+  await enqueueRefreshes(queue, refreshesOf(ids));
+  await gate.reached();
+  worker.kill('SIGTERM');
+  await worker.said('stopping');
+  worker.kill('SIGTERM');
+  expect(await worker.ended).toEqual({ code: 1, signal: null });
+  await gate.open();
+});

@@ -1,0 +1,178 @@
+import { describe, expect, it } from 'vitest';
+import { createExecutions } from '../../support/executions.ts';
+import { runTally, startProducer, startTally, startWorker } from '../../support/processes.ts';
+import { createStores, openClient } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { database, queue, environment } = await createStores();
+
+describe('tally', () => {
+  it.each([
+    [['--help'], 0],
+    [['worker', '--help'], 0],
+    [['nonsense'], 2],
+    [['worker', '--nonsense'], 2],
+    [['enqueue'], 2],
+    [['enqueue', '42'], 2],
+    [['start', '--workers', 'many'], 2],
+  ])('%j exits with %i', async (args, code) => {
+    expect((await runTally(args, environment)).code).toBe(code);
+  });
+
+  it('a bad setting stops every process before it connects, with one line', async () => {
+    const { code, output } = await runTally(['worker'], { ...environment, JOB_ATTEMPTS: 'lots' });
+    expect(code).toBe(2);
+    expect(output).toMatch(/^tally: JOB_ATTEMPTS must be .* for example JOB_ATTEMPTS=5$/);
+  });
+
+  it('without URLs and without a running tally start, a worker says what to set', async () => {
+    const { code, output } = await runTally(['worker', '--data', '/nowhere'], {});
+    expect(code).toBe(2);
+    expect(output).toContain('DATABASE_URL is not set; for example DATABASE_URL=postgres://');
+  });
+
+  it('no password is in what a process says while nothing it needs can be reached', async () => {
+    const worker = startTally(['worker'], {
+      DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally',
+      REDIS_URL: 'redis://:hunter2secret@127.0.0.1:1',
+    });
+    await worker.said('Redis is away');
+    await worker.said('waiting for Postgres');
+    expect(worker.lines.join('\n')).not.toContain('hunter2secret');
+  });
+});
+
+describe('tally enqueue', () => {
+  it('reads identities from standard input, one a line', async () => {
+    const { code, output } = await runTally(['enqueue', '-'], environment, '7:SCAN\n\n8:SCAN\n7:SCAN\n');
+    expect({ code, output }).toEqual({ code: 0, output: 'enqueued 3' });
+    expect((await queue.getWaiting()).map((job) => job.opts.deduplication?.id).toSorted()).toEqual([
+      '7:SCAN',
+      '8:SCAN',
+    ]);
+    await queue.drain();
+  });
+
+  it('with one bad identity among many, names it and enqueues nothing', async () => {
+    const { code, output } = await runTally(['enqueue', '7:SCAN', '0:SCAN'], environment);
+    expect(code).toBe(2);
+    expect(output).toContain('number 2: "0:SCAN" is not an identity');
+    expect(await queue.getWaitingCount()).toBe(0);
+  });
+});
+
+describe('tally migrate', () => {
+  it('runs twice without effect', async () => {
+    const dump = () =>
+      database.query(
+        `SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
+          WHERE table_schema IN ('tally', 'public') ORDER BY 1, 2, 3`,
+      );
+    const before = await dump();
+    const { code, output } = await runTally(['migrate'], environment);
+    expect(code).toBe(0);
+    expect(output).toContain('up to date');
+    expect(await dump()).toEqual(before);
+  });
+
+  it('ten at the same time on an empty database all succeed', async () => {
+    const url = await emptyDatabase('empty_ten');
+    const all = await Promise.all(
+      Array.from({ length: 10 }, () => runTally(['migrate'], { DATABASE_URL: url })),
+    );
+    expect(all.map(({ code }) => code)).toEqual(Array.from({ length: 10 }, () => 0));
+  });
+
+  it('a database with only one of the host tables is refused, and left as it was', async () => {
+    const url = await emptyDatabase('half_a_host');
+    const client = await openClient(url);
+    await client.query('CREATE TABLE execution (id integer PRIMARY KEY)');
+    const { code, output } = await runTally(['migrate'], { DATABASE_URL: url });
+    expect(code).toBe(1);
+    expect(output).toContain('has a table execution but no task');
+    const { rows } = await client.query(`SELECT to_regnamespace('tally') AS schema`);
+    expect(rows).toEqual([{ schema: null }]);
+  });
+
+  it('a process that finds no schema waits, not ready, and names tally migrate', async () => {
+    const url = await emptyDatabase('not_migrated');
+    const worker = startTally(['worker'], { ...environment, DATABASE_URL: url });
+    await worker.said('run: tally migrate');
+    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+    expect((await fetch(`${address}/readyz`)).status).toBe(503);
+    await runTally(['migrate'], { DATABASE_URL: url });
+    await worker.said('taking jobs');
+    await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
+  });
+});
+
+describe('tally status', () => {
+  it('gives one JSON document of the documented form', async () => {
+    const worker = await startWorker(environment);
+    const { code, output } = await runTally(['status', '--json'], environment);
+    expect(code).toBe(0);
+    expect(JSON.parse(output)).toEqual({
+      outbox: { rows: 0, unsent: 0, oldestSeconds: null },
+      queue: { waiting: 0, active: 0, delayed: 0, failed: 0, paused: false },
+      workers: [{ name: expect.stringMatching(`:${worker.pid}$`) as string, active: 0 }],
+      oldestWaitingSeconds: null,
+      disagreements: 0,
+    });
+  });
+
+  it('counts an execution that is stuck behind its tasks', async () => {
+    await createExecutions(database, 3);
+    const { output } = await runTally(['status', '--json'], environment);
+    expect(JSON.parse(output)).toMatchObject({ disagreements: 3 });
+  });
+
+  it('numbers of a store that is away are null', async () => {
+    const { code, output } = await runTally(['status', '--json'], {
+      ...environment,
+      REDIS_URL: 'redis://127.0.0.1:1',
+    });
+    expect(code).toBe(0);
+    expect(output).toContain("Redis can't be asked");
+    const json = output.split('\n').find((line) => line.startsWith('{')) ?? '';
+    expect(JSON.parse(json)).toMatchObject({ queue: null, workers: null, outbox: { rows: 0 } });
+  });
+});
+
+describe('the servers', () => {
+  it('the API beyond this machine is off without API_TOKEN, while health and metrics answer any host', async () => {
+    const producer = await startProducer({ ...environment, HTTP_HOST: '0.0.0.0' });
+    const url = producer.url.replace('0.0.0.0', '127.0.0.1');
+    const answer = await fetch(`${url}/v1/refreshes`, { method: 'POST', body: '{}' });
+    expect(answer.status).toBe(403);
+    expect(await answer.text()).toContain('API_TOKEN');
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain('tally_queue_jobs{state="waiting"}');
+  });
+
+  it('the dashboard beyond this machine does not start without a password', async () => {
+    const { code, output } = await runTally(['dashboard'], { ...environment, HTTP_HOST: '0.0.0.0' });
+    expect(code).toBe(2);
+    expect(output).toContain('set DASHBOARD_PASSWORD');
+  });
+
+  it('the dashboard asks for its password, everywhere but at its health', async () => {
+    const password = 'correct horse';
+    const dashboard = startTally(['dashboard'], { ...environment, DASHBOARD_PASSWORD: password });
+    const url = /http:\S+?(?=")/.exec(await dashboard.said('dashboard: http'))?.[0] ?? '';
+    for (const path of ['/', '/api/queues', '/metrics', '/static/js/main.js']) {
+      expect((await fetch(url + path)).status).toBe(401);
+    }
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    expect(await (await fetch(`${url}/readyz`)).json()).toEqual({ status: 'ready' });
+    const headers = { Authorization: `Basic ${btoa(`admin:${password}`)}` };
+    const page = await fetch(url, { headers });
+    expect(page.status).toBe(200);
+    expect(await page.text()).toContain('<title>Tally');
+  });
+});
+
+async function emptyDatabase(name: string): Promise<string> {
+  await database.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  await database.query(`CREATE DATABASE ${name}`);
+  return Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { pathname: `/${name}` }).href;
+}

@@ -1,0 +1,176 @@
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { OutboxRelay } from '../../../producers/outbox-relay.ts';
+import { recordRefreshes } from '../../../shared/outbox.ts';
+import { enqueueRefreshes, type RefreshQueue } from '../../../shared/refresh-queue.ts';
+import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
+import { createStores, silent } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const stores = await createStores({ QUEUE_HIGH_WATER: '2000' });
+const { database, queue, redis, config, environment } = stores;
+
+const refreshesOf = (ids: readonly number[]) =>
+  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+const unsentRows = async (): Promise<number> => {
+  const [row] = await database.query<{ count: number }>(
+    'SELECT count(*) AS count FROM tally.outbox WHERE sent_at IS NULL',
+  );
+  return row?.count ?? 0;
+};
+
+beforeEach(async () => {
+  await queue.obliterate({ force: true });
+  await database.query('TRUNCATE execution, task, tally.outbox');
+});
+
+describe('the relay', () => {
+  it('keeps the queue at its high-water mark and its memory flat while no worker runs, and all is refreshed when one does', async () => {
+    const ids = await createExecutions(database, 40_000, []);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    const producer = await startProducer(environment);
+    await producer.said('high-water mark of 2000');
+    expect(await queue.getWaitingCount()).toBe(2_000);
+    const before = residentBytes(producer.pid);
+    // Some 200 more looks at a full queue.
+    const commands = await commandsProcessed();
+    await until('the relay to poll on', async () => (await commandsProcessed()) - commands > 400);
+    expect(await queue.getWaitingCount()).toBe(2_000);
+    expect(residentBytes(producer.pid) - before).toBeLessThan(30_000_000);
+    await startWorker(environment);
+    await startWorker(environment);
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
+  });
+
+  it('two producers share the rows, and nothing is refreshed twice', async () => {
+    const ids = await createExecutions(database, 5_000);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await Promise.all([startProducer(environment), startProducer(environment)]);
+    await startWorker(environment);
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    expect(await countByRevision(database, ids)).toEqual({ 1: 5_000 });
+  });
+
+  it('a producer killed again and again loses nothing', async () => {
+    const ids = await createExecutions(database, 20_000);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await startWorker(environment);
+    for (let kills = 0; kills < 3; kills++) {
+      const producer = await startProducer(environment);
+      const left = await unsentRows();
+      await until('it to send some', async () => (await unsentRows()) < Math.max(left, 1));
+      producer.kill('SIGKILL');
+      await producer.ended;
+    }
+    await startProducer(environment);
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    const byRevision = await countByRevision(database, ids);
+    expect(byRevision[0]).toBeUndefined();
+  });
+
+  it('rows that a relay had claimed and not sent when it died are sent at the next start', async () => {
+    const ids = await createExecutions(database, 100);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
+    const relay = new OutboxRelay({ config, database, redis, queue, log: silent });
+    relay.start();
+    await until('the queue to have them', async () => (await queue.getWaitingCount()) === 100);
+    await relay.close();
+  });
+
+  it('rows are free to delete as soon as their jobs are on the queue, even before the relay goes on', async () => {
+    const ids = await createExecutions(database, 50);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    let tell: (rows: number) => void = () => undefined;
+    const deletable = new Promise<number>((resolve) => {
+      tell = resolve;
+    });
+    const slow = new Proxy(queue, {
+      get: (target, key) =>
+        key === 'addBulk'
+          ? async (jobs: Parameters<RefreshQueue['addBulk']>[0]) => {
+              const added = await target.addBulk(jobs);
+              // The worker is faster than the relay: it refreshes before addBulk has returned.
+              const rows = await database.query(
+                'SELECT FROM tally.outbox WHERE execution_id = ANY ($1) FOR UPDATE SKIP LOCKED',
+                [ids],
+              );
+              tell(rows.length);
+              return added;
+            }
+          : (Reflect.get(target, key, target) as unknown),
+    });
+    const relay = new OutboxRelay({ config, database, redis, queue: slow, log: silent });
+    relay.start();
+    expect(await deletable).toBe(50);
+    await relay.close();
+  });
+
+  it('an identity that changes all the time is sent four times a second, not with every change', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await startProducer(environment);
+    await startWorker(environment);
+    const begin = performance.now();
+    let changes = 0;
+    await until('3 s of changes', async () => {
+      await recordRefreshes(database, refreshesOf([id]), 'api');
+      changes++;
+      return performance.now() - begin > 3_000;
+    });
+    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    const seconds = (performance.now() - begin) / 1_000;
+    const [refreshes] = Object.keys(await countByRevision(database, [id])).map(Number);
+    expect(changes).toBeGreaterThan(50);
+    expect(refreshes).toBeGreaterThanOrEqual(3);
+    expect(refreshes).toBeLessThanOrEqual(4 * seconds + 2);
+  });
+
+  it('rows that are not due yet stay, and do not hold up those that are', async () => {
+    const [now = 0, later = 0] = await createExecutions(database, 2);
+    await database.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
+       VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour'), ($2, 'REPLICATION', 'marker', now())`,
+      [later, now],
+    );
+    const relay = new OutboxRelay({ config, database, redis, queue, log: silent });
+    relay.start();
+    await until('the due one to be sent', async () => (await queue.getWaitingCount()) === 1);
+    await relay.close();
+    const [job] = await queue.getWaiting();
+    expect(job?.data.executionId).toBe(now);
+    expect(await unsentRows()).toBe(1);
+  });
+
+  it('rows whose jobs were lost are sent again after RESEND_AFTER_MS', async () => {
+    const ids = await createExecutions(database, 10);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    const relay = new OutboxRelay({
+      config: { ...config, RESEND_AFTER_MS: 500 },
+      database,
+      redis,
+      queue,
+      log: silent,
+    });
+    relay.start();
+    await until('all to be sent', async () => (await queue.getWaitingCount()) === 10);
+    await queue.drain();
+    await until('all to be sent again', async () => (await queue.getWaitingCount()) === 10);
+    await relay.close();
+  });
+
+  it('an enqueue in chunks puts every identity on the queue', async () => {
+    await enqueueRefreshes(queue, refreshesOf(Array.from({ length: 2_500 }, (_, n) => n + 1)));
+    expect(await queue.getWaitingCount()).toBe(2_500);
+  });
+});
+
+function residentBytes(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kib) * 1024;
+}
+
+async function commandsProcessed(): Promise<number> {
+  const info = await redis.info('stats');
+  return Number(/total_commands_processed:(\d+)/.exec(info)?.[1]);
+}
