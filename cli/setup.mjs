@@ -162,9 +162,13 @@ function aptInstall(name, advice) {
   // Its failure is not the end: one source of many may be away, or the lists may do as they are.
   spawnSync('apt-get', ['update', '-qq'], { env, stdio: 'ignore' });
   const args = ['-y', '-qq', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', name];
-  const { status, stderr } = spawnSync('apt-get', ['install', ...args], { env, encoding: 'utf8' });
+  const { status, stderr } = spawnSync('apt-get', ['install', ...args], {
+    env,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+  });
   if (status !== 0) {
-    const lines = (stderr ?? '').trim().split('\n');
+    const lines = (stderr || 'no message').trim().split('\n');
     const reason = lines.findLast((line) => line.startsWith('E:')) ?? lines.at(-1);
     throw new Error(`apt-get could not install ${name} (${reason}): ${advice}`);
   }
