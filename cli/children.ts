@@ -39,9 +39,7 @@ export class Children {
     this.#stopping = true;
     const all = [...this.#children];
     for (const child of all) child.kill('SIGTERM');
-    const gone = Promise.all(
-      all.map((child) => (child.exitCode ?? child.signalCode) ?? once(child, 'exit')),
-    );
+    const gone = Promise.all(all.filter(isRunning).map((child) => once(child, 'exit')));
     const late = delay(graceMs, 'late', { ref: false });
     if ((await Promise.race([gone, late])) === 'late') {
       for (const child of this.#children) child.kill('SIGKILL');
@@ -50,7 +48,7 @@ export class Children {
   }
 
   async #keepRunning(role: string, environment: NodeJS.ProcessEnv): Promise<void> {
-    for (let earlyExits = 0; !this.#stopping; ) {
+    for (let earlyExits = 0; !this.#stopping;) {
       const begin = performance.now();
       const ended = await this.#run(role, environment);
       if (this.#stopping) return;
@@ -80,4 +78,8 @@ export class Children {
       this.#children.delete(child);
     }
   }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
 }

@@ -14,8 +14,15 @@ export function addEnqueueCommand(program: Command): void {
   program
     .command('enqueue')
     .description('put refreshes straight onto the queue')
-    .argument('<identity...>', 'for example 42:REPLICATION, or - to read one a line from standard input')
-    .option(DATA_OPTION, 'the folder of a running tally start, used when no URL is set', DEFAULT_DATA)
+    .argument(
+      '<identity...>',
+      'for example 42:REPLICATION, or - to read one a line from standard input',
+    )
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
     .action(async (texts: string[], options: { data: string }) => {
       const config = commandConfig(['REDIS_URL'], options.data);
       const fromInput = texts.length === 1 && texts[0] === '-';

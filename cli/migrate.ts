@@ -7,7 +7,11 @@ export function addMigrateCommand(program: Command): void {
   program
     .command('migrate')
     .description('create or upgrade schema tally (and execution and task, when there is neither)')
-    .option(DATA_OPTION, 'the folder of a running tally start, used when no URL is set', DEFAULT_DATA)
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
     .action(async (options: { data: string }) => {
       const config = commandConfig(['DATABASE_URL'], options.data);
       const log = createLogger(config, 'migrate', process.stdout.isTTY);

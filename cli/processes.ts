@@ -21,11 +21,22 @@ export function addProcessCommands(program: Command): void {
     program
       .command(role)
       .description(description)
-      .option(DATA_OPTION, 'the folder of a running tally start, used when no URL is set', DEFAULT_DATA)
-      .action((options: { data: string }) => runProcess(role, commandConfig(required, options.data), run));
+      .option(
+        DATA_OPTION,
+        'the folder of a running tally start, used when no URL is set',
+        DEFAULT_DATA,
+      )
+      .action((options: { data: string }) =>
+        runProcess(role, commandConfig(required, options.data), run),
+      );
   };
   add('worker', 'run one worker: takes jobs and refreshes executions', both, runWorker);
-  add('producer', 'run one producer: the API, and the relay from outbox to queue', both, runProducer);
+  add(
+    'producer',
+    'run one producer: the API, and the relay from outbox to queue',
+    both,
+    runProducer,
+  );
   add('dashboard', 'run the dashboard (Bull Board)', ['REDIS_URL'], runDashboard);
 }
 

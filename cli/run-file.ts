@@ -43,6 +43,7 @@ export function takeRunFile(dataDirectory: string): void {
     // Exclusive: of two that start at the same moment, one fails here.
     writeRunFile(dataDirectory, { databaseUrl: '', redisUrl: '', dashboardUrl: '' }, 'wx');
   } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
     throw new TallyError('ALREADY_RUNNING', `another tally start takes ${dataDirectory} just now`, {
       cause: error,
     });

@@ -168,9 +168,8 @@ function aptInstall(name, advice) {
     encoding: 'utf8',
   });
   if (status !== 0) {
-    const lines = (stderr || 'no message').trim().split('\n');
-    const reason = lines.findLast((line) => line.startsWith('E:')) ?? lines.at(-1);
-    throw new Error(`apt-get could not install ${name} (${reason}): ${advice}`);
+    const reason = (stderr ?? '').split('\n').findLast((line) => line.startsWith('E:'));
+    throw new Error(`apt-get could not install ${name} (${reason ?? status}): ${advice}`);
   }
   if (name === 'redis-server' && fs.existsSync('/run/systemd/system')) {
     spawnSync('systemctl', ['disable', '--now', name], { stdio: 'ignore' });
@@ -184,9 +183,8 @@ function npm(...args) {
   const viaNode = basename(path) === 'npm-cli.js';
   const [command, all] = viaNode ? [process.execPath, [path, ...args]] : ['npm', args];
   const result = spawnSync(command, all, { cwd: ROOT, stdio: 'inherit' });
-  if (result.status === 0) return;
   const reason = result.error?.message ?? `exit ${result.status ?? result.signal}`;
-  throw new Error(`npm ${args.join(' ')} failed (${reason}): see its output above.`);
+  if (result.status !== 0) throw new Error(`npm ${args.join(' ')} failed (${reason}).`);
 }
 
 /**

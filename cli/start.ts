@@ -36,10 +36,17 @@ interface StartOptions {
 export function addStartCommand(program: Command): void {
   program
     .command('start')
-    .description('run everything on this machine: servers where no URL is set, producer, workers, dashboard')
+    .description(
+      'run everything on this machine: servers where no URL is set, producer, workers, dashboard',
+    )
     .option('--data <dir>', 'where the embedded servers keep their data', '.tally')
     .option('--workers <n>', 'worker processes', wholeNumber(1, 64), 2)
-    .option('--executions <n>', 'executions of the demonstration', wholeNumber(1, 5_000_000), 20_000)
+    .option(
+      '--executions <n>',
+      'executions of the demonstration',
+      wholeNumber(1, 5_000_000),
+      20_000,
+    )
     .option('--rate <n>', 'simulated task changes a second', wholeNumber(0, 5_000), 200)
     .option('--no-demo', 'no demonstration on an embedded database')
     .option('--once', 'load the demonstration, drain it, print a summary and end')
@@ -97,7 +104,9 @@ async function run(
   lifecycle.onStop('Postgres', () => database.close());
   const demo = options.demo && given.DATABASE_URL === undefined;
   if (demo) {
-    screen.say(`Loading the demonstration: ${options.executions} executions, statuses out of date.`);
+    screen.say(
+      `Loading the demonstration: ${options.executions} executions, statuses out of date.`,
+    );
     await seedDemonstration(database, options.executions);
   }
   const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
@@ -118,7 +127,10 @@ async function run(
     },
     onHopeless: (role) =>
       giveUp(
-        new TallyError('CHILD_ENDS', `the ${role} ends as soon as it is started; its reason stands above`),
+        new TallyError(
+          'CHILD_ENDS',
+          `the ${role} ends as soon as it is started; its reason stands above`,
+        ),
       ),
   });
   lifecycle.onStop('the processes', () => children.stop(CHILD_GRACE_MS));
@@ -210,4 +222,3 @@ function childEnvironment(config: Config): NodeJS.ProcessEnv {
     SHUTDOWN_GRACE_MS: String(Math.min(config.SHUTDOWN_GRACE_MS, CHILD_GRACE_MS - 500)),
   };
 }
-

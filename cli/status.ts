@@ -22,7 +22,11 @@ export function addStatusCommand(program: Command): void {
     .command('status')
     .description('show outbox, queue, workers and disagreements')
     .option('--json', 'print one JSON document')
-    .option(DATA_OPTION, 'the folder of a running tally start, used when no URL is set', DEFAULT_DATA)
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const { status, problems } = await readStatus(config);
@@ -75,7 +79,8 @@ async function readStored(
 
 function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }: Status): string {
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
-  const seconds = (value: number | null): string => (value === null ? '-' : `${value.toFixed(1)} s`);
+  const seconds = (value: number | null): string =>
+    value === null ? '-' : `${value.toFixed(1)} s`;
   const lines = [
     `outbox         ${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds)}`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,

@@ -1,4 +1,5 @@
 import type { Express } from 'express';
+import { contentSecurityPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
 import type { Config } from '../shared/config.ts';
 import type { HealthCheck } from '../shared/health.ts';
@@ -6,6 +7,20 @@ import { addHealth, addMetrics, createApp, requireLocalHost } from '../shared/ht
 import type { RefreshQueue } from '../shared/refresh-queue.ts';
 import { refuseCrossSite, requirePassword } from './auth.ts';
 import { createBoard } from './board.ts';
+
+// Bull Board styles its elements in place; everything else comes from its own files.
+const boardPolicy = contentSecurityPolicy({
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'self'"],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    imgSrc: ["'self'", 'data:'],
+    objectSrc: ["'none'"],
+    baseUri: ["'self'"],
+    formAction: ["'self'"],
+    frameAncestors: ["'none'"],
+  },
+});
 
 /**
  * The dashboard: health for anyone, everything else behind the password once one is set, and without one
@@ -27,6 +42,7 @@ export function createDashboard(
       : requirePassword(config.DASHBOARD_USER, config.DASHBOARD_PASSWORD),
   );
   app.use(refuseCrossSite);
+  app.use(boardPolicy);
   addMetrics(app, parts.registry);
   app.use('/', createBoard(parts.queue));
   return app;

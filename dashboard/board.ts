@@ -3,13 +3,9 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
-import type { Router } from 'express';
+import { Router, type RequestHandler } from 'express';
 import { formatIdentity } from '../shared/execution.ts';
-import {
-  readPayload,
-  retryFailedRefresh,
-  type RefreshQueue,
-} from '../shared/refresh-queue.ts';
+import { readPayload, retryFailedRefresh, type RefreshQueue } from '../shared/refresh-queue.ts';
 
 const POLL_SECONDS = 5;
 
@@ -33,8 +29,20 @@ export function createBoard(queue: RefreshQueue): Router {
       },
     },
   });
-  return server.getRouter() as Router;
+  const router = Router();
+  router.use(withoutOutsideFonts);
+  router.use(server.getRouter() as RequestHandler);
+  return router;
 }
+
+// The page asks a font service of the internet for its fonts; an operator's browser must not, and
+// on a closed network it would wait for them. The system's fonts are used instead.
+const withoutOutsideFonts: RequestHandler = (_request, response, next) => {
+  const send = response.send.bind(response);
+  response.send = (body: unknown) =>
+    send(typeof body === 'string' ? body.replace(/<link href="https:[^>]*>/, '') : body);
+  next();
+};
 
 /**
  * Makes every retry of the board ours: enqueue again, then remove. BullMQ's own leaves the deduplication key with

@@ -1,6 +1,12 @@
 import { isLoopback, type Config } from '../shared/config.ts';
 import { openDatabase } from '../shared/database.ts';
-import { addHealth, addMetrics, createApp, listen, requireLocalHost } from '../shared/http-server.ts';
+import {
+  addHealth,
+  addMetrics,
+  createApp,
+  listen,
+  requireLocalHost,
+} from '../shared/http-server.ts';
 import type { Lifecycle } from '../shared/lifecycle.ts';
 import type { Logger } from '../shared/logger.ts';
 import { createRegistry } from '../shared/metrics.ts';
@@ -16,7 +22,11 @@ import { apiIsOff, createRefreshApi } from './refresh-api.ts';
  * when Postgres is, since refreshes are accepted while Redis is away.
  * @param config with DATABASE_URL and REDIS_URL
  */
-export async function runProducer(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
+export async function runProducer(
+  config: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+): Promise<void> {
   const databaseUrl = config.DATABASE_URL ?? '';
   const database = openDatabase(databaseUrl, log, { connections: 4, name: 'producer' });
   lifecycle.onStop('Postgres', () => database.close());
@@ -59,7 +69,9 @@ export async function runProducer(config: Config, lifecycle: Lifecycle, log: Log
   addMetrics(app, registry);
   const server = await listen(app, config.HTTP_HOST, config.PRODUCER_PORT, 'PRODUCER_PORT');
   lifecycle.onStop('HTTP', () => server.close());
-  log.info(`producer: refreshes are accepted on http://${config.HTTP_HOST}:${server.port}/v1/refreshes`);
+  log.info(
+    `producer: refreshes are accepted on http://${config.HTTP_HOST}:${server.port}/v1/refreshes`,
+  );
 
   redis.once('ready', () => {
     redisWarnings(redis).then(

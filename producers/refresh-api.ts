@@ -43,7 +43,12 @@ export function createRefreshApi(config: Config, database: Database, log: Logger
         await recordRefreshes(database, body.refreshes, 'api');
       } catch (error) {
         log.warn(`${body.refreshes.length} refreshes were not accepted: ${describeError(error)}`);
-        refuse(response, 503, 'DATABASE_AWAY', 'Postgres does not answer; nothing was accepted, ask again');
+        refuse(
+          response,
+          503,
+          'DATABASE_AWAY',
+          'Postgres does not answer; nothing was accepted, ask again',
+        );
         return;
       }
       response.status(202).json({ accepted: body.refreshes.length });
@@ -105,14 +110,17 @@ function readBody(
   }
   return items.length === 0
     ? { refreshes }
-    : { problem: `${items.length} of ${list.length} refreshes are not valid; nothing was accepted`, items };
+    : {
+        problem: `${items.length} of ${list.length} refreshes are not valid; nothing was accepted`,
+        items,
+      };
 }
 
 const answerBodyErrors: ErrorRequestHandler = (error: unknown, _request, response, next) => {
   const type = error instanceof Error && 'type' in error ? error.type : undefined;
   if (type === 'entity.too.large') {
     refuse(response, 413, 'TOO_LARGE', 'the body is over 1 MiB; send fewer refreshes at once');
-  } else if (typeof type === 'string') {
+  } else if (typeof type === 'string' || (error instanceof Error && 'status' in error)) {
     refuse(response, 400, 'BAD_REQUEST', 'the body is not JSON');
   } else {
     next(error);

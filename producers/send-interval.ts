@@ -7,6 +7,10 @@ export class SendInterval {
   readonly #intervalMs: number;
   readonly #maxEntries: number;
   readonly #sentAtMs = new Map<string, number>();
+  // In the order of sending. A map could be walked instead, but one whose first entries were deleted
+  // is walked over their remains each time.
+  #order: { readonly identity: string; readonly atMs: number }[] = [];
+  #first = 0;
 
   constructor(intervalMs: number, maxEntries = 100_000) {
     this.#intervalMs = intervalMs;
@@ -23,13 +27,19 @@ export class SendInterval {
   }
 
   markSent(identity: string, nowMs: number): void {
-    this.#sentAtMs.delete(identity);
     this.#sentAtMs.set(identity, nowMs);
-    // A map keeps its order of insertion, so the oldest come first.
-    for (const [oldest, sentAtMs] of this.#sentAtMs) {
-      const expired = sentAtMs + this.#intervalMs <= nowMs;
+    this.#order.push({ identity, atMs: nowMs });
+    for (let oldest = this.#order[this.#first]; oldest; oldest = this.#order[++this.#first]) {
+      const expired = oldest.atMs + this.#intervalMs <= nowMs;
       if (!expired && this.#sentAtMs.size <= this.#maxEntries) break;
-      this.#sentAtMs.delete(oldest);
+      // One that was sent again since has a later entry.
+      if (this.#sentAtMs.get(oldest.identity) === oldest.atMs) {
+        this.#sentAtMs.delete(oldest.identity);
+      }
+    }
+    if (this.#first * 2 > this.#order.length) {
+      this.#order = this.#order.slice(this.#first);
+      this.#first = 0;
     }
   }
 

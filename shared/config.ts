@@ -29,11 +29,14 @@ function whole(min: number, max: number): z.ZodType<number, string> {
 // The value isn't repeated in the problem: it may hold a password.
 function url(schemes: readonly string[]): z.ZodType<string, string> {
   const problem = `must be a URL that starts with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`;
-  return z.string().refine((value) => {
-    if (!URL.canParse(value)) return false;
-    const parsed = new URL(value);
-    return schemes.includes(parsed.protocol) && parsed.hostname !== '';
-  }, problem);
+  return z
+    .string()
+    .refine((value) => {
+      if (!URL.canParse(value)) return false;
+      const parsed = new URL(value);
+      return schemes.includes(parsed.protocol) && parsed.hostname !== '';
+    }, problem)
+    .refine(isDecodable, 'has a % that does not begin an escape of UTF-8; write a % itself as %25');
 }
 
 const port = whole(0, 65_535);
@@ -139,15 +142,28 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-// A typo in a variable's name would silently give the default. Short names get less tolerance,
-// so that an unrelated APP_TOKEN isn't taken for API_TOKEN.
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// Ordinary names of other programs that are close to ours.
+const UNRELATED = new Set(['APP_TOKEN', 'DASHBOARD_HOST', 'PRODUCER_HOST', 'WORKER_HOST']);
+
+// A typo in a variable's name would silently give the default. Short names get less tolerance.
 function refuseMisspelt(environment: Readonly<Record<string, string | undefined>>): void {
   const names = Object.keys(SETTINGS);
   for (const given of Object.keys(environment)) {
-    if (names.includes(given)) continue;
+    if (names.includes(given) || UNRELATED.has(given)) continue;
     const meant = names.find(
       (name) =>
-        given === `TALLY_${name}` || distance(given, name) <= (name.length >= 12 ? 2 : 1),
+        given === `TALLY_${name}` ||
+        isSwapped(given, name) ||
+        distance(given, name) <= (name.length >= 12 ? 2 : 1),
     );
     if (meant !== undefined) {
       throw new UsageError(
@@ -155,4 +171,11 @@ function refuseMisspelt(environment: Readonly<Record<string, string | undefined>
       );
     }
   }
+}
+
+function isSwapped(given: string, name: string): boolean {
+  if (given.length !== name.length) return false;
+  const at = name.split('').findIndex((letter, index) => letter !== given[index]);
+  const swapped = `${name.slice(0, at)}${name.charAt(at + 1)}${name.charAt(at)}${name.slice(at + 2)}`;
+  return given === swapped;
 }

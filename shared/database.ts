@@ -1,4 +1,5 @@
-import pg from 'pg';
+import { Client, DatabaseError, Pool, types as pgTypes } from 'pg';
+import type pg from 'pg';
 import { TallyError } from './errors.ts';
 import type { Logger } from './logger.ts';
 
@@ -25,16 +26,15 @@ export interface DatabaseOptions {
 }
 
 // Rows speak of ids below 2^53, which is checked where they come in.
-const INT8_OID = 20;
 const types: pg.CustomTypesConfig = {
-  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-    oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
+  getTypeParser: (oid, format) =>
+    oid === pgTypes.builtins.INT8 ? Number : pgTypes.getTypeParser(oid, format),
 };
 
 /** Opens a pool; nothing is connected before the first statement. */
 export function openDatabase(url: string, log: Logger, options: DatabaseOptions): Database {
   const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: url,
     max: options.connections,
     application_name: `tally ${options.name}`,
@@ -74,7 +74,7 @@ export function openDatabase(url: string, log: Logger, options: DatabaseOptions)
 }
 
 function isStatementError(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.severity === 'ERROR';
+  return error instanceof DatabaseError && error.severity === 'ERROR';
 }
 
 /**
@@ -86,7 +86,7 @@ export async function withClient<T>(
   name: string,
   use: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
+  const client = new Client({
     connectionString: url,
     application_name: `tally ${name}`,
     connectionTimeoutMillis: 5_000,
@@ -107,7 +107,7 @@ export async function withClient<T>(
 }
 
 function databaseAway(host: string, port: number, cause: unknown): TallyError {
-  const reason = cause instanceof pg.DatabaseError ? cause.message : 'it does not answer';
+  const reason = cause instanceof DatabaseError ? cause.message : 'it does not answer';
   return new TallyError(
     'DATABASE_AWAY',
     `Postgres at ${host}:${port} can't be used (${reason}); check DATABASE_URL and that the server runs`,

@@ -20,7 +20,7 @@ export async function countDisagreements(
   which: 'stuck' | 'outOfDate',
 ): Promise<number> {
   let total = 0;
-  for (let after = 0; ; ) {
+  for (let after = 0; ;) {
     const ids = await database.query<{ id: number }>(
       'SELECT id::bigint AS id FROM execution WHERE id > $1 ORDER BY id LIMIT $2',
       [after, PAGE],

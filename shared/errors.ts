@@ -22,7 +22,7 @@ export class UsageError extends TallyError {
 
 /** One line that tells what went wrong, whatever was thrown (an AggregateError's message is empty). */
 export function describeError(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') {
+  if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {
     return error.errors.map(describeError).join('; ');
   }
   const text = error instanceof Error ? error.message || error.name : String(error);

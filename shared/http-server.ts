@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type Express, type RequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Registry } from 'prom-client';
 import { TallyError } from './errors.ts';
@@ -64,6 +64,25 @@ export const requireLocalHost: RequestHandler = (request, response, next) => {
   });
 };
 
+const answerNotFound: RequestHandler = (_request, response) => {
+  response.status(404).json({ error: { code: 'NOT_FOUND', message: 'there is nothing here' } });
+};
+
+// Express' own page shows the stack.
+const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const status = error instanceof Error && 'status' in error ? Number(error.status) : 500;
+  const refused = status >= 400 && status < 500;
+  response.status(refused ? status : 500).json({
+    error: refused
+      ? { code: 'BAD_REQUEST', message: 'the request is not valid' }
+      : { code: 'INTERNAL', message: 'this should not have happened; the log may tell more' },
+  });
+};
+
 export interface RunningServer {
   readonly port: number;
   /** Stops listening, ends idle connections, waits for answers in progress. */
@@ -82,6 +101,7 @@ export async function listen(
   port: number,
   variable: string,
 ): Promise<RunningServer> {
+  app.use(answerNotFound, answerError);
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -106,7 +126,12 @@ export async function listen(
 
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve());
+    // A connection becomes idle when its last answer is out, and would then be kept for the client.
+    const sweep = setInterval(() => server.closeIdleConnections(), 50);
+    server.close(() => {
+      clearInterval(sweep);
+      resolve();
+    });
     server.closeIdleConnections();
   });
 }

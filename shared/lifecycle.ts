@@ -62,9 +62,11 @@ export function stopOnSignals(
     log.error(`${reason}; leaving now, what was in hand is done again by another process`);
     source.exit(1);
   };
+  let signals = 0;
   const stop = (signal: string): void => {
+    if (signal !== 'disconnect') signals++;
     if (lifecycle.stopping) {
-      if (signal !== 'disconnect') force(`${signal} came twice`);
+      if (signals > 1) force(`${signal} came twice`);
       return;
     }
     log.info(`stopping (${signal})`);

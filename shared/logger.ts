@@ -11,16 +11,23 @@ const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/"']*):[^\s@/"']+@/gi;
  * Works on the finished text, so that it doesn't matter in which field of which error they are.
  */
 export function scrubSecrets(text: string, secrets: readonly string[]): string {
-  let clean = text.replaceAll(PASSWORD_IN_URL, '$1:***@');
-  for (const secret of secrets) clean = clean.replaceAll(secret, '***');
-  return clean;
+  let clean = text;
+  // The longest first: one may begin like another. In a line of JSON, some characters are escaped.
+  const forms = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  for (const secret of forms.toSorted((a, b) => b.length - a.length)) {
+    clean = clean.replaceAll(secret, '***');
+  }
+  return clean.replaceAll(PASSWORD_IN_URL, '$1:***@');
 }
 
 /** Passwords and tokens of a config in every form in which they may turn up in a text. */
 export function secretsOf(config: Config): string[] {
   const passwords = [config.DATABASE_URL, config.REDIS_URL].flatMap((text) => {
-    const encoded = text === undefined ? '' : new URL(text).password;
-    return /%(?![\da-f]{2})/i.test(encoded) ? [encoded] : [encoded, decodeURIComponent(encoded)];
+    if (text === undefined) return [];
+    const { password, searchParams } = new URL(text);
+    // As it was written, too: the URL parser encodes what stood there plainly.
+    const written = /:\/\/[^:/]*:(.*)@/.exec(text)?.[1] ?? '';
+    return [password, written, decoded(password), searchParams.get('password') ?? ''];
   });
   return [...passwords, config.API_TOKEN, config.DASHBOARD_PASSWORD].filter(
     // A very short one would blank out half of the log and protects nothing.
@@ -45,6 +52,18 @@ export function createLogger(config: Config, role: string, terminal: boolean): L
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line) => void output.write(scrubSecrets(line, secrets)) },
+    {
+      write: (line) => {
+        output.write(scrubSecrets(line, secrets));
+      },
+    },
   );
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }

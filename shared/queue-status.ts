@@ -1,4 +1,9 @@
-import { countJobs, oldestWaitingSeconds, type QueueCounts, type RefreshQueue } from './refresh-queue.ts';
+import {
+  countJobs,
+  oldestWaitingSeconds,
+  type QueueCounts,
+  type RefreshQueue,
+} from './refresh-queue.ts';
 
 /** The queue as an operator asks about it. */
 export interface QueueStatus {

@@ -71,7 +71,8 @@ export async function waitForRedis(redis: Redis, timeoutMs: number): Promise<voi
 /** Facts about a Redis server that decide whether a queue is safe on it. */
 export async function redisWarnings(redis: Redis): Promise<string[]> {
   const info = await redis.info();
-  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
+  const field = (name: string): string =>
+    new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   const warnings: string[] = [];
   const version = field('redis_version');
   if (Number.parseInt(version, 10) < 6) {

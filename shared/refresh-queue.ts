@@ -3,12 +3,7 @@ import { Queue, type Job, type JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from './config.ts';
 import { TallyError } from './errors.ts';
-import {
-  executionIdProblem,
-  formatIdentity,
-  vendorProblem,
-  type Identity,
-} from './execution.ts';
+import { executionIdProblem, formatIdentity, vendorProblem, type Identity } from './execution.ts';
 
 /** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
 export const REFRESH_QUEUE = 'refresh';
@@ -110,13 +105,7 @@ export interface QueueCounts {
 
 /** Counts the queue's jobs; constant time in Redis. */
 export async function countJobs(queue: RefreshQueue): Promise<QueueCounts> {
-  const counts = await queue.getJobCounts(
-    'waiting',
-    'prioritized',
-    'active',
-    'delayed',
-    'failed',
-  );
+  const counts = await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'failed');
   const of = (state: string): number => counts[state] ?? 0;
   return {
     waiting: of('waiting') + of('prioritized'),

@@ -35,7 +35,12 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
       createMigrationsSchema: true,
       // Ours is held already, and makes a second one wait where theirs would make it fail.
       noLock: true,
-      logger: { debug: () => undefined, info: () => undefined, warn: warnOf(log), error: warnOf(log) },
+      logger: {
+        debug: () => undefined,
+        info: () => undefined,
+        warn: warnOf(log),
+        error: warnOf(log),
+      },
     });
     await inTransaction(client, async () => {
       await client.query(rollupFunction());
@@ -96,7 +101,9 @@ export async function schemaProblem(database: Database): Promise<string | undefi
     `SELECT to_regclass('tally.migration') IS NOT NULL AS present`,
   );
   if (installed?.present !== true) return 'schema tally is not installed; run: tally migrate';
-  const rows = await database.query<{ name: string }>('SELECT name FROM tally.migration ORDER BY id');
+  const rows = await database.query<{ name: string }>(
+    'SELECT name FROM tally.migration ORDER BY id',
+  );
   const applied = new Set(rows.map(({ name }) => name));
   const known = readdirSync(MIGRATIONS_FOLDER).map((file) => file.replace(/\.sql$/, ''));
   if (known.some((name) => !applied.has(name))) {

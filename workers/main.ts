@@ -20,7 +20,10 @@ import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
 export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
   const redisUrl = config.REDIS_URL ?? '';
   const databaseUrl = config.DATABASE_URL ?? '';
-  const database = openDatabase(databaseUrl, log, { connections: WORKER_CONNECTIONS, name: 'worker' });
+  const database = openDatabase(databaseUrl, log, {
+    connections: WORKER_CONNECTIONS,
+    name: 'worker',
+  });
   lifecycle.onStop('Postgres', () => database.close());
   const redis = connectRedis(redisUrl, 'patient', log);
   lifecycle.onStop('Redis', () => redis.disconnect());

@@ -33,7 +33,9 @@ export async function refreshBatch(
   wait: boolean,
 ): Promise<RefreshResults> {
   try {
-    const reports = await withContentionTries(() => refreshExecutions(database, executionIds, wait));
+    const reports = await withContentionTries(() =>
+      refreshExecutions(database, executionIds, wait),
+    );
     return new Map(reports.map((report) => [report.executionId, { kind: 'refreshed', report }]));
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { DatabaseError } from 'pg';
 
 /**
  * What an error of a refresh is about.
@@ -21,6 +21,7 @@ const WORLD = new Set([
   '3F000', // invalid_schema_name: not migrated
   '42883', // undefined_function: not migrated
   '42P01', // undefined_table: not migrated
+  '42703', // undefined_column: not migrated
 ]);
 // insufficient resources, operator intervention is below, system error, invalid authorization
 const WORLD_CLASSES = new Set(['53', '58', '28']);
@@ -29,7 +30,7 @@ const LOST = new Set(['57P01', '57P02', '57P04', '57P05']);
 
 /** Sorts an error of `pg`. Source of the codes: appendix A of the Postgres manual. */
 export function classifyRefreshError(error: unknown): RefreshErrorKind {
-  const state = error instanceof pg.DatabaseError ? error.code : undefined;
+  const state = error instanceof DatabaseError ? error.code : undefined;
   // Everything that isn't an answer of the server comes from the connection: reset, refused, timed out.
   if (state === undefined) return 'connection';
   if (CONTENTION.has(state)) return 'contention';

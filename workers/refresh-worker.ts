@@ -136,7 +136,8 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   };
 
   return {
-    start: () => void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),
+    start: () =>
+      void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),
     get running() {
       return worker.isRunning() && !watch.away;
     },

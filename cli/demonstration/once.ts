@@ -47,7 +47,9 @@ export async function drainOnce(parts: {
     const refresh = statements.refresh - before.refresh;
     const relay = statements.relay - before.relay;
     const each = (count: number): string => (count / Math.max(refreshed, 1)).toFixed(4);
-    say(`SQL statements: ${refresh} refreshing (${each(refresh)} a refresh), ${relay} of the relay.`);
+    say(
+      `SQL statements: ${refresh} refreshing (${each(refresh)} a refresh), ${relay} of the relay.`,
+    );
   } else {
     say('SQL statements: not counted, this Postgres has no pg_stat_statements.');
   }

@@ -1,6 +1,11 @@
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { recordRefreshes } from '../../shared/outbox.ts';
-import { countByRevision, createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import {
+  countByRevision,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../support/executions.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
@@ -59,7 +64,10 @@ describe('a Redis that is away', () => {
     expect(await answer.json()).toEqual({ accepted: 1 });
     expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
     await server.start();
-    await until('it to be refreshed', async () => (await readExecution(database, id)).revision === 1);
+    await until(
+      'it to be refreshed',
+      async () => (await readExecution(database, id)).revision === 1,
+    );
     await worker.said('Redis is back');
   });
 
@@ -94,7 +102,9 @@ describe('a Redis that is away', () => {
     const ids = await createExecutions(database, 100);
     const producer = await startProducer(environment);
     await startWorker(environment);
-    await until('the relay to be at work', () => redis.exists(`${environment['QUEUE_PREFIX']}:refresh-relay`));
+    await until('the relay to be at work', () =>
+      redis.exists(`${environment['QUEUE_PREFIX']}:refresh-relay`),
+    );
     await redis.config('SET', 'maxmemory', '1');
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await producer.said('the queue in Redis is away');
@@ -102,6 +112,8 @@ describe('a Redis that is away', () => {
     await redis.config('SET', 'maxmemory', '0');
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     await producer.said('the queue in Redis is back');
-    expect(producer.lines.filter((line) => line.includes('queue in Redis is away'))).toHaveLength(1);
+    expect(producer.lines.filter((line) => line.includes('queue in Redis is away'))).toHaveLength(
+      1,
+    );
   });
 });

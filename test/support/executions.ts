@@ -43,7 +43,9 @@ export async function readExecution(database: Database, id: number): Promise<Sto
 }
 
 export async function outboxRows(database: Database): Promise<number> {
-  const [row] = await database.query<{ count: number }>('SELECT count(*) AS count FROM tally.outbox');
+  const [row] = await database.query<{ count: number }>(
+    'SELECT count(*) AS count FROM tally.outbox',
+  );
   return row?.count ?? 0;
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { Redis } from 'ioredis';
-import pg from 'pg';
+import type { Redis } from 'ioredis';
+import { Client } from 'pg';
 import { pino } from 'pino';
 import { afterAll, inject } from 'vitest';
 import { loadConfig, type Config } from '../../shared/config.ts';
@@ -57,8 +57,8 @@ export async function createStores(
 }
 
 /** A client of its own, for tests that hold transactions open; closed when the file has passed. */
-export async function openClient(databaseUrl: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: databaseUrl });
+export async function openClient(databaseUrl: string): Promise<Client> {
+  const client = new Client({ connectionString: databaseUrl });
   client.on('error', () => undefined);
   await client.connect();
   afterAll(() => client.end().catch(() => undefined));
@@ -66,10 +66,14 @@ export async function openClient(databaseUrl: string): Promise<pg.Client> {
 }
 
 async function administer(postgresUrl: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
+  const client = new Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined);
   await client.connect();
-  await client.query(sql).finally(() => client.end());
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
 }
 
 async function removeKeys(redis: Redis, prefix: string): Promise<void> {

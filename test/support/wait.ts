@@ -14,7 +14,7 @@ export async function until<T>(
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     const value = await condition();
-    if (value !== undefined && value !== null && value !== false) return value as NonNullable<T>;
+    if (value !== undefined && value !== null && value !== false) return value;
     if (performance.now() > endMs) {
       throw new Error(`waited ${timeoutMs} ms in vain: ${what}; last seen ${String(value)}`);
     }

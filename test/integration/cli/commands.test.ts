@@ -44,12 +44,15 @@ describe('tally', () => {
 
 describe('tally enqueue', () => {
   it('reads identities from standard input, one a line', async () => {
-    const { code, output } = await runTally(['enqueue', '-'], environment, '7:SCAN\n\n8:SCAN\n7:SCAN\n');
+    const { code, output } = await runTally(
+      ['enqueue', '-'],
+      environment,
+      '7:SCAN\n\n8:SCAN\n7:SCAN\n',
+    );
     expect({ code, output }).toEqual({ code: 0, output: 'enqueued 3' });
-    expect((await queue.getWaiting()).map((job) => job.opts.deduplication?.id).toSorted()).toEqual([
-      '7:SCAN',
-      '8:SCAN',
-    ]);
+    expect(
+      (await queue.getWaiting()).map((job) => String(job.opts.deduplication?.id)).toSorted(),
+    ).toEqual(['7:SCAN', '8:SCAN']);
     await queue.drain();
   });
 
@@ -146,11 +149,16 @@ describe('the servers', () => {
     expect(answer.status).toBe(403);
     expect(await answer.text()).toContain('API_TOKEN');
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
-    expect(await (await fetch(`${url}/metrics`)).text()).toContain('tally_queue_jobs{state="waiting"}');
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain(
+      'tally_queue_jobs{state="waiting"}',
+    );
   });
 
   it('the dashboard beyond this machine does not start without a password', async () => {
-    const { code, output } = await runTally(['dashboard'], { ...environment, HTTP_HOST: '0.0.0.0' });
+    const { code, output } = await runTally(['dashboard'], {
+      ...environment,
+      HTTP_HOST: '0.0.0.0',
+    });
     expect(code).toBe(2);
     expect(output).toContain('set DASHBOARD_PASSWORD');
   });

@@ -19,11 +19,9 @@ function leftOver(data: string): string {
 describe('npm start', () => {
   it('-- --once loads the demonstration, drains it and ends with 0 when no disagreement is left', async () => {
     const data = join(folder, 'once');
-    const npm = spawn(
-      'npm',
-      ['start', '--', '--once', '--executions', '3000', '--data', data],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
+    const npm = spawn('npm', ['start', '--', '--once', '--executions', '3000', '--data', data], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let output = '';
     npm.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const [code] = (await once(npm, 'close')) as [number];
@@ -45,7 +43,9 @@ describe('npm start', () => {
     });
     const second = await runTally(['start', '--data', data], environment);
     expect(second.code).toBe(1);
-    expect(second.output.split('\n').at(-1)).toContain(`already runs in ${data} (process ${start.pid}`);
+    expect(second.output.split('\n').at(-1)).toContain(
+      `already runs in ${data} (process ${start.pid}`,
+    );
 
     const beganMs = performance.now();
     start.kill('SIGINT');

@@ -51,7 +51,10 @@ describe('the rule', () => {
     const reports = await refreshExecutions(database, [none, unknown], false);
     expect(reports.map(({ outcome }) => outcome)).toEqual(['no_tasks', 'no_tasks']);
     expect(await readExecution(database, none)).toMatchObject({ status: 'Running', revision: 0 });
-    expect(await readExecution(database, unknown)).toMatchObject({ status: 'Running', revision: 0 });
+    expect(await readExecution(database, unknown)).toMatchObject({
+      status: 'Running',
+      revision: 0,
+    });
   });
 
   it('a final execution goes back to Running, without an end, when a task runs again', async () => {
@@ -59,7 +62,11 @@ describe('the rule', () => {
     await refreshExecutions(database, [id], false);
     await database.query(`UPDATE task SET status = 'Running'`);
     await refreshExecutions(database, [id], false);
-    expect(await readExecution(database, id)).toEqual({ status: 'Running', endTime: null, revision: 2 });
+    expect(await readExecution(database, id)).toEqual({
+      status: 'Running',
+      endTime: null,
+      revision: 2,
+    });
   });
 
   it('a revision of NULL becomes 1, and an unchanged status still raises it', async () => {
@@ -67,7 +74,9 @@ describe('the rule', () => {
     await database.query('UPDATE execution SET revision = NULL');
     expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'changed' }]);
     expect(await readExecution(database, id)).toMatchObject({ revision: 1 });
-    expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'unchanged' }]);
+    expect(await refreshExecutions(database, [id], false)).toMatchObject([
+      { outcome: 'unchanged' },
+    ]);
     expect(await readExecution(database, id)).toMatchObject({ revision: 2 });
   });
 

@@ -26,7 +26,10 @@ beforeEach(async () => {
 describe('one identity', () => {
   it('1,000 enqueues while it waits make one job', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    await enqueueRefreshes(queue, Array.from({ length: 1_000 }, () => refreshOf(id)));
+    await enqueueRefreshes(
+      queue,
+      Array.from({ length: 1_000 }, () => refreshOf(id)),
+    );
     expect(await countJobs(queue)).toMatchObject({ waiting: 1, active: 0, delayed: 0 });
   });
 
@@ -38,7 +41,10 @@ describe('one identity', () => {
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('the job to run', async () => (await countJobs(queue)).active === 1);
-    await enqueueRefreshes(queue, Array.from({ length: 1_000 }, () => refreshOf(id)));
+    await enqueueRefreshes(
+      queue,
+      Array.from({ length: 1_000 }, () => refreshOf(id)),
+    );
     await database.query(`UPDATE task SET status = 'Success'`);
     expect(await countJobs(queue)).toMatchObject({ waiting: 0, active: 1 });
     await holder.query('ROLLBACK');
@@ -54,7 +60,10 @@ describe('one identity', () => {
     await until('it to fail', async () => (await countJobs(queue)).failed === 1);
     await database.query('DROP TRIGGER poison ON execution');
     await enqueueRefreshes(queue, [refreshOf(id)]);
-    await until('it to be refreshed', async () => (await readExecution(database, id)).revision === 1);
+    await until(
+      'it to be refreshed',
+      async () => (await readExecution(database, id)).revision === 1,
+    );
   });
 
   it('a retry by hand runs it once and leaves no failed job', async () => {
@@ -126,7 +135,12 @@ describe('a bad one harms only itself', () => {
 
   it('a job that is no refresh fails at once, with a clear reason and without a retry', async () => {
     await startWorker(environment);
-    for (const data of [{}, 'text', { executionId: 2 ** 60, vendor: 'X' }, { executionId: 1, vendor: '<b>' }]) {
+    for (const data of [
+      {},
+      'text',
+      { executionId: 2 ** 60, vendor: 'X' },
+      { executionId: 1, vendor: '<b>' },
+    ]) {
       await queue.add('refresh', data as never);
     }
     await until('all to fail', async () => (await countJobs(queue)).failed === 4);
