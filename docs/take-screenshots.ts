@@ -1,17 +1,18 @@
 // Takes the pictures of the documents from a running demonstration, in a real browser: npm run screenshots
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { openBrowser } from '../test/support/browser.ts';
+import { newFolder } from '../test/support/servers.ts';
+import { until } from '../test/support/wait.ts';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const IMAGES = fileURLToPath(new URL('images/', import.meta.url));
 
-const data = mkdtempSync(join(tmpdir(), 'tally-screenshots-'));
+const data = newFolder();
 // Large enough to be still at work when the browser has started.
 const start = spawn(process.execPath, [MAIN, 'start', '--executions', '200000', '--data', data], {
   stdio: ['ignore', 'pipe', 'inherit'],
@@ -26,9 +27,13 @@ const browser = await openBrowser();
 try {
   mkdirSync(IMAGES, { recursive: true });
   const page = await browser.newPage();
-  await page.goto(`${url}/queue/refresh?status=active`, { timeout: 30_000 }).catch(async () => {
-    await page.goto(`${url}/queue/refresh?status=active`);
-  });
+  await until('the dashboard to answer', () =>
+    fetch(`${url}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    ),
+  );
+  await page.goto(`${url}/queue/refresh?status=active`);
   await page
     .getByText(/\d+:[A-Z_]+/)
     .first()

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -42,8 +42,11 @@ export default async function startServers(project: TestProject): Promise<() => 
   };
 }
 
+/** A folder that the user of the Postgres processes can reach, too. */
 export function newFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'tally-test-'));
+  const folder = mkdtempSync(join(tmpdir(), 'tally-test-'));
+  chmodSync(folder, 0o755);
+  return folder;
 }
 
 async function stopAndRemove(server: EmbeddedServer, folder: string): Promise<void> {
