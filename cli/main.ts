@@ -45,7 +45,9 @@ try {
       error instanceof TallyError || process.env['LOG_LEVEL'] !== 'debug'
         ? describeError(error)
         : String(error instanceof Error ? error.stack : error);
-    process.stderr.write(`tally: ${scrubSecrets(text, [])}\n`);
+    // A usage error repeats no secret, but shows examples that a person may copy.
+    const line = error instanceof UsageError ? text : scrubSecrets(text, []);
+    process.stderr.write(`tally: ${line}\n`);
     // Not exitCode: a Redis client that was given up still holds a timer for seconds.
     process.exit(error instanceof UsageError ? 2 : 1);
   }

@@ -52,7 +52,7 @@ export class Screen {
       void readProgress(parts.database, parts.queue, parts.recent).then((progress) => {
         this.#reading = false;
         if (this.#timer === undefined) return;
-        this.#line = formatProgress(progress, parts.dashboardUrl).slice(0, this.#out.columns - 1);
+        this.#line = this.#fitting(formatProgress(progress, parts.dashboardUrl));
         this.#out.write(`${CLEAR_LINE}${this.#line}`);
       });
     }, LINE_INTERVAL_MS);
@@ -63,6 +63,14 @@ export class Screen {
     this.#timer = undefined;
     if (this.#line !== '') this.#out.write('\n');
     this.#line = '';
+  }
+
+  // The address stands above already; a cut one would mislead.
+  #fitting(line: string): string {
+    const { columns } = this.#out;
+    return line.length < columns
+      ? line
+      : line.replace(/ \| dashboard .*/, '').slice(0, columns - 1);
   }
 
   #above(text: string): void {

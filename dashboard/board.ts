@@ -5,7 +5,12 @@ import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
 import { Router, type RequestHandler } from 'express';
 import { formatIdentity } from '../shared/execution.ts';
-import { readPayload, retryFailedRefresh, type RefreshQueue } from '../shared/refresh-queue.ts';
+import {
+  enqueueRefreshes,
+  readPayload,
+  retryFailedRefresh,
+  type RefreshQueue,
+} from '../shared/refresh-queue.ts';
 
 const POLL_SECONDS = 5;
 
@@ -64,6 +69,16 @@ class RefreshQueueAdapter extends BullMQAdapter {
   override async getJobs(...range: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
     const jobs = await super.getJobs(...range);
     return jobs.map((job) => this.#withOurRetry(job));
+  }
+
+  /** "Add job" and "Duplicate": a refresh like any other, so neither can run beside its twin. */
+  override async addJob(_name: string, data: unknown): Promise<Job> {
+    const identity = readPayload(data);
+    await enqueueRefreshes(this.#queue, [identity]);
+    const id = await this.#queue.getDeduplicationJobId(formatIdentity(identity));
+    const job = id === null ? undefined : await super.getJob(id);
+    if (job === undefined) throw new Error('it was added, and a worker has done it already');
+    return job;
   }
 
   #withOurRetry(job: Job): Job {

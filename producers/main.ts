@@ -59,7 +59,8 @@ export async function runProducer(
     { details: true },
   );
   const exposed = !isLoopback(config.HTTP_HOST);
-  if (exposed && config.API_TOKEN === undefined) {
+  const apiIsOn = !exposed || config.API_TOKEN !== undefined;
+  if (!apiIsOn) {
     log.warn('the API is off: it would listen beyond this machine; set API_TOKEN to turn it on');
     app.use('/v1', apiIsOff);
   } else {
@@ -69,8 +70,11 @@ export async function runProducer(
   addMetrics(app, registry);
   const server = await listen(app, config.HTTP_HOST, config.PRODUCER_PORT, 'PRODUCER_PORT');
   lifecycle.onStop('HTTP', () => server.close());
+  const address = `http://${config.HTTP_HOST}:${server.port}`;
   log.info(
-    `producer: refreshes are accepted on http://${config.HTTP_HOST}:${server.port}/v1/refreshes`,
+    apiIsOn
+      ? `producer: refreshes are accepted on ${address}/v1/refreshes`
+      : `producer: health and metrics on ${address}`,
   );
 
   redis.once('ready', () => {

@@ -49,6 +49,8 @@ export function openDatabase(url: string, log: Logger, options: DatabaseOptions)
   });
   // Without a listener, an idle connection that the server ends would end the process.
   pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
+  // The statement that runs on a lost connection rejects by itself.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   let closing: Promise<void> | undefined;
 
   return {

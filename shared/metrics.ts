@@ -33,7 +33,7 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
     }),
     batchSize: new Histogram({
       name: 'tally_batch_size',
-      help: 'Executions refreshed by one SQL statement; its count is the number of statements.',
+      help: 'Executions handed to the database together, before a failing batch is split.',
       buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
       registers,
     }),
@@ -60,34 +60,45 @@ export function createBacklogMetrics(
   collect: (metrics: BacklogMetrics) => Promise<void>,
 ): void {
   const registers = [registry];
+  // Every gauge waits for the measurement, and a scrape, which asks them all at once, makes one.
+  let measuring: Promise<void> | undefined;
+  const measured = async (): Promise<void> => {
+    measuring ??= collect(metrics).finally(() => {
+      measuring = undefined;
+    });
+    await measuring;
+  };
   const metrics: BacklogMetrics = {
     queueJobs: new Gauge({
       name: 'tally_queue_jobs',
       help: 'Jobs on the queue, by state.',
       labelNames: ['state'],
       registers,
-      // One gauge collects for all, so that a scrape asks each store once.
-      collect: () => collect(metrics),
+      collect: measured,
     }),
     outboxRows: new Gauge({
       name: 'tally_outbox_rows',
       help: 'Refreshes that were asked for and are not done yet.',
       registers,
+      collect: measured,
     }),
     outboxOldestSeconds: new Gauge({
       name: 'tally_outbox_oldest_seconds',
       help: 'Age of the oldest refresh that was asked for and is not done yet.',
       registers,
+      collect: measured,
     }),
     oldestWaitingSeconds: new Gauge({
       name: 'tally_oldest_waiting_seconds',
       help: 'Age of the job that is next in line on the queue.',
       registers,
+      collect: measured,
     }),
     workers: new Gauge({
       name: 'tally_workers',
       help: 'Workers connected to the queue.',
       registers,
+      collect: measured,
     }),
   };
 }

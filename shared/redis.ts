@@ -75,7 +75,8 @@ export async function redisWarnings(redis: Redis): Promise<string[]> {
     new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   const warnings: string[] = [];
   const version = field('redis_version');
-  if (Number.parseInt(version, 10) < 6) {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major < 6 || (major === 6 && minor < 2)) {
     warnings.push(`Redis ${version} is older than 6.2, which BullMQ needs; upgrade it`);
   }
   const policy = field('maxmemory_policy');

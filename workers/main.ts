@@ -48,7 +48,7 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
     {
       name: 'redis',
       required: true,
-      check: async () => (redis.status === 'ready' ? undefined : 'away'),
+      check: async () => (redis.status === 'ready' ? void (await redis.ping()) : 'away'),
     },
     {
       name: 'worker',

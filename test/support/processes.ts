@@ -86,6 +86,6 @@ export async function startProducer(
   environment: Readonly<Record<string, string>>,
 ): Promise<TallyProcess & { readonly url: string }> {
   const producer = startTally(['producer'], environment);
-  const line = await producer.said('refreshes are accepted on');
-  return Object.assign(producer, { url: /http:\S+?(?=\/v1)/.exec(line)?.[0] ?? '' });
+  const line = await producer.said(/refreshes are accepted on|health and metrics on/);
+  return Object.assign(producer, { url: /http:\S+?:\d+/.exec(line)?.[0] ?? '' });
 }

@@ -163,6 +163,25 @@ describe('the servers', () => {
     expect(output).toContain('set DASHBOARD_PASSWORD');
   });
 
+  it('a job added on the board is a refresh like any other, and another site can add none', async () => {
+    const dashboard = startTally(['dashboard'], environment);
+    const url = /http:\S+?(?=")/.exec(await dashboard.said('dashboard: http'))?.[0] ?? '';
+    const add = (headers: Record<string, string>, data: unknown) =>
+      fetch(`${url}/api/queues/refresh/add`, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', ...headers },
+        body: JSON.stringify({ name: 'refresh', data, options: {} }),
+      });
+    const refresh = { executionId: 7, vendor: 'SCAN' };
+    expect((await add({ Origin: 'https://elsewhere.example' }, refresh)).status).toBe(403);
+    expect(await queue.getWaitingCount()).toBe(0);
+    expect((await add({}, refresh)).status).toBe(200);
+    expect((await add({}, refresh)).status).toBe(200);
+    expect((await add({}, { executionId: 0 })).status).toBeGreaterThanOrEqual(400);
+    expect(await queue.getWaitingCount()).toBe(1);
+    await queue.drain();
+  });
+
   it('the dashboard asks for its password, everywhere but at its health', async () => {
     const password = 'correct horse';
     const dashboard = startTally(['dashboard'], { ...environment, DASHBOARD_PASSWORD: password });

@@ -1,0 +1,72 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { startWorker } from '../support/processes.ts';
+import { controlledPostgres } from '../support/server-control.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const postgres = await controlledPostgres();
+afterAll(() => postgres.remove());
+const { database, queue, environment } = await createStores(
+  {},
+  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
+);
+
+async function backendOf(query: string): Promise<number> {
+  return until(`a backend to run ${query}`, async () => {
+    const [row] = await database.query<{ pid: number }>(
+      `SELECT pid FROM pg_stat_activity
+        WHERE state = 'active' AND query LIKE $1 AND pid <> pg_backend_pid()`,
+      [`%${query}%`],
+    );
+    return row?.pid;
+  });
+}
+
+async function backends(): Promise<number[]> {
+  const rows = await database.query<{ pid: number }>(
+    `SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'`,
+  );
+  return rows.map(({ pid }) => pid);
+}
+
+it('a backend that dies in the middle of a statement costs that statement, not the process', async () => {
+  const before = await backends();
+  const sleeping = database.query('SELECT pg_sleep(60)').catch((error: unknown) => error);
+  process.kill(await backendOf('pg_sleep(60)'), 'SIGQUIT');
+  expect(await sleeping).toBeInstanceOf(Error);
+  // Postgres ends all its backends then, and starts anew.
+  await until('Postgres to serve again', () =>
+    backends().then(
+      (pids) => pids.every((pid) => !before.includes(pid)),
+      () => false,
+    ),
+  );
+});
+
+it('a worker whose backend dies in mid-batch does the batch again, and lives', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  await database.query(
+    `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_advisory_xact_lock(9); RETURN NEW; END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
+  );
+  const worker = await startWorker(environment);
+  const held = database.query('SELECT pg_advisory_lock(9), pg_sleep(60)').catch(() => undefined);
+  await backendOf('pg_advisory_lock(9)');
+  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  process.kill(await backendOf('tally.refresh_executions'), 'SIGQUIT');
+  await held;
+  await until('it to be refreshed', () =>
+    readExecution(database, id).then(
+      ({ revision }) => revision === 1,
+      () => false,
+    ),
+  );
+  expect(await queue.getFailedCount()).toBe(0);
+  worker.kill('SIGTERM');
+  expect(await worker.ended).toEqual({ code: 0, signal: null });
+});
