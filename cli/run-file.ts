@@ -30,24 +30,28 @@ export function readRunFile(dataDirectory: string): RunFile | undefined {
  * @throws TallyError ALREADY_RUNNING when another `tally start` has it
  */
 export function takeRunFile(dataDirectory: string): void {
-  const running = readRunFile(dataDirectory);
-  if (running !== undefined) {
-    const address = running.dashboardUrl === '' ? '' : `, dashboard ${running.dashboardUrl}`;
-    throw new TallyError(
-      'ALREADY_RUNNING',
-      `tally start already runs in ${dataDirectory} (process ${running.pid}${address}); use it, or give this one a folder of its own: npm start -- --data .tally-2`,
-    );
+  const empty = { databaseUrl: '', redisUrl: '', dashboardUrl: '' };
+  for (const stale of [true, false]) {
+    try {
+      // Exclusive: of two that start at the same moment, one fails here.
+      writeRunFile(dataDirectory, empty, 'wx');
+      return;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    }
+    const running = readRunFile(dataDirectory);
+    if (running !== undefined) throw alreadyRunning(dataDirectory, running);
+    if (stale) rmSync(pathOf(dataDirectory), { force: true });
   }
-  rmSync(pathOf(dataDirectory), { force: true });
-  try {
-    // Exclusive: of two that start at the same moment, one fails here.
-    writeRunFile(dataDirectory, { databaseUrl: '', redisUrl: '', dashboardUrl: '' }, 'wx');
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-    throw new TallyError('ALREADY_RUNNING', `another tally start takes ${dataDirectory} just now`, {
-      cause: error,
-    });
-  }
+  throw new TallyError('ALREADY_RUNNING', `another tally start takes ${dataDirectory} just now`);
+}
+
+function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): TallyError {
+  const address = dashboardUrl === '' ? '' : `, dashboard ${dashboardUrl}`;
+  return new TallyError(
+    'ALREADY_RUNNING',
+    `tally start already runs in ${dataDirectory} (process ${pid}${address}); use it, or give this one a folder of its own: npm start -- --data .tally-2`,
+  );
 }
 
 export function writeRunFile(

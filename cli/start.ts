@@ -73,8 +73,12 @@ async function start(options: StartOptions): Promise<void> {
   const log = createLogger(config, 'start', false);
   const lifecycle = new Lifecycle(log);
   const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
+  const running = run(options, config, lifecycle, log, screen);
   try {
-    const code = await Promise.race([stopped, run(options, config, lifecycle, log, screen)]);
+    const code = await Promise.race([stopped, running.then((work) => work())]);
+    await lifecycle.stop();
+    // What was still being opened is closed as soon as it is there.
+    await running.catch(() => undefined);
     await lifecycle.stop();
     process.exitCode = code;
     screen.say('Stopped; no process is left behind.');
@@ -84,14 +88,17 @@ async function start(options: StartOptions): Promise<void> {
   }
 }
 
-/** @returns the exit code, once there is nothing left to do */
+/**
+ * Opens everything.
+ * @returns what is left to wait for; it gives the exit code when there is nothing left to do
+ */
 async function run(
   options: StartOptions,
   given: Config,
   lifecycle: Lifecycle,
   log: Logger,
   screen: Screen,
-): Promise<number> {
+): Promise<() => Promise<number>> {
   lifecycle.onStop('the screen', () => screen.close());
   const config = await openStores(options, given, lifecycle, screen);
   const databaseUrl = config.DATABASE_URL ?? '';
@@ -118,6 +125,8 @@ async function run(
   const hopeless = new Promise<never>((_resolve, reject) => {
     giveUp = reject;
   });
+  // It may come before anyone waits for it.
+  hopeless.catch(() => undefined);
   const children = new Children({
     environment: childEnvironment(config),
     log,
@@ -148,8 +157,8 @@ async function run(
   screen.say(`API: http://${config.HTTP_HOST}:${config.PRODUCER_PORT}/v1/refreshes`);
 
   if (options.once) {
-    const drained = drainOnce({ database, queue, beginMs: begin, say: (line) => screen.say(line) });
-    return Promise.race([drained, hopeless]);
+    const say = (line: string): void => screen.say(line);
+    return () => Promise.race([drainOnce({ database, queue, beginMs: begin, say }), hopeless]);
   }
   if (demo && options.rate > 0) {
     const service = new SimulatedJobService(database, options.rate, log);
@@ -157,7 +166,7 @@ async function run(
     service.start();
   }
   screen.show({ database, queue, recent, dashboardUrl });
-  return hopeless;
+  return () => hopeless;
 }
 
 /** Starts the servers that no URL is given for. A URL that is given is never replaced. */

@@ -2,22 +2,35 @@ import type { Logger } from './logger.ts';
 
 type CloseStep = () => Promise<unknown> | void;
 
+interface Step {
+  readonly name: string;
+  readonly close: CloseStep;
+}
+
 /**
  * What a process opened, closed in the opposite order. Stopping is idempotent and shares its
  * promise; every step runs even if one before it threw.
  */
 export class Lifecycle {
   readonly #log: Logger;
-  readonly #steps: { name: string; close: CloseStep }[] = [];
+  readonly #steps: Step[] = [];
   #stopping: Promise<void> | undefined;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
-  /** Registers how to close what was just opened. @param name for the log, when closing fails */
+  /**
+   * Registers how to close what was just opened. What was still being opened when the stop began is
+   * closed as soon as it is there, and the next `stop()` waits for that, too.
+   * @param name for the log, when closing fails
+   */
   onStop(name: string, close: CloseStep): void {
-    this.#steps.push({ name, close });
+    if (this.#stopping === undefined) this.#steps.push({ name, close });
+    else
+      this.#stopping = Promise.all([this.#stopping, this.#close({ name, close })]).then(
+        () => undefined,
+      );
   }
 
   get stopping(): boolean {
@@ -31,12 +44,14 @@ export class Lifecycle {
   }
 
   async #closeAll(): Promise<void> {
-    for (const { name, close } of this.#steps.toReversed()) {
-      try {
-        await close();
-      } catch (error) {
-        this.#log.warn({ err: error }, `closing ${name} failed`);
-      }
+    for (const step of this.#steps.toReversed()) await this.#close(step);
+  }
+
+  async #close({ name, close }: Step): Promise<void> {
+    try {
+      await close();
+    } catch (error) {
+      this.#log.warn({ err: error }, `closing ${name} failed`);
     }
   }
 }

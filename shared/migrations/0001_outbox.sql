@@ -4,8 +4,9 @@
 -- never wait for each other; a row is deleted by the refresh that has seen its change.
 CREATE TABLE tally.outbox (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    execution_id bigint NOT NULL,
-    vendor       text NOT NULL,
+    -- As in shared/execution.ts: a row that no worker would take is refused where it is written.
+    execution_id bigint NOT NULL CHECK (execution_id BETWEEN 1 AND 9007199254740991),
+    vendor       text NOT NULL CHECK (vendor ~ '^[A-Z0-9_]{1,64}$'),
     due_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     sent_at      timestamptz,

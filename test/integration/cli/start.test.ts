@@ -55,6 +55,15 @@ describe('npm start', () => {
     expect(leftOver(data)).toBe('');
   });
 
+  it('a signal in the middle of its start-up leaves nothing behind either', async () => {
+    const data = join(folder, 'early');
+    const start = startTally(['start', '--executions', '50000', '--data', data], environment);
+    await start.said('Starting an embedded Postgres');
+    start.kill('SIGTERM');
+    expect(await start.ended).toEqual({ code: 0, signal: null });
+    expect(leftOver(data)).toBe('');
+  });
+
   it('killed outright, it leaves servers that the next start takes over, and no data is lost', async () => {
     const data = join(folder, 'killed');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);

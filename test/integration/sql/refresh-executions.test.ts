@@ -113,6 +113,20 @@ describe('the outbox', () => {
     expect(await outboxRows(database)).toBe(2);
   });
 
+  it.each([
+    [0, 'REPLICATION'],
+    [2 ** 53, 'REPLICATION'],
+    [1, 'replication'],
+    [1, ''],
+    [1, 'X'.repeat(65)],
+  ])(
+    'a row that no worker would take is refused where it is written: %s, %j',
+    async (id, vendor) => {
+      const row = recordRefreshes(database, [{ executionId: id, vendor }], 'api');
+      await expect(row).rejects.toThrow(/violates check constraint/);
+    },
+  );
+
   it('rows of a deleted execution and of one without tasks are done with', async () => {
     const [id = 0] = await createExecutions(database, 1, []);
     await recordRefreshes(
