@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Config } from '../shared/config.ts';
 import { TallyError, UsageError } from '../shared/errors.ts';
 import { parseIdentity, type Identity } from '../shared/execution.ts';
-import { createLogger } from '../shared/logger.ts';
+import { silentLogger } from '../shared/logger.ts';
 import { connectRedis, waitForRedis } from '../shared/redis.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../shared/refresh-queue.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
@@ -34,7 +34,7 @@ export function addEnqueueCommand(program: Command): void {
 }
 
 async function enqueue(config: Config, identities: readonly Identity[]): Promise<void> {
-  const log = createLogger({ ...config, LOG_LEVEL: 'silent' }, 'enqueue', false);
+  const log = silentLogger();
   const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
   try {
     await waitForRedis(redis, CONNECT_TIMEOUT_MS);

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { createLogger } from '../shared/logger.ts';
+import { createLogger, standardOutput } from '../shared/logger.ts';
 import { migrate } from '../shared/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
 
@@ -14,7 +14,7 @@ export function addMigrateCommand(program: Command): void {
     )
     .action(async (options: { data: string }) => {
       const config = commandConfig(['DATABASE_URL'], options.data);
-      const log = createLogger(config, 'migrate', process.stdout.isTTY);
+      const log = createLogger(config, 'migrate', standardOutput(process.stdout.isTTY));
       const applied = await migrate(config.DATABASE_URL ?? '', log);
       log.info(
         applied.length === 0

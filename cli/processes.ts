@@ -3,7 +3,7 @@ import { runDashboard } from '../dashboard/main.ts';
 import { runProducer } from '../producers/main.ts';
 import type { Config } from '../shared/config.ts';
 import { Lifecycle, stopOnSignals } from '../shared/lifecycle.ts';
-import { createLogger, type Logger } from '../shared/logger.ts';
+import { createLogger, standardOutput, type Logger } from '../shared/logger.ts';
 import { runWorker } from '../workers/main.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
 
@@ -41,7 +41,7 @@ export function addProcessCommands(program: Command): void {
 }
 
 async function runProcess(role: string, config: Config, run: Run): Promise<void> {
-  const log = createLogger(config, role, process.stdout.isTTY);
+  const log = createLogger(config, role, standardOutput(process.stdout.isTTY));
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {

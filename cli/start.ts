@@ -70,7 +70,7 @@ async function start(options: StartOptions): Promise<void> {
     );
   }
   const screen = new Screen(process.stdout);
-  const log = createLogger(config, 'start', false);
+  const log = createLogger(config, 'start', (line) => screen.log(line.trimEnd()));
   const lifecycle = new Lifecycle(log);
   const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
   const running = run(options, config, lifecycle, log, screen);

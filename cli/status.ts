@@ -3,7 +3,7 @@ import type { Config } from '../shared/config.ts';
 import { openDatabase } from '../shared/database.ts';
 import { countDisagreements } from '../shared/disagreements.ts';
 import { describeError, TallyError } from '../shared/errors.ts';
-import { createLogger } from '../shared/logger.ts';
+import { silentLogger } from '../shared/logger.ts';
 import { summarizeOutbox, type OutboxSummary } from '../shared/outbox.ts';
 import { connectRedis, waitForRedis } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
@@ -37,7 +37,7 @@ export function addStatusCommand(program: Command): void {
 }
 
 async function readStatus(config: Config): Promise<{ status: Status; problems: string[] }> {
-  const log = createLogger({ ...config, LOG_LEVEL: 'silent' }, 'status', false);
+  const log = silentLogger();
   const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
   const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
   const problems: string[] = [];

@@ -35,16 +35,25 @@ export function secretsOf(config: Config): string[] {
   );
 }
 
-/**
- * The log of one process: JSON lines on standard output, readable ones on a terminal, never with a
- * password in them.
- * @param role which kind of process: worker, producer, dashboard, start
- */
-export function createLogger(config: Config, role: string, terminal: boolean): Logger {
-  const secrets = secretsOf(config);
+/** Takes one line of a log, JSON text with its line end. */
+export type LogWriter = (line: string) => void;
+
+/** Writes to standard output: as it is, or readable on a terminal. */
+export function standardOutput(terminal: boolean): LogWriter {
   const output: DestinationStream = terminal
     ? prettyStream({ ignore: 'pid,hostname,role', messageFormat: '{role}: {msg}', sync: true })
     : pino.destination({ dest: 1, sync: true });
+  return (line) => {
+    output.write(line);
+  };
+}
+
+/**
+ * The log of one process, as JSON lines, never with a password in them.
+ * @param role which kind of process: worker, producer, dashboard, start
+ */
+export function createLogger(config: Config, role: string, write: LogWriter): Logger {
+  const secrets = secretsOf(config);
   return pino(
     {
       level: config.LOG_LEVEL,
@@ -52,12 +61,13 @@ export function createLogger(config: Config, role: string, terminal: boolean): L
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    {
-      write: (line) => {
-        output.write(scrubSecrets(line, secrets));
-      },
-    },
+    { write: (line) => write(scrubSecrets(line, secrets)) },
   );
+}
+
+/** A log that nobody reads, for commands that print their own one line. */
+export function silentLogger(): Logger {
+  return pino({ level: 'silent' });
 }
 
 function decoded(text: string): string {

@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { pino } from 'pino';
 import { afterAll, inject } from 'vitest';
 import { loadConfig, type Config } from '../../shared/config.ts';
 import { openDatabase, type Database } from '../../shared/database.ts';
+import { silentLogger } from '../../shared/logger.ts';
 import { connectRedis } from '../../shared/redis.ts';
 import { openRefreshQueue, type RefreshQueue } from '../../shared/refresh-queue.ts';
 import { migrate } from '../../shared/schema.ts';
 
-export const silent = pino({ level: 'silent' });
+export const silent = silentLogger();
 
 export interface Stores {
   readonly config: Config;
