@@ -5,10 +5,11 @@ type Refresh = (executionIds: readonly number[], wait: boolean) => Promise<Refre
 type Settle = (result: RefreshResult) => void;
 
 // The refreshes of a batch, once settled, ask for their next ones over some milliseconds. After a large batch the
-// next one therefore waits until none has arrived for QUIET_MS; a lone refresh waits one tick.
-const TICK_MS = 1;
-const QUIET_MS = 4;
-const GATHER_MS = 25;
+// next one therefore waits until none has arrived for some turns (turns, not time: on a busy machine they take
+// longer, and so do arrivals); a lone refresh waits one turn.
+const TURN_MS = 1;
+const QUIET_TURNS = 4;
+const GATHER_MS = 40;
 const LARGE_BATCH = 8;
 
 /**
@@ -74,16 +75,14 @@ export class Batcher {
 
   /** Waits while refreshes keep arriving. @returns false when there is nothing to do */
   async #gather(): Promise<boolean> {
-    const quietMs = this.#lastBatchSize < LARGE_BATCH ? TICK_MS : QUIET_MS;
-    const beginMs = performance.now();
-    let lastArrivalMs = beginMs;
+    const quietTurns = this.#lastBatchSize < LARGE_BATCH ? 1 : QUIET_TURNS;
+    const endMs = performance.now() + GATHER_MS;
     let size = this.#gathering.size;
-    while (size < this.#maxBatchSize && performance.now() - beginMs < GATHER_MS) {
-      await delay(TICK_MS);
-      const nowMs = performance.now();
-      if (this.#gathering.size > size) lastArrivalMs = nowMs;
-      else if (nowMs - lastArrivalMs >= quietMs) break;
+    for (let quiet = 0; quiet < quietTurns && size < this.#maxBatchSize;) {
+      await delay(TURN_MS);
+      quiet = this.#gathering.size > size ? 0 : quiet + 1;
       size = this.#gathering.size;
+      if (performance.now() > endMs) break;
     }
     return this.#gathering.size > 0;
   }
