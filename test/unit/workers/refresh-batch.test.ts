@@ -19,7 +19,6 @@ class FakeDatabase implements Database {
     if (!isIds(ids)) throw new Error('the statement has no execution ids');
     this.statements.push({ ids, wait });
     this.answer(ids, this.statements.length);
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- who asks says what rows are
     return ids.map(reportOf) as unknown as Row[];
   }
 

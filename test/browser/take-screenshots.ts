@@ -5,12 +5,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { openBrowser } from '../test/support/browser.ts';
-import { newFolder } from '../test/support/servers.ts';
-import { until } from '../test/support/wait.ts';
+import { openBrowser } from '../support/browser.ts';
+import { newFolder } from '../support/servers.ts';
+import { until } from '../support/wait.ts';
 
-const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
-const IMAGES = fileURLToPath(new URL('images/', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
 
 const data = newFolder();
 // Large enough to be still at work when the browser has started.
