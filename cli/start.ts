@@ -6,7 +6,7 @@ import { openDatabase } from '../shared/database.ts';
 import { TallyError } from '../shared/errors.ts';
 import { Lifecycle } from '../shared/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/logger.ts';
-import { connectRedis } from '../shared/redis.ts';
+import { connectRedis, waitForRedis } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { migrate } from '../shared/schema.ts';
 import { Children } from './children.ts';
@@ -23,6 +23,7 @@ import { stopOnce } from './stop-once.ts';
 
 // Less than the 10 s in which everything is gone, so that there is time left to kill what hangs.
 const CHILD_GRACE_MS = 6_000;
+const REDIS_TIMEOUT_MS = 5_000;
 
 interface StartOptions {
   readonly data: string;
@@ -101,6 +102,10 @@ async function run(
 ): Promise<() => Promise<number>> {
   lifecycle.onStop('the screen', () => screen.close());
   const config = await openStores(options, given, lifecycle, screen);
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  await waitForRedis(redis, REDIS_TIMEOUT_MS);
+  const queue = openRefreshQueue(config, redis);
   const databaseUrl = config.DATABASE_URL ?? '';
   await migrate(databaseUrl, log);
   const database = openDatabase(databaseUrl, log, {
@@ -116,10 +121,6 @@ async function run(
     );
     await seedDemonstration(database, options.executions);
   }
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
-  lifecycle.onStop('Redis', () => redis.disconnect());
-  const queue = openRefreshQueue(config, redis);
-
   const recent = new RecentRefreshes();
   let giveUp: (error: Error) => void = () => undefined;
   const hopeless = new Promise<never>((_resolve, reject) => {

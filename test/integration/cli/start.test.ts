@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, inject, it } from 'vitest';
 import { runTally, startTally } from '../../support/processes.ts';
 import { newFolder } from '../../support/servers.ts';
 import { until } from '../../support/wait.ts';
@@ -93,10 +93,21 @@ describe('npm start', () => {
   it('a URL that does not answer is an error, never a reason for an embedded server', async () => {
     const { code, output } = await runTally(['start', '--data', join(folder, 'given')], {
       DATABASE_URL: 'postgres://tally:secret@127.0.0.1:1/tally',
-      REDIS_URL: 'redis://127.0.0.1:1',
+      REDIS_URL: inject('redisUrl'),
     });
     expect(code).toBe(1);
     expect(output).toContain('check DATABASE_URL');
     expect(output).not.toContain('embedded');
+  });
+
+  it('a REDIS_URL that does not answer ends it, and the Postgres that it had started, too', async () => {
+    const data = join(folder, 'redis-given');
+    const { code, output } = await runTally(['start', '--data', data], {
+      ...environment,
+      REDIS_URL: 'redis://127.0.0.1:1',
+    });
+    expect(code).toBe(1);
+    expect(output).toContain('check REDIS_URL');
+    expect(leftOver(data)).toBe('');
   });
 });
