@@ -55,7 +55,10 @@ export class Batcher {
   }
 
   async #flush(): Promise<void> {
-    while (await this.#gather()) {
+    for (;;) {
+      await this.#gather();
+      // Looked at and given up in one turn: a refresh that came in between would wait for ever.
+      if (this.#gathering.size === 0) break;
       const batch = this.#takeBatch();
       this.#onBatch(batch.size);
       this.#lastBatchSize = batch.size;
@@ -73,8 +76,8 @@ export class Batcher {
     this.#flushing = false;
   }
 
-  /** Waits while refreshes keep arriving. @returns false when there is nothing to do */
-  async #gather(): Promise<boolean> {
+  /** Waits while refreshes keep arriving. */
+  async #gather(): Promise<void> {
     const quietTurns = this.#lastBatchSize < LARGE_BATCH ? 1 : QUIET_TURNS;
     const endMs = performance.now() + GATHER_MS;
     let size = this.#gathering.size;
@@ -84,7 +87,6 @@ export class Batcher {
       size = this.#gathering.size;
       if (performance.now() > endMs) break;
     }
-    return this.#gathering.size > 0;
   }
 
   #takeBatch(): Map<number, Settle[]> {
