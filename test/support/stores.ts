@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { afterAll, inject } from 'vitest';
+import { afterAll, inject, onTestFinished } from 'vitest';
 import { loadConfig, type Config } from '../../shared/config.ts';
 import { openDatabase, type Database } from '../../shared/database.ts';
 import { silentLogger } from '../../shared/logger.ts';
@@ -56,12 +56,12 @@ export async function createStores(
   return { config, environment, database, redis, queue };
 }
 
-/** A client of its own, for tests that hold transactions open; closed when the file has passed. */
+/** A client of its own, for tests that hold transactions open; closed, and so rolled back, after the test. */
 export async function openClient(databaseUrl: string): Promise<Client> {
   const client = new Client({ connectionString: databaseUrl });
   client.on('error', () => undefined);
   await client.connect();
-  afterAll(() => client.end().catch(() => undefined));
+  onTestFinished(() => client.end().catch(() => undefined));
   return client;
 }
 

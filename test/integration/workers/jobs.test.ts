@@ -112,7 +112,10 @@ describe('a bad one harms only itself', () => {
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
     const begin = performance.now();
     await enqueueRefreshes(queue, ids.map(refreshOf));
-    await until('the others to be refreshed', async () => (await countJobs(queue)).active === 1);
+    await until('the others to be refreshed', async () => {
+      const { waiting, active } = await countJobs(queue);
+      return waiting === 0 && active === 1;
+    });
     expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 199 });
     await until('8 s of the lock', () => performance.now() - begin > 8_000);
     expect(await countJobs(queue)).toMatchObject({ active: 1, failed: 0, delayed: 0 });
