@@ -13,8 +13,6 @@ const { database, queue, environment } = await createStores({
   SHUTDOWN_GRACE_MS: '5000',
 });
 const url = environment['DATABASE_URL'] ?? '';
-const refreshesOf = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 /** Holds the updates of all executions at a gate, so that a batch can be caught in its middle. */
 async function closeGate() {
@@ -39,12 +37,21 @@ async function closeGate() {
   };
 }
 
-it('a worker killed in the middle of a batch has its jobs done by another, within lock + interval', async () => {
-  const ids = await createExecutions(database, 150);
+/** A worker that stands at the gate with a batch of this many executions, or the first of them, in hand. */
+async function catchInMidBatch(executions: number) {
+  const ids = await createExecutions(database, executions);
   const gate = await closeGate();
-  const victim = await startWorker(environment);
-  await enqueueRefreshes(queue, refreshesOf(ids));
+  const worker = await startWorker(environment);
+  await enqueueRefreshes(
+    queue,
+    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+  );
   await gate.reached();
+  return { ids, gate, worker };
+}
+
+it('a worker killed in the middle of a batch has its jobs done by another, within lock + interval', async () => {
+  const { ids, gate, worker: victim } = await catchInMidBatch(150);
   victim.kill('SIGKILL');
   const killedMs = performance.now();
   await victim.ended;
@@ -62,11 +69,7 @@ it('a worker killed in the middle of a batch has its jobs done by another, withi
 });
 
 it('SIGTERM in the middle of a batch: it finishes the batch, exits 0, and leaves no job behind', async () => {
-  const ids = await createExecutions(database, 50);
-  const gate = await closeGate();
-  const worker = await startWorker(environment);
-  await enqueueRefreshes(queue, refreshesOf(ids));
-  await gate.reached();
+  const { gate, worker } = await catchInMidBatch(50);
   worker.kill('SIGTERM');
   await worker.said('stopping');
   await gate.open();
@@ -76,11 +79,7 @@ it('SIGTERM in the middle of a batch: it finishes the batch, exits 0, and leaves
 });
 
 it('a second SIGTERM ends a worker at once, with exit code 1', async () => {
-  const ids = await createExecutions(database, 5);
-  const gate = await closeGate();
-  const worker = await startWorker(environment);
-  await enqueueRefreshes(queue, refreshesOf(ids));
-  await gate.reached();
+  const { gate, worker } = await catchInMidBatch(5);
   worker.kill('SIGTERM');
   await worker.said('stopping');
   worker.kill('SIGTERM');
