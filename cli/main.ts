@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { describeError, TallyError, UsageError } from '../shared/errors.ts';
 import { scrubSecrets } from '../shared/logger.ts';
+import { addCaptureCommand } from './capture.ts';
 import { addEnqueueCommand } from './enqueue.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addProcessCommands } from './processes.ts';
+import { addReconcileCommand } from './reconcile.ts';
 import { addStartCommand } from './start.ts';
 import { addStatusCommand } from './status.ts';
 
@@ -31,8 +33,10 @@ const program = new Command('tally')
 addStartCommand(program);
 addProcessCommands(program);
 addMigrateCommand(program);
+addCaptureCommand(program);
 addEnqueueCommand(program);
 addStatusCommand(program);
+addReconcileCommand(program);
 
 try {
   await program.parseAsync();

@@ -9,16 +9,17 @@ import {
 } from '../shared/http-server.ts';
 import type { Lifecycle } from '../shared/lifecycle.ts';
 import type { Logger } from '../shared/logger.ts';
-import { createRegistry } from '../shared/metrics.ts';
+import { createReconcilerMetric, createRegistry } from '../shared/metrics.ts';
 import { connectRedis, redisWarnings } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { schemaProblem, waitForSchema } from '../shared/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { OutboxRelay } from './outbox-relay.ts';
+import { Reconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
 
 /**
- * Runs one producer until the lifecycle stops: the API and the relay. It listens first; it is ready
+ * Runs one producer until the lifecycle stops: the API, the relay and the reconciler. It listens first; it is ready
  * when Postgres is, since refreshes are accepted while Redis is away.
  * @param config with DATABASE_URL and REDIS_URL
  */
@@ -88,4 +89,12 @@ export async function runProducer(
   const relay = new OutboxRelay({ config, database, redis, queue, log });
   lifecycle.onStop('the relay', () => relay.close());
   relay.start();
+  const reconciler = new Reconciler({
+    config,
+    database,
+    log,
+    repaired: createReconcilerMetric(registry),
+  });
+  lifecycle.onStop('the reconciler', () => reconciler.close());
+  reconciler.start();
 }

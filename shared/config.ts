@@ -61,6 +61,7 @@ const SETTINGS = {
   LOCK_DURATION_MS: setting(whole(500, DAY_MS), '30000'),
   STALLED_INTERVAL_MS: setting(whole(100, DAY_MS), '30000'),
   OUTBOX_POLL_MS: setting(whole(1, 60_000), '25'),
+  RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
   HTTP_HOST: setting(z.string().min(1), '127.0.0.1'),
   PRODUCER_PORT: setting(port, '3001'),
   DASHBOARD_PORT: setting(port, '3000'),

@@ -1,39 +1,156 @@
 import type { Database } from './database.ts';
 import { readSql } from './schema.ts';
 
-const PAGE = 2_000;
-const OUT_OF_DATE = `(e.status, e.end_time) IS DISTINCT FROM (r.status, r.end_time)`;
+/** An execution that is stuck behind its tasks, with no refresh on its way. */
+export interface Disagreement {
+  readonly executionId: number;
+  readonly vendor: string;
+  readonly stored: string | null;
+  readonly computed: string;
+  /** The newest end of its tasks: ISO 8601, UTC. */
+  readonly since: string | null;
+}
+
+export interface DisagreementPage {
+  readonly disagreements: readonly Disagreement[];
+  /** Where the next page goes on; undefined: there is none. */
+  readonly last: number | undefined;
+}
+
+const FINAL = `('Success', 'Error', 'Stopped')`;
+// Where nothing can be stuck nothing needs to be computed, and that is nearly every execution.
+const MAY_BE_STUCK = `(e.status IS NULL OR e.status NOT IN ${FINAL} OR e.end_time IS NULL)`;
 // Final to running, or one final status to another, is what a person or the host set by hand.
-const STUCK = `r.status IN ('Success', 'Error', 'Stopped')
-  AND (coalesce(e.status, '') NOT IN ('Success', 'Error', 'Stopped')
-       OR (e.status = r.status AND e.end_time IS NULL AND r.end_time IS NOT NULL))
-  AND NOT EXISTS (SELECT FROM tally.outbox o WHERE o.execution_id = e.id)`;
+const STUCK = `r.status IN ${FINAL}
+  AND (e.status IS NULL OR e.status NOT IN ${FINAL}
+       OR (e.status = r.status AND e.end_time IS NULL AND r.end_time IS NOT NULL))`;
+const NOT_ON_ITS_WAY = `NOT EXISTS (SELECT FROM tally.outbox o WHERE o.execution_id = e.id)
+  AND NOT EXISTS (SELECT FROM tally.failure f WHERE f.execution_id = e.id AND NOT f.refreshed)`;
+const OUT_OF_DATE = `(e.status, e.end_time) IS DISTINCT FROM (r.status, r.end_time)`;
+const COLUMNS = `e.id::bigint AS "executionId", e.vendor_type AS vendor, e.status AS stored, r.status AS computed,
+  to_char(r.end_time, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since`;
+
+/**
+ * Finds the disagreements among the next executions by key, in short statements that only read. Works
+ * on a database without schema `tally`; there, nothing is known to be on its way.
+ * @param after the `last` of the page before; 0 for the first
+ * @param limit executions to look at
+ */
+export async function readDisagreements(
+  database: Database,
+  after: number,
+  limit: number,
+): Promise<DisagreementPage> {
+  const { ids, last } = await nextExecutions(database, after, limit, MAY_BE_STUCK);
+  if (ids.length === 0) return { disagreements: [], last };
+  const disagreements = await database.query<Disagreement & Record<string, unknown>>(
+    `SELECT ${COLUMNS} FROM execution e JOIN (${readSql('rollup')}) r ON r.execution_id = e.id
+      WHERE e.id = ANY ($1) AND ${STUCK} ${(await knowsRefreshes(database)) ? `AND ${NOT_ON_ITS_WAY}` : ''}
+      ORDER BY e.id`,
+    [ids],
+  );
+  return { disagreements, last };
+}
+
+/**
+ * As {@link readDisagreements}, and records a refresh of each that is found, all in one statement: so
+ * that none is recorded twice by two who look at the same page one after the other.
+ */
+export async function recordDisagreements(
+  database: Database,
+  after: number,
+  limit: number,
+): Promise<DisagreementPage> {
+  const rows = await database.query<Disagreement & { last: number | null }>(
+    `WITH page AS MATERIALIZED (
+       SELECT e.id, ${MAY_BE_STUCK} AS may_be_stuck FROM execution e WHERE e.id > $1 ORDER BY e.id LIMIT $2
+     ), found AS MATERIALIZED (
+       SELECT ${COLUMNS}
+         FROM tally.rollup(ARRAY(SELECT p.id::bigint FROM page p WHERE p.may_be_stuck)) r
+         JOIN execution e ON e.id = r.execution_id
+        WHERE ${STUCK} AND ${NOT_ON_ITS_WAY}
+     ), recorded AS (
+       INSERT INTO tally.outbox (execution_id, vendor, source)
+       SELECT "executionId", tally.outbox_vendor(vendor), 'reconciler' FROM found
+     ), pass AS (
+       UPDATE tally.reconciler
+          SET active_at = clock_timestamp(), found_total = found_total + (SELECT count(*) FROM found)
+     )
+     SELECT page.last, found.* FROM (SELECT max(id)::bigint AS last FROM page) page LEFT JOIN found ON true
+      ORDER BY "executionId"`,
+    [after, limit],
+  );
+  return {
+    // A page without any has one row, for its last id alone.
+    disagreements: rows
+      .filter(({ executionId }) => (executionId as number | null) !== null)
+      .map(({ executionId, vendor, stored, computed, since }) => ({
+        executionId,
+        vendor,
+        stored,
+        computed,
+        since,
+      })),
+    last: rows[0]?.last ?? undefined,
+  };
+}
 
 /**
  * Counts executions whose stored status is behind their tasks, page by page along the key, so that
  * no statement holds the database busy.
- * @param which `stuck`: final by its tasks but not as stored, with no refresh on its way;
- *   `outOfDate`: every difference, also one whose refresh is on its way or that a person made
+ * @param which `stuck`: the disagreements; `outOfDate`: every difference, also one whose refresh is on
+ *   its way or that a person made
  */
 export async function countDisagreements(
   database: Database,
   which: 'stuck' | 'outOfDate',
 ): Promise<number> {
+  const limit = 2_000;
   let total = 0;
-  for (let after = 0; ;) {
-    const ids = await database.query<{ id: number }>(
-      'SELECT id::bigint AS id FROM execution WHERE id > $1 ORDER BY id LIMIT $2',
-      [after, PAGE],
-    );
-    const last = ids.at(-1)?.id;
-    if (last === undefined) return total;
-    after = last;
-    const [page] = await database.query<{ count: number }>(
-      `SELECT count(*) AS count
-         FROM execution e JOIN (${readSql('rollup')}) r ON r.execution_id = e.id
-        WHERE e.id = ANY ($1) AND ${which === 'stuck' ? STUCK : OUT_OF_DATE}`,
-      [ids.map(({ id }) => id)],
-    );
-    total += page?.count ?? 0;
+  for (let after: number | undefined = 0; after !== undefined;) {
+    if (which === 'stuck') {
+      const page: DisagreementPage = await readDisagreements(database, after, limit);
+      total += page.disagreements.length;
+      after = page.last;
+    } else {
+      const page: Awaited<ReturnType<typeof nextExecutions>> = await nextExecutions(
+        database,
+        after,
+        limit,
+        'true',
+      );
+      const [differing] = await database.query<{ count: number }>(
+        `SELECT count(*) AS count FROM execution e JOIN (${readSql('rollup')}) r ON r.execution_id = e.id
+          WHERE e.id = ANY ($1) AND ${OUT_OF_DATE}`,
+        [page.ids],
+      );
+      total += differing?.count ?? 0;
+      after = page.last;
+    }
   }
+  return total;
+}
+
+async function nextExecutions(
+  database: Database,
+  after: number,
+  limit: number,
+  condition: string,
+): Promise<{ ids: number[]; last: number | undefined }> {
+  const rows = await database.query<{ id: number; wanted: boolean }>(
+    `SELECT e.id::bigint AS id, ${condition} AS wanted FROM execution e WHERE e.id > $1 ORDER BY e.id LIMIT $2`,
+    [after, limit],
+  );
+  return { ids: rows.filter(({ wanted }) => wanted).map(({ id }) => id), last: rows.at(-1)?.id };
+}
+
+// A role that may only read the host's tables has no access to the schema, where there is one.
+async function knowsRefreshes(database: Database): Promise<boolean> {
+  const [known] = await database.query<{ known: boolean }>(
+    `SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false)
+              AND count(*) = 2 AS known
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = 'tally' AND c.relname IN ('outbox', 'failure')`,
+  );
+  return known?.known === true;
 }

@@ -102,3 +102,12 @@ export function createBacklogMetrics(
     }),
   };
 }
+
+/** @returns how many refreshes the reconciler has recorded */
+export function createReconcilerMetric(registry: Registry): Counter {
+  return new Counter({
+    name: 'tally_disagreements_repaired_total',
+    help: 'Executions that were stuck behind their tasks and whose refresh the reconciler has recorded.',
+    registers: [registry],
+  });
+}

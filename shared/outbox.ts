@@ -7,19 +7,23 @@ export type RefreshSource = 'capture' | 'api' | 'marker' | 'reconciler';
 /**
  * Records that these executions are to be refreshed: the one door to the queue. When this resolves
  * the rows are committed, and no loss of Redis can undo it; the relay sends them on.
+ * @param dueInMs milliseconds from now until the relay may send them
  */
 export async function recordRefreshes(
   database: Database,
   identities: readonly Identity[],
   source: RefreshSource,
+  dueInMs = 0,
 ): Promise<void> {
   await database.query(
-    `INSERT INTO tally.outbox (execution_id, vendor, source)
-     SELECT id, vendor, $3 FROM unnest($1::bigint[], $2::text[]) AS asked (id, vendor)`,
+    `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
+     SELECT id, vendor, $3, clock_timestamp() + $4 * interval '1 millisecond'
+       FROM unnest($1::bigint[], $2::text[]) AS asked (id, vendor)`,
     [
       identities.map(({ executionId }) => executionId),
       identities.map(({ vendor }) => vendor),
       source,
+      dueInMs,
     ],
   );
 }

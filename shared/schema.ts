@@ -3,12 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import type pg from 'pg';
+import { enableCapture } from './capture.ts';
 import { withClient, type Database } from './database.ts';
 import { describeError, TallyError } from './errors.ts';
 import type { Logger } from './logger.ts';
 
 const MIGRATIONS_FOLDER = fileURLToPath(new URL('migrations', import.meta.url));
-const MIGRATE_LOCK = 7_411_001;
+/** The advisory lock of whoever changes the schema. */
+export const MIGRATE_LOCK = 7_411_001;
 const SCHEMA_POLL_MS = 500;
 
 /** The text of a file of `shared/sql/`, by its name without `.sql`. */
@@ -17,7 +19,8 @@ export function readSql(name: string): string {
 }
 
 /**
- * Creates or upgrades schema `tally`, and the host's two tables when the database has neither.
+ * Creates or upgrades schema `tally`, and the host's two tables, with capture, when the database has
+ * neither.
  * Safe to run at the same time by many (the others wait), and without effect when run again.
  * @returns the names of the migrations that ran
  * @throws TallyError HALF_A_HOST when only one of `execution` and `task` exists
@@ -25,7 +28,7 @@ export function readSql(name: string): string {
 export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
   return withClient(databaseUrl, 'migrate', async (client) => {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
-    await createHostTables(client, log);
+    const created = await createHostTables(client, log);
     const applied = await runner({
       dbClient: client,
       dir: MIGRATIONS_FOLDER,
@@ -45,7 +48,10 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
     await inTransaction(client, async () => {
       await client.query(rollupFunction());
       await client.query(readSql('refresh_executions'));
+      await client.query(readSql('capture'));
     });
+    // Nobody else's tables, so nobody has to be asked.
+    if (created) await enableCapture(client);
     return applied.map(({ name }) => name);
   });
 }
@@ -63,7 +69,8 @@ function rollupFunction(): string {
     REVOKE EXECUTE ON FUNCTION tally.rollup(bigint[]) FROM PUBLIC;`;
 }
 
-async function createHostTables(client: pg.Client, log: Logger): Promise<void> {
+/** @returns whether they were created */
+async function createHostTables(client: pg.Client, log: Logger): Promise<boolean> {
   const { rows } = await client.query<{ execution: boolean; task: boolean }>(
     `SELECT to_regclass('execution') IS NOT NULL AS execution, to_regclass('task') IS NOT NULL AS task`,
   );
@@ -75,9 +82,10 @@ async function createHostTables(client: pg.Client, log: Logger): Promise<void> {
         'point DATABASE_URL at the database (and the role at the schema) that has both, or at an empty one',
     );
   }
-  if (execution) return;
+  if (execution) return false;
   await inTransaction(client, () => client.query(readSql('host-tables')));
   log.info('created the tables execution and task');
+  return true;
 }
 
 async function inTransaction(client: pg.Client, work: () => Promise<unknown>): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Database } from '../shared/database.ts';
+import type { Identity } from '../shared/execution.ts';
 import type { RefreshSource } from '../shared/outbox.ts';
 
 /** What the SQL function reports of one execution. `busy`: another transaction holds its row. */
@@ -42,5 +43,21 @@ export async function forgetRecorded(
     `DELETE FROM tally.outbox
       WHERE execution_id = $1 AND sent_at < clock_timestamp() - $2 * interval '1 millisecond'`,
     [executionId, attemptMs],
+  );
+}
+
+/**
+ * Notes that a job is about to fail for good. Written before it does, so that there is no failed job
+ * without its note; the next refresh of the execution marks the note.
+ */
+export async function noteFailure(
+  database: Database,
+  jobId: string,
+  { executionId, vendor }: Identity,
+): Promise<void> {
+  await database.query(
+    `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ($1, $2, $3)
+     ON CONFLICT (job_id) DO UPDATE SET failed_at = clock_timestamp(), refreshed = false`,
+    [jobId, executionId, vendor],
   );
 }

@@ -11,7 +11,7 @@ import type { ActivityLog } from './activity-log.ts';
 import { Batcher } from './batcher.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { refreshBatch, type Probe } from './refresh-batch.ts';
-import { forgetRecorded, type RefreshReport } from './refresh-executions.ts';
+import { forgetRecorded, noteFailure, type RefreshReport } from './refresh-executions.ts';
 
 /** Connections a worker holds at most: one batch, four lanes for locked executions, one for the rest. */
 export const WORKER_CONNECTIONS = 6;
@@ -73,6 +73,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
         return;
       case 'failed':
         applyRetryPolicy(job, config);
+        if (job.attemptsMade + 1 >= config.JOB_ATTEMPTS) await note(job, { executionId, vendor });
         throw result.error;
       case 'away':
         watch.reportAway(result.error);
@@ -126,6 +127,13 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     lastError = text;
     log.warn(`queue: ${describeError(error)}`);
   });
+
+  const note = async (job: RefreshJob, identity: Identity): Promise<void> => {
+    await noteFailure(database, job.id ?? '', identity).catch((error: unknown) => {
+      // Then the failed job stays until a person or its age removes it.
+      log.warn(`the failure of ${job.id} was not noted: ${describeError(error)}`);
+    });
+  };
 
   const forget = async (job: RefreshJob, { executionId }: Identity): Promise<void> => {
     const attemptMs = Date.now() - (job.processedOn ?? Date.now());

@@ -9,7 +9,7 @@ const FINAL = ['Success', 'Success', 'Success', 'Success', 'Error', 'Stopped'] a
 
 /**
  * A simulated job service: tasks of the demonstration start again and finish some moments later,
- * `rate` changes a second in all. Each tick's changes and their outbox rows are one transaction.
+ * `rate` changes a second in all. It knows nothing of Tally and only changes tasks.
  */
 export class SimulatedJobService {
   readonly #database: Database;
@@ -76,18 +76,14 @@ export class SimulatedJobService {
     await this.#database.query(
       `WITH wanted AS (
          SELECT DISTINCT ON (id) id, status FROM unnest($1::bigint[], $2::text[]) AS w (id, status)
-       ), changed AS (
-         UPDATE task t
-            SET status = w.status,
-                status_code = CASE WHEN w.status = 'Running' THEN 2 ELSE 3 END,
-                end_time = CASE WHEN w.status = 'Running' THEN NULL
-                                ELSE date_trunc('second', now() AT TIME ZONE 'UTC') END
-           FROM wanted w, execution e
-          WHERE t.id = w.id AND e.id = t.execution_id AND e.trigger = $3
-         RETURNING t.execution_id, t.vendor_type
        )
-       INSERT INTO tally.outbox (execution_id, vendor, source)
-       SELECT DISTINCT execution_id, vendor_type, 'api' FROM changed`,
+       UPDATE task t
+          SET status = w.status,
+              status_code = CASE WHEN w.status = 'Running' THEN 2 ELSE 3 END,
+              end_time = CASE WHEN w.status = 'Running' THEN NULL
+                              ELSE date_trunc('second', now() AT TIME ZONE 'UTC') END
+         FROM wanted w, execution e
+        WHERE t.id = w.id AND e.id = t.execution_id AND e.trigger = $3`,
       [[...finishing, ...starting], statuses, DEMO_TRIGGER],
     );
   }

@@ -7,10 +7,21 @@ const TASKS_PER_EXECUTION = 7;
 
 /**
  * Fills an embedded database with `executions` executions of 7 tasks each, of five vendors, every
- * status out of date, and records all of them in the outbox. Run again on the same database, it
- * makes those that are there out of date again.
+ * status out of date. Run again on the same database, it makes those that are there out of date again.
+ * Capture records all of them, as it would for any program that changes tasks.
  */
 export async function seedDemonstration(database: Database, executions: number): Promise<void> {
+  await database.query(
+    `UPDATE execution SET status = 'Running', end_time = NULL WHERE trigger = $1`,
+    [DEMO_TRIGGER],
+  );
+  await database.query(
+    `UPDATE task t
+        SET status = CASE WHEN t.status = 'Running' THEN 'Success' ELSE t.status END, status_code = 3,
+            end_time = coalesce(t.end_time, date_trunc('second', now() AT TIME ZONE 'UTC')) + interval '1 second'
+       FROM execution e WHERE e.id = t.execution_id AND e.trigger = $1`,
+    [DEMO_TRIGGER],
+  );
   await database.query(
     `WITH vendors (list) AS (
        VALUES (ARRAY['REPLICATION', 'GARBAGE_COLLECTION', 'IMAGE_SCAN', 'RETENTION', 'P2P_PREHEAT'])
@@ -30,16 +41,6 @@ export async function seedDemonstration(database: Database, executions: number):
                                  WHEN (id * 13 + n * 29) % 97 = 0 THEN 'Stopped'
                                  ELSE 'Success' END AS status) AS drawn`,
     [executions, TASKS_PER_EXECUTION, DEMO_TRIGGER],
-  );
-  await database.query(
-    `WITH stale AS (
-       UPDATE execution SET status = 'Running', end_time = NULL
-        WHERE trigger = $1
-       RETURNING id, vendor_type
-     )
-     INSERT INTO tally.outbox (execution_id, vendor, source)
-     SELECT id, vendor_type, 'api' FROM stale ORDER BY id`,
-    [DEMO_TRIGGER],
   );
   await database.query('ANALYZE');
 }

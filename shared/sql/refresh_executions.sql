@@ -1,13 +1,14 @@
 -- Refreshes executions: stores what their tasks say and deletes the outbox rows whose change was seen.
 --
--- Four statements, so four snapshots under READ COMMITTED, in one round trip; call it in autocommit.
+-- Statement by statement, each with a snapshot of its own under READ COMMITTED, in one round trip; call
+-- it in autocommit.
 --   1. Lock the executions. Two refreshers of one execution run one after the other, so the later
 --      one aggregates later: an older status can't overwrite a newer one. NO KEY UPDATE doesn't
 --      block the inserts of tasks that refer to the execution.
 --   2. Delete the due outbox rows. A row and its change commit together, so every change whose row
 --      is deleted here is visible to the aggregate that follows. The other order loses changes.
 --   3. Aggregate and update.
---   4. Report.
+--   4. Note which jobs that failed for good have been overtaken, and report.
 --
 -- ids:  distinct execution ids.
 -- wait: false skips executions that another transaction holds and reports them busy;
@@ -78,6 +79,9 @@ BEGIN
                   (before.status, before.end_time) IS DISTINCT FROM (e.status, e.end_time) AS differs
     )
     SELECT array_agg(u.id), array_agg(u.differs) INTO updated_ids, updated_diff FROM updated u;
+
+    UPDATE tally.failure f SET refreshed = true
+     WHERE f.execution_id = ANY (ids) AND f.execution_id <> ALL (busy) AND NOT f.refreshed;
 
     RETURN QUERY
     SELECT i.id,

@@ -3,7 +3,8 @@ import type { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, inject, onTestFinished } from 'vitest';
 import { loadConfig, type Config } from '../../shared/config.ts';
-import { openDatabase, type Database } from '../../shared/database.ts';
+import { disableCapture } from '../../shared/capture.ts';
+import { openDatabase, withClient, type Database } from '../../shared/database.ts';
 import { silentLogger } from '../../shared/logger.ts';
 import { connectRedis } from '../../shared/redis.ts';
 import { openRefreshQueue, type RefreshQueue } from '../../shared/refresh-queue.ts';
@@ -23,10 +24,12 @@ export interface Stores {
 /**
  * A database and a queue of this file's own, gone when the file has passed. Call it at the top of a file.
  * @param settings more of the environment, for the config and for processes
+ * @param options `capture`: changes of tasks are recorded; without it a test records what it wants
  */
 export async function createStores(
   settings: Readonly<Record<string, string>> = {},
   servers = { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
+  options: { readonly capture?: boolean } = {},
 ): Promise<Stores> {
   const name = `test_${randomBytes(5).toString('hex')}`;
   await administer(servers.postgresUrl, `CREATE DATABASE ${name}`);
@@ -41,6 +44,7 @@ export async function createStores(
   };
   const config = loadConfig([], environment);
   await migrate(databaseUrl, silent);
+  if (options.capture !== true) await withClient(databaseUrl, 'test', disableCapture);
   const database = openDatabase(databaseUrl, silent, { connections: 5, name: 'test' });
   const redis = connectRedis(servers.redisUrl, 'failFast', silent);
   const queue = openRefreshQueue(config, redis);

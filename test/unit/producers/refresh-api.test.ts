@@ -99,7 +99,7 @@ describe('accepted', () => {
     const response = await post(JSON.stringify(GOOD));
     expect(response.status).toBe(202);
     expect(await response.json()).toEqual({ accepted: 1 });
-    expect(database.recorded).toEqual([[[42], ['REPLICATION'], 'api']]);
+    expect(database.recorded).toEqual([[[42], ['REPLICATION'], 'api', 0]]);
   });
 
   test('a list is recorded in one statement, in its order', async () => {
@@ -107,7 +107,7 @@ describe('accepted', () => {
     const response = await post(JSON.stringify({ refreshes }));
     expect(response.status).toBe(202);
     expect(await response.json()).toEqual({ accepted: 2 });
-    expect(database.recorded).toEqual([[[42, 7], ['REPLICATION', 'GC'], 'api']]);
+    expect(database.recorded).toEqual([[[42, 7], ['REPLICATION', 'GC'], 'api', 0]]);
   });
 
   test('1,000 refreshes are accepted at once', async () => {
