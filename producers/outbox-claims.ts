@@ -6,23 +6,68 @@ export interface ClaimedRow extends Identity {
   readonly rowId: number;
 }
 
+// A row becomes visible when its transaction commits, so rows may appear behind one that was claimed
+// already. A look that goes on where the last one ended starts this much earlier.
+const LOOK_BACK_S = 2;
+// A look from the very beginning finds what was committed later than that. It has to step over every
+// row that was sent and that a long-running transaction elsewhere keeps from being cleaned up, which may
+// be millions; so it is rested from for this many times what it took.
+const REST_FACTOR = 20;
+
 /**
- * Marks up to `limit` due rows as sent, oldest first, and gives them. Committed at once: no lock is
- * held while Redis is asked, so the refresh of a job that was just sent finds its rows free to
- * delete. Rows of a relay that dies before it has sent them are sent again later.
+ * Marks due rows as sent and gives them, oldest first. Committed at once: no lock is held while Redis is
+ * asked, so the refresh of a job that was just sent finds its rows free to delete. Rows of a relay that
+ * dies before it has sent them are sent again later.
  */
-export function claimDueRows(database: Database, limit: number): Promise<ClaimedRow[]> {
-  return database.query<ClaimedRow & Record<string, unknown>>(
+export class OutboxClaims {
+  readonly #database: Database;
+  /** Due time of the last row that was claimed, in seconds since 1970 by the database's clock. */
+  #fromS: number | undefined;
+  #nextWholeLookMs = 0;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async claim(limit: number): Promise<ClaimedRow[]> {
+    const beginMs = performance.now();
+    const fromS = beginMs >= this.#nextWholeLookMs ? undefined : this.#fromS;
+    const rows = await claimDueRows(this.#database, limit, fromS);
+    if (fromS === undefined) {
+      const endMs = performance.now();
+      this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
+    }
+    const lastS = rows[0]?.lastDueS;
+    if (lastS !== undefined) {
+      // When there may be more, they come after the last; otherwise a straggler moves nothing back.
+      this.#fromS = rows.length === limit ? lastS : Math.max(lastS, this.#fromS ?? lastS);
+    }
+    return rows;
+  }
+
+  /** To be called when rows were made unsent: the next look is from the beginning. */
+  startOver(): void {
+    this.#fromS = undefined;
+  }
+}
+
+function claimDueRows(
+  database: Database,
+  limit: number,
+  fromS: number | undefined,
+): Promise<(ClaimedRow & { readonly lastDueS: number })[]> {
+  return database.query(
     `WITH due AS (
-       SELECT id FROM tally.outbox
-        WHERE sent_at IS NULL AND due_at <= now()
+       SELECT id, due_at FROM tally.outbox
+        WHERE sent_at IS NULL AND due_at <= now() AND due_at >= to_timestamp($2)
         ORDER BY due_at
         LIMIT $1
           FOR UPDATE SKIP LOCKED)
      UPDATE tally.outbox o SET sent_at = clock_timestamp()
        FROM due WHERE o.id = due.id
-     RETURNING o.id AS "rowId", o.execution_id AS "executionId", o.vendor`,
-    [limit],
+     RETURNING o.id AS "rowId", o.execution_id AS "executionId", o.vendor,
+               (SELECT extract(epoch FROM max(due_at)) FROM due)::double precision AS "lastDueS"`,
+    [limit, fromS === undefined ? '-infinity' : fromS - LOOK_BACK_S],
   );
 }
 

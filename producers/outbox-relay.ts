@@ -11,7 +11,7 @@ import {
   type RefreshQueue,
 } from '../shared/refresh-queue.ts';
 import { backoffMs, pause } from '../shared/wait.ts';
-import { claimDueRows, releaseRows, resendRows, type ClaimedRow } from './outbox-claims.ts';
+import { OutboxClaims, releaseRows, resendRows, type ClaimedRow } from './outbox-claims.ts';
 import { SendInterval } from './send-interval.ts';
 
 const CLAIM_LIMIT = 1_000;
@@ -33,6 +33,7 @@ interface Parts {
  */
 export class OutboxRelay {
   readonly #parts: Parts;
+  readonly #claims: OutboxClaims;
   readonly #interval: SendInterval;
   readonly #queueOutage: Outage;
   readonly #databaseOutage: Outage;
@@ -44,6 +45,7 @@ export class OutboxRelay {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#claims = new OutboxClaims(parts.database);
     this.#interval = new SendInterval(parts.config.REFRESH_INTERVAL_MS);
     this.#queueOutage = new Outage(parts.log, 'the queue in Redis');
     this.#databaseOutage = new Outage(parts.log, 'the outbox in Postgres');
@@ -81,7 +83,7 @@ export class OutboxRelay {
 
   /** One turn. @returns how many rows were claimed, or undefined when a store is away */
   async #cycle(): Promise<number | undefined> {
-    const { database, redis, config } = this.#parts;
+    const { redis, config } = this.#parts;
     let queue: { room: number; lost: boolean };
     try {
       queue = await this.#lookAtQueue();
@@ -94,7 +96,7 @@ export class OutboxRelay {
       if (queue.lost || !this.#started) await this.#resendAll(queue.lost);
       if (queue.room > 0) {
         await this.#resendOld();
-        rows = await claimDueRows(database, Math.min(queue.room, CLAIM_LIMIT));
+        rows = await this.#claims.claim(Math.min(queue.room, CLAIM_LIMIT));
       }
       this.#databaseOutage.end();
     } catch (error) {
@@ -139,6 +141,7 @@ export class OutboxRelay {
    */
   async #resendAll(lost: boolean): Promise<void> {
     const rows = await resendRows(this.#parts.database, 0);
+    this.#claims.startOver();
     if (lost && this.#started) {
       this.#parts.log.warn(`Redis has lost the queue; ${rows} outbox rows are sent again`);
     }
@@ -151,7 +154,9 @@ export class OutboxRelay {
     if (nowMs < this.#nextResendMs) return;
     const rows = await resendRows(database, config.RESEND_AFTER_MS);
     this.#nextResendMs = nowMs + config.RESEND_AFTER_MS / 10;
-    if (rows > 0) log.info(`${rows} outbox rows were not refreshed in time and are sent again`);
+    if (rows === 0) return;
+    this.#claims.startOver();
+    log.info(`${rows} outbox rows were not refreshed in time and are sent again`);
   }
 
   // A lost connection is logged by the connection; this is for a Redis that answers with an error.
