@@ -1,10 +1,7 @@
 import type { Command } from 'commander';
-import { runDashboard } from '../dashboard/main.ts';
-import { runProducer } from '../producers/main.ts';
 import type { Config } from '../shared/config.ts';
 import { Lifecycle, stopOnSignals } from '../shared/lifecycle.ts';
 import { createLogger, standardOutput, type Logger } from '../shared/logger.ts';
-import { runWorker } from '../workers/main.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
 
 type Run = (config: Config, lifecycle: Lifecycle, log: Logger) => Promise<void>;
@@ -16,7 +13,7 @@ export function addProcessCommands(program: Command): void {
     role: string,
     description: string,
     required: Parameters<typeof commandConfig>[0],
-    run: Run,
+    load: () => Promise<Run>,
   ): void => {
     program
       .command(role)
@@ -26,18 +23,28 @@ export function addProcessCommands(program: Command): void {
         'the folder of a running tally start, used when no URL is set',
         DEFAULT_DATA,
       )
-      .action((options: { data: string }) =>
-        runProcess(role, commandConfig(required, options.data), run),
+      .action(async (options: { data: string }) =>
+        runProcess(role, commandConfig(required, options.data), await load()),
       );
   };
-  add('worker', 'run one worker: takes jobs and refreshes executions', both, runWorker);
+  // Loaded when they are run: together they take longer to load than most commands to run.
+  add('worker', 'run one worker: takes jobs and refreshes executions', both, async () => {
+    const { runWorker } = await import('../workers/main.ts');
+    return runWorker;
+  });
   add(
     'producer',
-    'run one producer: the API, and the relay from outbox to queue',
+    'run one producer: the API, the relay from outbox to queue, and the reconciler',
     both,
-    runProducer,
+    async () => {
+      const { runProducer } = await import('../producers/main.ts');
+      return runProducer;
+    },
   );
-  add('dashboard', 'run the dashboard (Bull Board)', ['REDIS_URL'], runDashboard);
+  add('dashboard', 'run the dashboard (Bull Board)', ['REDIS_URL'], async () => {
+    const { runDashboard } = await import('../dashboard/main.ts');
+    return runDashboard;
+  });
 }
 
 async function runProcess(role: string, config: Config, run: Run): Promise<void> {

@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { runner } from 'node-pg-migrate';
 import type pg from 'pg';
 import { enableCapture } from './capture.ts';
 import { withClient, type Database } from './database.ts';
@@ -29,6 +28,8 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
   return withClient(databaseUrl, 'migrate', async (client) => {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
     const created = await createHostTables(client, log);
+    // Loaded here, since every process reads this file and only this one needs it.
+    const { runner } = await import('node-pg-migrate');
     const applied = await runner({
       dbClient: client,
       dir: MIGRATIONS_FOLDER,
