@@ -3,7 +3,8 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
-import { Router, type RequestHandler } from 'express';
+import { Router, type Express, type RequestHandler } from 'express';
+import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
 import {
   enqueueRefreshes,
@@ -11,21 +12,48 @@ import {
   retryFailedRefresh,
   type RefreshQueue,
 } from '../shared/refresh-queue.ts';
+import { visitorOf } from './auth.ts';
+import { boardPolicy } from './board-policy.ts';
+import { retryAllFailed } from './retry-all.ts';
 
 const POLL_SECONDS = 5;
+// One script of BullMQ removes 10,000 jobs if it is let, and nobody else is answered meanwhile.
+const CLEAN_CHUNK = 500;
 
-/** Bull Board over the refresh queue. */
+/** Bull Board over the refresh queue: whole for operators, without its buttons for viewers. */
 export function createBoard(queue: RefreshQueue): Router {
+  const router = Router();
+  router.use(withoutOutsideFonts);
+  // Bull Board's own gives up where the first hundred are no refreshes.
+  router.put(`/api/queues/${queue.name}/retry/failed`, async (_request, response) => {
+    response.json(await retryAllFailed(queue));
+  });
+  const whole = boardFor(queue, { readOnly: false });
+  const readOnly = boardFor(queue, { readOnly: true });
+  router.use((request, response, next) => {
+    const board = visitorOf(response).role === 'viewer' ? readOnly : whole;
+    void board(request, response, next);
+  });
+  return router;
+}
+
+function boardFor(
+  queue: RefreshQueue,
+  { readOnly }: { readonly readOnly: boolean },
+): RequestHandler {
   const server = new ExpressAdapter();
   const adapter = new RefreshQueueAdapter(queue, {
     displayName: 'Refreshes',
-    description: 'One job refreshes the status of one execution.',
+    description:
+      'One job refreshes the status of one execution. Emptying and editing are refused: a refresh would be lost, or come back from the outbox.',
+    readOnlyMode: readOnly,
   });
   adapter.setFormatter('name', nameOf);
   createBullBoard({
     queues: [adapter],
     serverAdapter: server,
     options: {
+      handlerHooks: { before: boardPolicy(queue) },
       uiConfig: {
         boardTitle: 'Tally',
         // Each open tab costs about 35 Redis commands a poll.
@@ -34,10 +62,9 @@ export function createBoard(queue: RefreshQueue): Router {
       },
     },
   });
-  const router = Router();
-  router.use(withoutOutsideFonts);
-  router.use(server.getRouter() as RequestHandler);
-  return router;
+  const app = server.getRouter() as Express;
+  app.disable('x-powered-by');
+  return app;
 }
 
 // The page asks a font service of the internet for its fonts; an operator's browser must not, and
@@ -73,7 +100,7 @@ class RefreshQueueAdapter extends BullMQAdapter {
 
   /** "Add job" and "Duplicate": a refresh like any other, so neither can run beside its twin. */
   override async addJob(_name: string, data: unknown): Promise<Job> {
-    const identity = readPayload(data);
+    const identity = payloadOf(data);
     await enqueueRefreshes(this.#queue, [identity]);
     const id = await this.#queue.getDeduplicationJobId(formatIdentity(identity));
     const job = id === null ? undefined : await super.getJob(id);
@@ -81,9 +108,28 @@ class RefreshQueueAdapter extends BullMQAdapter {
     return job;
   }
 
+  override async clean(...[state, graceMs]: Parameters<BullMQAdapter['clean']>): Promise<void> {
+    for (;;) {
+      const removed = await this.#queue.clean(graceMs, CLEAN_CHUNK, state);
+      if (removed.length < CLEAN_CHUNK) return;
+    }
+  }
+
   #withOurRetry(job: Job): Job {
-    job.retry = () => retryFailedRefresh(this.#queue, job);
+    job.retry = () => {
+      payloadOf(job.data);
+      return retryFailedRefresh(this.#queue, job);
+    };
     return job;
+  }
+}
+
+/** @throws with the status that the board answers with */
+function payloadOf(data: unknown): ReturnType<typeof readPayload> {
+  try {
+    return readPayload(data);
+  } catch (error) {
+    throw error instanceof TallyError ? Object.assign(error, { statusCode: 400 }) : error;
   }
 }
 

@@ -30,6 +30,7 @@ export async function runDashboard(
   const app = createDashboard(config, {
     queue,
     registry: createRegistry(),
+    log,
     checks: [{ name: 'redis', required: true, check: async () => void (await redis.ping()) }],
   });
   const server = await listen(app, config.HTTP_HOST, config.DASHBOARD_PORT, 'DASHBOARD_PORT');

@@ -46,7 +46,7 @@ export async function runProducer(
 
   const registry = createRegistry();
   measureBacklog(registry, database, queue);
-  const app = createApp();
+  const app = createApp(config.TRUST_PROXY);
   addHealth(
     app,
     [

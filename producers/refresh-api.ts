@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import express, {
   Router,
   type ErrorRequestHandler,
@@ -6,6 +5,7 @@ import express, {
   type Response,
 } from 'express';
 import type { Config } from '../shared/config.ts';
+import { isSameSecret, limitWrong } from '../shared/credentials.ts';
 import type { Database } from '../shared/database.ts';
 import { describeError } from '../shared/errors.ts';
 import { executionIdProblem, vendorProblem, type Identity } from '../shared/execution.ts';
@@ -28,7 +28,9 @@ interface ItemProblem {
  */
 export function createRefreshApi(config: Config, database: Database, log: Logger): Router {
   const router = Router();
-  router.use(config.API_TOKEN === undefined ? requireLocalHost : requireToken(config.API_TOKEN));
+  router.use(
+    config.API_TOKEN === undefined ? requireLocalHost : requireToken(config.API_TOKEN, log),
+  );
   router.post(
     '/refreshes',
     requireJson,
@@ -68,21 +70,26 @@ export const apiIsOff: RequestHandler = (_request, response) => {
   );
 };
 
-function requireToken(token: string): RequestHandler {
-  const expected = digest(`Bearer ${token}`);
+function requireToken(token: string, log: Logger): RequestHandler {
+  const limit = limitWrong('tokens for the API', log, (response, message) =>
+    refuse(response, 429, 'TOO_MANY_ATTEMPTS', message),
+  );
   return (request, response, next) => {
-    // Digests have one length, so the comparison takes the same time whatever was sent.
-    if (timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) {
+    const header = request.headers.authorization;
+    // The name of the scheme may be written in any case (RFC 9110, 11.1).
+    const given = /^bearer +(\S.*)$/i.exec(header ?? '')?.[1] ?? '';
+    if (isSameSecret(given, token)) {
       next();
       return;
     }
-    response.setHeader('WWW-Authenticate', 'Bearer');
-    refuse(response, 401, 'UNAUTHORIZED', 'send the header Authorization: Bearer <API_TOKEN>');
+    if (header === undefined) askForToken(response);
+    else void limit(request, response, () => askForToken(response));
   };
 }
 
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+function askForToken(response: Response): void {
+  response.setHeader('WWW-Authenticate', 'Bearer');
+  refuse(response, 401, 'UNAUTHORIZED', 'send the header Authorization: Bearer <API_TOKEN>');
 }
 
 // A form or a text/plain body can be sent across sites without the browser asking first.

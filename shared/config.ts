@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { UsageError } from './errors.ts';
@@ -39,7 +40,36 @@ function url(schemes: readonly string[]): z.ZodType<string, string> {
     .refine(isDecodable, 'has a % that does not begin an escape of UTF-8; write a % itself as %25');
 }
 
+/** Proxies in front of a server: none, how many, or which (Express' setting "trust proxy"). */
+export type TrustedProxies = false | number | readonly string[];
+
+// "true" isn't taken: it would let any client choose the address it is seen under.
+function proxies(): z.ZodType<TrustedProxies, string> {
+  const problem =
+    'must be off, a number of proxies from 1 to 32, or a list of addresses, subnets, loopback, linklocal and uniquelocal';
+  return z.string().transform((text, context): TrustedProxies => {
+    if (text === 'off') return false;
+    if (/^([1-9]|[12]\d|3[0-2])$/.test(text)) return Number(text);
+    const list = text.split(',').map((item) => item.trim());
+    if (list.every(isProxy)) return list;
+    context.addIssue({ code: 'custom', message: problem });
+    return z.NEVER;
+  });
+}
+
+function isProxy(text: string): boolean {
+  if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true;
+  const [address = '', bits, ...more] = text.split('/');
+  const version = isIP(address);
+  const most = version === 6 ? 128 : 32;
+  const bitsAreRight =
+    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) >= 1 && Number(bits) <= most);
+  return version !== 0 && bitsAreRight && more.length === 0;
+}
+
 const port = whole(0, 65_535);
+const user = z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon');
+const secret = z.string().min(8, 'must have at least 8 characters');
 const DAY_MS = 86_400_000;
 
 const SETTINGS = {
@@ -66,15 +96,12 @@ const SETTINGS = {
   PRODUCER_PORT: setting(port, '3001'),
   DASHBOARD_PORT: setting(port, '3000'),
   WORKER_PORT: setting(port, '0'),
-  API_TOKEN: optional(z.string().min(8, 'must have at least 8 characters'), 'a-long-random-word'),
-  DASHBOARD_USER: setting(
-    z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon'),
-    'admin',
-  ),
-  DASHBOARD_PASSWORD: optional(
-    z.string().min(8, 'must have at least 8 characters'),
-    'a-long-random-word',
-  ),
+  API_TOKEN: optional(secret, 'a-long-random-word'),
+  DASHBOARD_USER: setting(user, 'admin'),
+  DASHBOARD_PASSWORD: optional(secret, 'a-long-random-word'),
+  DASHBOARD_VIEWER_USER: setting(user, 'viewer'),
+  DASHBOARD_VIEWER_PASSWORD: optional(secret, 'another-long-random-word'),
+  TRUST_PROXY: { read: proxies(), fallback: 'off', example: '1' },
   FAILED_KEEP_COUNT: setting(whole(1, 10_000_000), '50000'),
   FAILED_KEEP_HOURS: setting(whole(1, 87_600), '168'),
   SHUTDOWN_GRACE_MS: setting(whole(100, 600_000), '8000'),
@@ -123,6 +150,7 @@ export function loadConfig(
     },
   );
   const config = Object.freeze(Object.fromEntries(entries) as Config);
+  refuseContradictions(config);
   for (const name of required) {
     if (config[name] === undefined) {
       throw new UsageError(
@@ -131,6 +159,19 @@ export function loadConfig(
     }
   }
   return config;
+}
+
+function refuseContradictions(config: Config): void {
+  if (config.DASHBOARD_VIEWER_PASSWORD === undefined) return;
+  const problem =
+    config.DASHBOARD_PASSWORD === undefined
+      ? 'DASHBOARD_VIEWER_PASSWORD is set and DASHBOARD_PASSWORD is not, so that nobody could change anything; set both'
+      : config.DASHBOARD_VIEWER_PASSWORD === config.DASHBOARD_PASSWORD
+        ? 'DASHBOARD_VIEWER_PASSWORD is the same as DASHBOARD_PASSWORD; choose another one'
+        : config.DASHBOARD_VIEWER_USER === config.DASHBOARD_USER
+          ? 'DASHBOARD_VIEWER_USER is the same as DASHBOARD_USER; choose another one, for example DASHBOARD_VIEWER_USER=viewer'
+          : undefined;
+  if (problem !== undefined) throw new UsageError(problem);
 }
 
 /** A config with the given values in place of those that were read, frozen again. */

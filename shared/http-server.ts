@@ -3,18 +3,27 @@ import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Registry } from 'prom-client';
+import type { TrustedProxies } from './config.ts';
 import { TallyError } from './errors.ts';
 import { checkHealth, type HealthCheck } from './health.ts';
 
 const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
-/** An Express application that tells nobody what it is made of, with plain answers to what isn't there. */
-export function createApp(): Express {
+/**
+ * An Express application that tells nobody what it is made of, with plain answers to what isn't there.
+ * @param trustProxy whose X-Forwarded-For is believed; otherwise a client's address is its socket's
+ */
+export function createApp(trustProxy: TrustedProxies = false): Express {
   const app = express();
   app.disable('x-powered-by');
+  app.set('trust proxy', trustProxy);
   app.use(
     helmet({
-      contentSecurityPolicy: false,
+      // For answers that are data. Whoever serves pages sets another one.
+      contentSecurityPolicy: {
+        useDefaults: false,
+        directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+      },
       // Plain HTTP on the host itself is normal; the proxy that adds TLS also adds this header.
       strictTransportSecurity: false,
     }),

@@ -29,7 +29,12 @@ export function secretsOf(config: Config): string[] {
     const written = /:\/\/[^:/]*:(.*)@/.exec(text)?.[1] ?? '';
     return [password, written, decoded(password), searchParams.get('password') ?? ''];
   });
-  return [...passwords, config.API_TOKEN, config.DASHBOARD_PASSWORD].filter(
+  return [
+    ...passwords,
+    config.API_TOKEN,
+    config.DASHBOARD_PASSWORD,
+    config.DASHBOARD_VIEWER_PASSWORD,
+  ].filter(
     // A very short one would blank out half of the log and protects nothing.
     (secret): secret is string => secret !== undefined && secret.length >= 4,
   );

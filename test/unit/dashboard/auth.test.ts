@@ -3,6 +3,7 @@ import type { RequestHandler } from 'express';
 import { afterEach, describe, expect, test } from 'vitest';
 import { refuseCrossSite, requirePassword } from '../../../dashboard/auth.ts';
 import { createApp, listen, type RunningServer } from '../../../shared/http-server.ts';
+import { silent } from '../../support/stores.ts';
 
 type Headers = Readonly<Record<string, string>>;
 
@@ -25,7 +26,9 @@ function basic(credentials: string): Headers {
 }
 
 async function ask(headers: Headers): Promise<Response> {
-  const port = await serve(requirePassword('admin', 'gehéim:pass'));
+  const port = await serve(
+    requirePassword([{ user: 'admin', password: 'gehéim:pass', role: 'operator' }], silent),
+  );
   return fetch(`http://127.0.0.1:${port}/`, { headers });
 }
 
@@ -116,5 +119,14 @@ describe('refuseCrossSite', () => {
 
   test('a program, which sends neither header, passes', async () => {
     expect(await statusOf('POST', () => ({ 'content-type': 'application/json' }))).toBe(200);
+    expect(await statusOf('POST', () => ({}))).toBe(200);
   });
+
+  test.each(['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain'])(
+    'neither header and a body of type %s, which an old browser would send for any page, is refused',
+    async (type) => {
+      const headers = { 'content-type': type, 'content-length': '0' };
+      expect(await statusOf('POST', () => headers)).toBe(403);
+    },
+  );
 });

@@ -210,6 +210,30 @@ describe('with API_TOKEN', () => {
   });
 });
 
+describe('wrong tokens', () => {
+  test('are answered with 429 after ten within a minute, and the right one is still let in', async () => {
+    const port = await serve({ API_TOKEN: 'a-long-random-word' });
+    const ask = (token?: string): Promise<Response> =>
+      fetch(`http://127.0.0.1:${port}/v1/refreshes`, {
+        method: 'POST',
+        headers: { ...JSON_TYPE, ...(token === undefined ? {} : { authorization: token }) },
+        body: JSON.stringify(GOOD),
+      });
+    for (let n = 0; n < 10; n++) expect((await ask('Bearer guess')).status).toBe(401);
+    await expectRefusal(await ask('Bearer guess'), 429, 'TOO_MANY_ATTEMPTS');
+    expect((await ask()).status).toBe(401);
+    expect((await ask('Bearer a-long-random-word')).status).toBe(202);
+    expect(logLines.filter((line) => line.includes('wrong tokens'))).toHaveLength(1);
+    expect(logLines.join('')).not.toContain('guess');
+  });
+
+  test.each(['bearer', 'BEARER', 'Bearer '])('the scheme may be written %s', async (scheme) => {
+    const headers = { ...JSON_TYPE, authorization: `${scheme} a-long-random-word` };
+    const environment = { API_TOKEN: 'a-long-random-word' };
+    expect((await post(JSON.stringify(GOOD), headers, environment)).status).toBe(202);
+  });
+});
+
 describe('by host', () => {
   test('a foreign host is refused when there is no token', async () => {
     expect(await statusFor('evil.example', {})).toBe(403);

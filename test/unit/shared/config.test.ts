@@ -38,12 +38,16 @@ describe('defaults', () => {
     });
   });
 
-  test.each(['DATABASE_URL', 'REDIS_URL', 'REFRESH_BATCH_SIZE', 'API_TOKEN', 'DASHBOARD_PASSWORD'])(
-    '%s has no default',
-    (name) => {
-      expect(loadConfig([], {})).toHaveProperty(name, undefined);
-    },
-  );
+  test.each([
+    'DATABASE_URL',
+    'REDIS_URL',
+    'REFRESH_BATCH_SIZE',
+    'API_TOKEN',
+    'DASHBOARD_PASSWORD',
+    'DASHBOARD_VIEWER_PASSWORD',
+  ])('%s has no default', (name) => {
+    expect(loadConfig([], {})).toHaveProperty(name, undefined);
+  });
 
   test('an empty variable counts as unset', () => {
     const config = loadConfig([], { WORKER_CONCURRENCY: '', API_TOKEN: '', REDIS_URL: '' });
@@ -93,6 +97,12 @@ describe('bad values', () => {
     ['API_TOKEN', 'hunt2r', 'must have at least 8 characters'],
     ['DASHBOARD_PASSWORD', 'hunt2r', 'must have at least 8 characters'],
     ['DASHBOARD_USER', 'ad:min', 'must be 1 to 64 characters without a colon'],
+    ['TRUST_PROXY', 'true', 'must be off, a number of proxies from 1 to 32'],
+    ['TRUST_PROXY', '0', 'must be off, a number of proxies from 1 to 32'],
+    ['TRUST_PROXY', '10.0.0.0/33', 'must be off, a number of proxies from 1 to 32'],
+    ['TRUST_PROXY', '0.0.0.0/0', 'must be off, a number of proxies from 1 to 32'],
+    ['TRUST_PROXY', '10.0.0.1,', 'must be off, a number of proxies from 1 to 32'],
+    ['TRUST_PROXY', 'proxy.example', 'must be off, a number of proxies from 1 to 32'],
     ['LOG_LEVEL', 'loud', 'must be one of trace, debug, info, warn, error, fatal, silent'],
   ])('%s=%j is refused with name, problem and an example that works', (name, value, problem) => {
     const message = refusal({ [name]: value });
@@ -122,6 +132,32 @@ describe('bad values', () => {
     expect(refusal({ DATABASE_URL: 'postgres://tally:%E4%F6%FC@db/tally' })).toMatch(
       /^DATABASE_URL /,
     );
+  });
+});
+
+test.each([
+  ['off', false],
+  ['2', 2],
+  ['loopback, 10.0.0.0/8,2001:db8::/32', ['loopback', '10.0.0.0/8', '2001:db8::/32']],
+])('TRUST_PROXY=%s is read as Express takes it', (text, value) => {
+  expect(loadConfig([], { TRUST_PROXY: text }).TRUST_PROXY).toEqual(value);
+});
+
+describe('a viewer of the dashboard', () => {
+  const passwords = { DASHBOARD_PASSWORD: 'hunter2x', DASHBOARD_VIEWER_PASSWORD: 'hunter3y' };
+
+  test('is fine beside an operator', () => {
+    expect(loadConfig([], passwords).DASHBOARD_VIEWER_USER).toBe('viewer');
+  });
+
+  test.each([
+    ['alone', { DASHBOARD_PASSWORD: '' }, 'DASHBOARD_PASSWORD is not'],
+    ['with the same password', { DASHBOARD_VIEWER_PASSWORD: 'hunter2x' }, 'choose another one'],
+    ['of the same name', { DASHBOARD_USER: 'viewer' }, 'DASHBOARD_VIEWER_USER is the same'],
+  ])('%s is refused, without a password in the message', (_how, changes, problem) => {
+    const message = refusal({ ...passwords, ...changes });
+    expect(message).toContain(problem);
+    expect(message).not.toContain('hunter');
   });
 });
 

@@ -60,6 +60,10 @@ describe('secrets of the config', () => {
     ['the password of REDIS_URL', { REDIS_URL: 'redis://:hunter2x@cache' }],
     ['API_TOKEN', { API_TOKEN: 'hunter2x' }],
     ['DASHBOARD_PASSWORD', { DASHBOARD_PASSWORD: 'hunter2x' }],
+    [
+      'DASHBOARD_VIEWER_PASSWORD',
+      { DASHBOARD_PASSWORD: 'another-one', DASHBOARD_VIEWER_PASSWORD: 'hunter2x' },
+    ],
   ])('%s is taken out wherever it stands', (_what, environment) => {
     expect(scrub('Bearer hunter2x, "hunter2x" and AUTH hunter2x', environment)).toBe(
       'Bearer ***, "***" and AUTH ***',

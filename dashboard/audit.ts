@@ -1,0 +1,91 @@
+import type { Request, RequestHandler } from 'express';
+import { formatIdentity } from '../shared/execution.ts';
+import type { Logger } from '../shared/logger.ts';
+import { readPayload } from '../shared/refresh-queue.ts';
+import { isChange, visitorOf } from './auth.ts';
+
+/**
+ * One log line for each change that someone asks for on the dashboard, once it is answered: who, from where, what,
+ * which job or execution, and whether it was done. Also for those that are refused further on, and for those
+ * whose browser didn't wait for the answer.
+ */
+export function logChanges(log: Logger): RequestHandler {
+  return (request, response, next) => {
+    if (!isChange(request.method)) {
+      next();
+      return;
+    }
+    // Read now: the board is an application of its own, which reads path and address in its own way.
+    const { method, path, ip: from } = request;
+    const begin = performance.now();
+    response.on('close', () => {
+      const answered = response.writableFinished;
+      const { user, role } = visitorOf(response);
+      const { action, about } = describe(method, path);
+      const subject = about ?? identityInBody(request);
+      const result = answered ? resultOf(response.statusCode) : 'not answered';
+      log.info(
+        {
+          audit: true,
+          user,
+          role,
+          from,
+          method,
+          path,
+          action,
+          ...(subject === undefined ? {} : { job: subject }),
+          status: answered ? response.statusCode : null,
+          result,
+          ms: Math.round(performance.now() - begin),
+        },
+        `audit: ${user ?? 'someone on this machine'} from ${from}: ${action}${subject === undefined ? '' : ` ${subject}`}: ${result}`,
+      );
+    });
+    next();
+  };
+}
+
+function resultOf(status: number): string {
+  if (status < 400) return 'done';
+  return status < 500 ? 'refused' : 'failed';
+}
+
+// What follows the queue's name is one of these, or a job's id.
+const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']);
+
+// Bull Board: /api/queues/<action>, /api/queues/refresh/<action>[/<state>], /api/queues/refresh/<job>/<action>;
+// ours: /executions/<id>/<action>.
+function describe(
+  method: string,
+  path: string,
+): { readonly action: string; readonly about?: string | undefined } {
+  const parts = path.split('/').filter(Boolean).map(decoded);
+  if (parts[0] === 'executions' && parts.length === 3) {
+    return { action: String(parts[2]), about: `execution ${parts[1]}` };
+  }
+  if (parts[0] === 'api' && parts[1] === 'queues' && parts[2] !== undefined) {
+    const [first, ...rest] = parts.slice(3);
+    if (first === undefined) return { action: parts[2] };
+    if (rest.length === 0 || QUEUE_ACTIONS.has(first))
+      return { action: [first, ...rest].join(' ') };
+    return { action: rest.join(' '), about: first };
+  }
+  return { action: `${method} ${path}` };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function identityInBody(request: Request): string | undefined {
+  const body = request.body as { readonly data?: unknown } | undefined;
+  try {
+    return formatIdentity(readPayload(body?.data));
+  } catch {
+    return undefined;
+  }
+}

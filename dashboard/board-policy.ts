@@ -1,0 +1,83 @@
+import type { BeforeHook } from '@bull-board/api/typings/app';
+import type { RefreshQueue } from '../shared/refresh-queue.ts';
+
+const BACK_FROM_OUTBOX =
+  'it would drop refreshes that were put straight on the queue, and the others come back from the outbox anyway';
+const NOT_USED = 'Tally has no use for it';
+
+// Everything that Bull Board can change, by its own route; a route that isn't here is refused, so that a
+// new one of a later version is refused until someone has thought about it.
+const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly refused: string }>> =
+  {
+    'put /api/queues/pause': 'allowed',
+    'put /api/queues/resume': 'allowed',
+    'put /api/queues/:queueName/pause': 'allowed',
+    'put /api/queues/:queueName/resume': 'allowed',
+    'post /api/queues/:queueName/add': 'allowed',
+    'put /api/queues/:queueName/retry/:queueStatus': 'allowed',
+    'put /api/queues/:queueName/:jobId/retry': 'allowed',
+    // Ends a backoff early; the job keeps its place in the deduplication.
+    'put /api/queues/:queueName/promote': 'allowed',
+    'put /api/queues/:queueName/:jobId/promote': 'allowed',
+    'put /api/queues/:queueName/rate-limit/release': 'allowed',
+    'put /api/queues/:queueName/:jobId/clean': 'finished jobs',
+    'put /api/queues/:queueName/clean/:queueStatus': 'finished jobs',
+    'put /api/queues/:queueName/empty': { refused: BACK_FROM_OUTBOX },
+    'put /api/queues/:queueName/obliterate': { refused: BACK_FROM_OUTBOX },
+    'patch /api/queues/:queueName/:jobId/update-data': {
+      refused:
+        'the queue knows a job by the execution it was added for; use "Add job" for another one',
+    },
+    'put /api/queues/:queueName/concurrency': {
+      refused: 'it would slow down all workers until someone remembers it; set WORKER_CONCURRENCY',
+    },
+    'put /api/queues/:queueName/rate-limit': {
+      refused: 'it would slow down all workers until someone remembers it; use "Pause" for a while',
+    },
+    'patch /api/queues/:queueName/:jobId/delay': {
+      refused: 'the backoff decides that; "Promote" tries a delayed job at once',
+    },
+    'patch /api/queues/:queueName/:jobId/priority': { refused: NOT_USED },
+    'put /api/queues/:queueName/:jobId/remove-unprocessed-children': { refused: NOT_USED },
+    'put /api/queues/:queueName/job-schedulers/:schedulerId/remove': { refused: NOT_USED },
+    'patch /api/queues/:queueName/job-schedulers/:schedulerId': { refused: NOT_USED },
+    'put /api/queues/:queueName/job-schedulers/:schedulerId/run': { refused: NOT_USED },
+  };
+
+/**
+ * What the board may do to the queue, asked before each of its calls. Reading is allowed; of the changes, those that
+ * can't lose a refresh or let two jobs of an identity run. Only finished jobs can be removed: removing one that
+ * runs drops the next run that is stored behind it, removing one that waits drops the refresh.
+ */
+export function boardPolicy(queue: RefreshQueue): BeforeHook {
+  return async ({ method, route, request }) => {
+    if (method === 'get') return { allow: true };
+    const rule = RULES[`${method} ${route}`] ?? { refused: NOT_USED };
+    if (typeof rule === 'object') return refused(rule.refused);
+    if (rule === 'allowed') return { allow: true };
+    const { queueStatus, jobId } = (request?.params ?? {}) as Record<string, string | undefined>;
+    const finished =
+      jobId === undefined
+        ? queueStatus === 'failed' || queueStatus === 'completed'
+        : await isFinished(queue, jobId);
+    return finished
+      ? { allow: true }
+      : refused(
+          'only failed jobs can be removed: this would drop refreshes that are still to be done',
+        );
+  };
+}
+
+function refused(reason: string): {
+  readonly allow: false;
+  readonly status: 403;
+  readonly message: string;
+} {
+  return { allow: false, status: 403, message: `Tally refuses this: ${reason}.` };
+}
+
+async function isFinished(queue: RefreshQueue, jobId: string): Promise<boolean> {
+  const job = await queue.getJob(jobId);
+  // The board answers itself that there is no such job.
+  return job === undefined || (await job.isFailed()) || (await job.isCompleted());
+}

@@ -1,0 +1,211 @@
+import { describe, expect, it } from 'vitest';
+import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
+import {
+  boardRoutes,
+  login,
+  OPERATOR,
+  serveDashboard,
+  VIEWER,
+  WITH_PASSWORDS,
+} from '../../support/dashboard.ts';
+import { runTally } from '../../support/processes.ts';
+import { createStores } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const stores = await createStores();
+const { queue, redis, config, environment } = stores;
+const { url, lines } = await serveDashboard(stores, WITH_PASSWORDS);
+
+const CHANGES = boardRoutes().filter(({ method }) => method !== 'get');
+
+// Each kind of job once: waiting, failed and delayed.
+await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'SCAN' }]);
+const [waiting] = await queue.getWaiting();
+const jobId = waiting?.id ?? '';
+
+function pathOf(route: string, job = jobId): string {
+  return route
+    .replace(':queueName', 'refresh')
+    .replace(':jobId', encodeURIComponent(job))
+    .replace(':queueStatus', 'failed')
+    .replace(':schedulerId', 'any');
+}
+
+/** All of the queue's keys with what is in them. */
+async function contents(): Promise<Record<string, unknown>> {
+  const keys = (await redis.keys(`${config.QUEUE_PREFIX}:*`)).toSorted();
+  const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
+  return Object.fromEntries(keys.map((key, at) => [key, dumps[at]?.toString('hex')]));
+}
+
+describe('without the password', () => {
+  const paths = ['/', '/metrics', '/static/favicon.ico', '/queue/refresh', '/nothing/here'];
+
+  it.each([...paths, ...boardRoutes().map(({ route }) => pathOf(route))])(
+    'GET %s answers 401',
+    async (path) => {
+      expect((await fetch(`${url}${path}`)).status).toBe(401);
+    },
+  );
+
+  it.each(CHANGES)('$method $route answers 401', async ({ method, route }) => {
+    const before = await contents();
+    const response = await fetch(`${url}${pathOf(route)}`, { method: method.toUpperCase() });
+    expect(response.status).toBe(401);
+    expect(await contents()).toEqual(before);
+  });
+
+  it.each(['/healthz', '/readyz'])('%s is open and tells nothing but the state', async (path) => {
+    const response = await fetch(`${url}${path}`);
+    expect(response.status).toBe(200);
+    expect(Object.keys((await response.json()) as object)).toEqual(['status']);
+  });
+});
+
+describe('the viewer', () => {
+  it('sees the jobs', async () => {
+    const response = await fetch(`${url}/api/queues?activeQueue=refresh&status=waiting`, {
+      headers: login(VIEWER),
+    });
+    expect(await response.text()).toContain('1:SCAN');
+  });
+
+  it('is shown a board without its buttons', async () => {
+    const readOnly = async (who: typeof VIEWER): Promise<unknown> => {
+      const response = await fetch(`${url}/api/queues`, { headers: login(who) });
+      return ((await response.json()) as { queues: { readOnlyMode: boolean }[] }).queues[0]
+        ?.readOnlyMode;
+    };
+    expect(await readOnly(VIEWER)).toBe(true);
+    expect(await readOnly(OPERATOR)).toBe(false);
+  });
+
+  it.each(CHANGES)('can not $method $route', async ({ method, route }) => {
+    const before = await contents();
+    const response = await fetch(`${url}${pathOf(route)}`, {
+      method: method.toUpperCase(),
+      headers: { ...login(VIEWER), 'content-type': 'application/json' },
+      body: JSON.stringify({ data: { executionId: 2, vendor: 'SCAN' }, jobData: {}, force: true }),
+    });
+    expect(response.status).toBe(403);
+    expect(await contents()).toEqual(before);
+  });
+
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('can not %s anything at all', async (method) => {
+    const response = await fetch(`${url}/nothing/here`, { method, headers: login(VIEWER) });
+    expect(response.status).toBe(403);
+  });
+});
+
+describe('a page of another site', () => {
+  const add = '/api/queues/refresh/add';
+  const data = JSON.stringify({ name: 'x', data: { executionId: 3, vendor: 'SCAN' }, options: {} });
+
+  it.each([
+    [
+      'a form',
+      { 'content-type': 'application/x-www-form-urlencoded', origin: 'https://evil.example' },
+    ],
+    ['text/plain', { 'content-type': 'text/plain', origin: 'https://evil.example' }],
+    ['text/plain and no word of its origin', { 'content-type': 'text/plain' }],
+    ['JSON', { 'content-type': 'application/json', origin: 'https://evil.example' }],
+  ])('with the password in the browser and %s adds no job', async (_what, headers) => {
+    const before = await contents();
+    const response = await fetch(`${url}${add}`, {
+      method: 'POST',
+      headers: { ...login(OPERATOR), ...headers },
+      body: data,
+    });
+    expect(response.status).toBe(403);
+    expect(await contents()).toEqual(before);
+  });
+});
+
+describe('wrong passwords', () => {
+  it('are answered with 429 after ten within a minute, and a right one still gets in from the same address', async () => {
+    const own = await serveDashboard(stores, WITH_PASSWORDS);
+    const ask = (headers: Record<string, string>): Promise<Response> =>
+      fetch(`${own.url}/metrics`, { headers });
+    const wrong = login({ user: 'admin', password: 'guess' });
+    for (let n = 0; n < 10; n++) expect((await ask(wrong)).status).toBe(401);
+    // Nobody chooses the address that counts.
+    const late = await ask({ ...wrong, 'x-forwarded-for': '10.9.8.7' });
+    expect(late.status).toBe(429);
+    expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect((await ask(wrong)).status).toBe(429);
+    expect((await ask({})).status).toBe(401);
+    expect((await ask(login(OPERATOR))).status).toBe(200);
+    expect((await ask(login(VIEWER))).status).toBe(200);
+    const told = own.lines.filter(({ msg }) => String(msg).includes('wrong passwords'));
+    expect(told).toHaveLength(1);
+    expect(JSON.stringify(own.lines)).not.toContain('guess');
+  });
+
+  it('are counted by the address that a trusted proxy names', async () => {
+    const own = await serveDashboard(stores, { ...WITH_PASSWORDS, TRUST_PROXY: 'loopback' });
+    const status = async (from: string): Promise<number> => {
+      const headers = { ...login({ user: 'admin', password: 'guess' }), 'x-forwarded-for': from };
+      return (await fetch(`${own.url}/metrics`, { headers })).status;
+    };
+    for (let n = 0; n < 11; n++) await status('10.0.0.1');
+    expect(await status('10.0.0.1')).toBe(429);
+    expect(await status('10.0.0.2')).toBe(401);
+  });
+});
+
+describe('the audit log', () => {
+  const audited = async (part: string): Promise<Record<string, unknown>> =>
+    until(`an audit line with ${part}`, () =>
+      lines.find(({ audit, msg }) => audit === true && String(msg).includes(part)),
+    );
+
+  it('has who did what to which job, done and refused alike, and no password', async () => {
+    const put = (path: string, who: typeof VIEWER): Promise<Response> =>
+      fetch(`${url}${path}`, { method: 'PUT', headers: login(who) });
+    await put(`/api/queues/refresh/${encodeURIComponent('7:SCAN:abc')}/clean`, OPERATOR);
+    expect(await audited('7:SCAN:abc')).toMatchObject({
+      user: 'admin',
+      role: 'operator',
+      from: '127.0.0.1',
+      action: 'clean',
+      job: '7:SCAN:abc',
+      status: 404,
+      result: 'refused',
+    });
+    await put('/api/queues/pause', VIEWER);
+    expect(await audited('viewer from 127.0.0.1: pause')).toMatchObject({ result: 'refused' });
+    await fetch(`${url}/api/queues/refresh/add`, {
+      method: 'POST',
+      headers: { ...login(OPERATOR), 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'x', data: { executionId: 8, vendor: 'SCAN' }, options: {} }),
+    });
+    expect(await audited('8:SCAN')).toMatchObject({ action: 'add', job: '8:SCAN', result: 'done' });
+    expect(JSON.stringify(lines)).not.toMatch(/-word/);
+  });
+});
+
+describe('the answers', () => {
+  it('name no framework, and carry the headers that keep a page to itself', async () => {
+    const { headers } = await fetch(`${url}/`, { headers: login(OPERATOR) });
+    expect(headers.has('x-powered-by')).toBe(false);
+    expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('cache-control')).toBe('no-store');
+    expect(headers.get('referrer-policy')).toBe('same-origin');
+  });
+
+  it('refuse a body of more than 100 kB', async () => {
+    const response = await fetch(`${url}/api/queues/refresh/add`, {
+      method: 'POST',
+      headers: { ...login(OPERATOR), 'content-type': 'application/json' },
+      body: JSON.stringify({ name: 'x'.repeat(200_000) }),
+    });
+    expect(response.status).toBe(413);
+  });
+});
+
+it('beyond this machine and without a password the dashboard does not start', async () => {
+  const { code, output } = await runTally(['dashboard'], { ...environment, HTTP_HOST: '0.0.0.0' });
+  expect(code).toBe(2);
+  expect(output).toContain('set DASHBOARD_PASSWORD');
+});
