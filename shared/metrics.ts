@@ -45,6 +45,23 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
   };
 }
 
+/** What the failed-janitor counts; `reason` is refreshed or retention. */
+export interface JanitorMetrics {
+  readonly failedRemoved: Counter<'reason'>;
+}
+
+export function createJanitorMetrics(registry: Registry): JanitorMetrics {
+  const failedRemoved = new Counter({
+    name: 'tally_failed_removed_total',
+    help: 'Failed jobs removed by themselves: refreshed since, or too old or too many.',
+    labelNames: ['reason'] as const,
+    registers: [registry],
+  });
+  // A series that begins at its first event hides that event from rate().
+  for (const reason of ['refreshed', 'retention']) failedRemoved.inc({ reason }, 0);
+  return { failedRemoved };
+}
+
 /** What the producer measures of the queue and the outbox. */
 export interface BacklogMetrics {
   readonly queueJobs: Gauge<'state'>;

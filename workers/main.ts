@@ -5,11 +5,13 @@ import { describeError } from '../shared/errors.ts';
 import type { HealthCheck } from '../shared/health.ts';
 import { addHealth, addMetrics, createApp, listen } from '../shared/http-server.ts';
 import type { Lifecycle } from '../shared/lifecycle.ts';
-import type { Logger } from '../shared/logger.ts';
-import { createRefreshMetrics, createRegistry } from '../shared/metrics.ts';
+import { silentLogger, type Logger } from '../shared/logger.ts';
+import { createJanitorMetrics, createRefreshMetrics, createRegistry } from '../shared/metrics.ts';
 import { connectRedis, redisWarnings } from '../shared/redis.ts';
+import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { schemaProblem, waitForSchema } from '../shared/schema.ts';
 import { ActivityLog } from './activity-log.ts';
+import { FailedJanitor } from './failed-janitor.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
 
 /**
@@ -27,6 +29,12 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
   lifecycle.onStop('Postgres', () => database.close());
   const redis = connectRedis(redisUrl, 'patient', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
+  // One whose commands fail soon, so that a stop doesn't wait for a Redis that is away. That it is away,
+  // the other one says.
+  const janitorRedis = connectRedis(redisUrl, 'failFast', silentLogger());
+  lifecycle.onStop('Redis', () => janitorRedis.disconnect());
+  const queue = openRefreshQueue(config, janitorRedis);
+  lifecycle.onStop('the queue', () => queue.close());
 
   const activity = new ActivityLog(log);
   lifecycle.onStop('the activity log', () => activity.close());
@@ -41,6 +49,14 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
     activity,
     log,
     name,
+  });
+  const janitor = new FailedJanitor({
+    config,
+    database,
+    redis: janitorRedis,
+    queue,
+    metrics: createJanitorMetrics(registry),
+    log,
   });
 
   const checks: HealthCheck[] = [
@@ -68,6 +84,8 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
   redis.once('ready', () => void warn(redisWarnings(redis), log));
   await waitForSchema(database, lifecycle, log);
   if (lifecycle.stopping) return;
+  lifecycle.onStop('the failed-janitor', () => janitor.close());
+  janitor.start();
   worker.start();
   log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);
 }

@@ -4,6 +4,7 @@ import type { Config } from '../shared/config.ts';
 import type { Database } from '../shared/database.ts';
 import { describeError } from '../shared/errors.ts';
 import type { Identity } from '../shared/execution.ts';
+import { FAILED_PAGE } from '../shared/failed-refreshes.ts';
 import type { Logger } from '../shared/logger.ts';
 import type { RefreshMetrics } from '../shared/metrics.ts';
 import { readPayload, REFRESH_QUEUE, type RefreshJob } from '../shared/refresh-queue.ts';
@@ -99,7 +100,9 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     // That a worker is lost isn't its jobs' fault, and all of them count a stall together.
     maxStalledCount: 1_000,
     removeOnComplete: { count: 0 },
-    removeOnFail: { count: config.FAILED_KEEP_COUNT, age: config.FAILED_KEEP_HOURS * 3_600 },
+    // The failed-janitor removes what is too old or too many, in pages; BullMQ would do it in one step
+    // that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is for when no janitor can work.
+    removeOnFail: { age: config.FAILED_KEEP_HOURS * 3_600, limit: FAILED_PAGE },
   });
 
   worker.on('failed', (job, error) => {

@@ -6,9 +6,10 @@
 --      one aggregates later: an older status can't overwrite a newer one. NO KEY UPDATE doesn't
 --      block the inserts of tasks that refer to the execution.
 --   2. Delete the due outbox rows. A row and its change commit together, so every change whose row
---      is deleted here is visible to the aggregate that follows. The other order loses changes.
+--      is deleted here is visible to the aggregate that follows. The other order loses changes. For the
+--      same reason, note here which jobs that failed for good are overtaken.
 --   3. Aggregate and update.
---   4. Note which jobs that failed for good have been overtaken, and report.
+--   4. Report.
 --
 -- ids:  distinct execution ids.
 -- wait: false skips executions that another transaction holds and reports them busy;
@@ -63,6 +64,9 @@ BEGIN
       INTO row_ids, row_sources, row_created
       FROM oldest o;
 
+    UPDATE tally.failure f SET refreshed = true
+     WHERE f.execution_id = ANY (ids) AND f.execution_id <> ALL (busy) AND NOT f.refreshed;
+
     -- "e.id = ANY (locked)" looks redundant; without it the planner scans the table at batches of 100.
     WITH updated AS (
         UPDATE execution e
@@ -79,9 +83,6 @@ BEGIN
                   (before.status, before.end_time) IS DISTINCT FROM (e.status, e.end_time) AS differs
     )
     SELECT array_agg(u.id), array_agg(u.differs) INTO updated_ids, updated_diff FROM updated u;
-
-    UPDATE tally.failure f SET refreshed = true
-     WHERE f.execution_id = ANY (ids) AND f.execution_id <> ALL (busy) AND NOT f.refreshed;
 
     RETURN QUERY
     SELECT i.id,

@@ -1,0 +1,162 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { Registry } from 'prom-client';
+import { withSettings } from '../../../shared/config.ts';
+import { createJanitorMetrics } from '../../../shared/metrics.ts';
+import { connectRedis } from '../../../shared/redis.ts';
+import { enqueueRefreshes, openRefreshQueue } from '../../../shared/refresh-queue.ts';
+import { clearUpFailed } from '../../../workers/failed-janitor.ts';
+import { createExecutions, readExecution } from '../../support/executions.ts';
+import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
+import { startWorker } from '../../support/processes.ts';
+import { slowCommands } from '../../support/slow-log.ts';
+import { createStores, silent } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { config, database, queue, redis, environment } = await createStores({ JOB_ATTEMPTS: '1' });
+const running = new AbortController().signal;
+const registry = new Registry();
+const parts = {
+  config,
+  database,
+  queue,
+  redis,
+  metrics: createJanitorMetrics(registry),
+  log: silent,
+};
+
+beforeEach(async () => {
+  await queue.obliterate({ force: true });
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
+  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity', checked_to = ''`);
+});
+
+/** The notes that workers leave of these jobs. */
+async function note(jobs: readonly FailedJob[], refreshed: boolean, minutesAgo = 0): Promise<void> {
+  await database.query(
+    `INSERT INTO tally.failure (job_id, execution_id, vendor, refreshed, failed_at)
+     SELECT id, 1, 'REPLICATION', $2, clock_timestamp() - $3 * interval '1 minute'
+       FROM unnest($1::text[]) AS id`,
+    [jobs.map(({ jobId }) => jobId), refreshed, minutesAgo],
+  );
+}
+
+async function notes(): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(
+    'SELECT job_id AS id FROM tally.failure ORDER BY job_id',
+  );
+  return rows.map(({ id }) => id);
+}
+
+describe('a failed job whose execution was refreshed since', () => {
+  it('is removed by the workers themselves, soon, and counted; one that was not refreshed stays', async () => {
+    const [healed = 0, broken = 0] = await createExecutions(database, 2);
+    await database.query(
+      `CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN RAISE EXCEPTION 'refused'; END $$`,
+    );
+    await database.query(
+      'CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION refuse()',
+    );
+    const worker = await startWorker(environment);
+    await enqueueRefreshes(
+      queue,
+      [healed, broken].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+    );
+    await until('both to fail', async () => (await queue.getFailedCount()) === 2);
+    await database.query('DROP TRIGGER refuse ON execution');
+    await enqueueRefreshes(queue, [{ executionId: healed, vendor: 'REPLICATION' }]);
+    await until(
+      'one to be refreshed',
+      async () => (await readExecution(database, healed)).revision === 1,
+    );
+    await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+    await worker.said('removed 1 failed jobs whose executions were refreshed since');
+    expect((await queue.getFailed()).map((job) => job.data.executionId)).toEqual([broken]);
+    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+    expect(await (await fetch(`${address}/metrics`)).text()).toContain(
+      'tally_failed_removed_total{reason="refreshed"} 1',
+    );
+  });
+
+  it('is removed though the janitor was killed after removing others and before deleting their notes', async () => {
+    const jobs = failuresOf(3);
+    await note(jobs, true);
+    await createFailedJobs({ queue, redis }, jobs.slice(2));
+    await clearUpFailed(parts, running);
+    expect(await queue.getFailedCount()).toBe(0);
+    expect(await notes()).toEqual([]);
+  });
+
+  it('that is on the queue again is left there, with its note', async () => {
+    await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'REPLICATION' }]);
+    const [waiting] = await queue.getWaiting();
+    await note([{ jobId: waiting?.id ?? '', data: {}, error: '' }], true, 60);
+    await clearUpFailed(parts, running);
+    expect(await queue.getWaitingCount()).toBe(1);
+    expect(await notes()).toEqual([waiting?.id]);
+  });
+});
+
+describe('retention', () => {
+  it('removes the oldest beyond FAILED_KEEP_COUNT and all older than FAILED_KEEP_HOURS, without a new failure', async () => {
+    const now = Date.now();
+    const jobs = failuresOf(6).map((job, index) => ({
+      ...job,
+      failedAtMs: now - (index < 2 ? 7_200_000 : 60_000 * (6 - index)),
+    }));
+    await createFailedJobs({ queue, redis }, jobs);
+    const kept = { FAILED_KEEP_HOURS: 1, FAILED_KEEP_COUNT: 3 };
+    await clearUpFailed({ ...parts, config: withSettings(config, kept) }, running);
+    expect((await queue.getFailed()).map((job) => job.data.executionId)).toEqual([6, 5, 4]);
+  });
+
+  it('of 50,000 failed jobs never blocks Redis for 50 ms, nor does the removal of those refreshed', async () => {
+    const jobs = failuresOf(50_000);
+    await createFailedJobs({ queue, redis }, jobs);
+    await note(jobs.slice(25_000), true);
+    const slow = await slowCommands(redis, 50, () =>
+      clearUpFailed({ ...parts, config: withSettings(config, { FAILED_KEEP_COUNT: 10 }) }, running),
+    );
+    expect(slow).toEqual([]);
+    expect(await queue.getFailedCount()).toBe(10);
+    expect(await notes()).toEqual([]);
+  });
+});
+
+describe('a note whose failed job is gone', () => {
+  it('is deleted after ten minutes, so that the reconciler looks at its execution again; others stay', async () => {
+    const [lost, kept, young] = failuresOf(3) as [FailedJob, FailedJob, FailedJob];
+    await createFailedJobs({ queue, redis }, [kept]);
+    await note([lost, kept], false, 11);
+    await note([young], false, 9);
+    await clearUpFailed(parts, running);
+    expect(await notes()).toEqual([kept.jobId, young.jobId]);
+  });
+
+  it('is found among 12,000 in a few passes, each of which goes on where the last one stopped', async () => {
+    const jobs = failuresOf(12_000);
+    await createFailedJobs({ queue, redis }, jobs.slice(0, -1));
+    await note(jobs, false, 11);
+    const last =
+      jobs
+        .map(({ jobId }) => jobId)
+        .toSorted()
+        .at(-1) ?? '';
+    await queue.remove(last);
+    const before = (await notes()).length - (await queue.getFailedCount());
+    for (let pass = 0; pass < 3; pass++) await clearUpFailed(parts, running);
+    expect(before).toBe(2);
+    expect(await notes()).toHaveLength(11_998);
+  });
+
+  it('is not deleted while Redis does not answer', async () => {
+    await note(failuresOf(1), false, 11);
+    const away = connectRedis('redis://127.0.0.1:1', 'failFast', silent);
+    const awayQueue = openRefreshQueue(config, away);
+    await expect(
+      clearUpFailed({ ...parts, redis: away, queue: awayQueue }, running),
+    ).rejects.toThrow();
+    away.disconnect();
+    expect(await notes()).toHaveLength(1);
+  });
+});
