@@ -1,0 +1,204 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { enableCapture, readCaptureState } from '../../../shared/capture.ts';
+import { withClient } from '../../../shared/database.ts';
+import { createExecutions } from '../../support/executions.ts';
+import { createStores, openClient } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { config, database } = await createStores({}, undefined, { capture: true });
+const databaseUrl = config.DATABASE_URL ?? '';
+
+/** What was recorded since the last call, as "42:REPLICATION", in order. */
+async function recorded(): Promise<string[]> {
+  const rows = await database.query<{ identity: string }>(
+    `WITH taken AS (DELETE FROM tally.outbox WHERE source = 'capture' RETURNING execution_id, vendor)
+     SELECT execution_id || ':' || vendor AS identity FROM taken ORDER BY execution_id, vendor`,
+  );
+  return rows.map(({ identity }) => identity);
+}
+
+beforeEach(async () => {
+  await database.query('TRUNCATE execution, task, tally.outbox RESTART IDENTITY');
+});
+
+describe('a statement that changes tasks records each execution that it changed, once', () => {
+  it('when tasks are inserted, also 10,000 of 100 executions', async () => {
+    const ids = await createExecutions(database, 100, Array<string>(100).fill('Running'));
+    expect(await recorded()).toEqual(ids.map((id) => `${id}:REPLICATION`));
+  });
+
+  it.each([
+    ['status', `status = 'Error'`],
+    ['end_time', `end_time = end_time + interval '1 second'`],
+    ['end_time to nothing', `end_time = NULL`],
+    ['id', `id = id + 1000`],
+  ])('when its tasks change in %s', async (_name, change) => {
+    const [id] = await createExecutions(database, 1, ['Success', 'Success']);
+    await recorded();
+    await database.query(`UPDATE task SET ${change}`);
+    expect(await recorded()).toEqual([`${id}:REPLICATION`]);
+  });
+
+  it('when a task moves to another execution: both of them', async () => {
+    const [first, second] = await createExecutions(database, 2);
+    await recorded();
+    await database.query('UPDATE task SET execution_id = $1 WHERE execution_id = $2', [
+      first,
+      second,
+    ]);
+    expect(await recorded()).toEqual([`${first}:REPLICATION`, `${second}:REPLICATION`]);
+  });
+
+  it('when tasks are deleted', async () => {
+    const [id] = await createExecutions(database, 1, ['Success', 'Success']);
+    await recorded();
+    await database.query('DELETE FROM task');
+    expect(await recorded()).toEqual([`${id}:REPLICATION`]);
+  });
+
+  it('10,000 updated tasks of 100 executions are 100 rows', async () => {
+    await createExecutions(database, 100, Array<string>(100).fill('Running'));
+    await recorded();
+    await database.query(`UPDATE task SET status = 'Success'`);
+    expect(await recorded()).toHaveLength(100);
+  });
+});
+
+describe('nothing is recorded', () => {
+  it.each([
+    ['that changes neither status nor end', `job_id = 'x', status_message = 'y', run_count = 3`],
+    ['that stores the same again', `status = status, end_time = end_time`],
+  ])('for an update %s', async (_name, change) => {
+    await createExecutions(database, 1);
+    await recorded();
+    await database.query(`UPDATE task SET ${change}`);
+    expect(await recorded()).toEqual([]);
+  });
+
+  it('for a transaction that is rolled back', async () => {
+    await createExecutions(database, 1);
+    await recorded();
+    const client = await openClient(databaseUrl);
+    await client.query('BEGIN');
+    await client.query(`UPDATE task SET status = 'Error'`);
+    await client.query('ROLLBACK');
+    expect(await recorded()).toEqual([]);
+  });
+});
+
+describe('the host is not harmed', () => {
+  it('a role without any right in schema tally changes tasks, and that is recorded', async () => {
+    const [id] = await createExecutions(database, 1);
+    await recorded();
+    await database.query(
+      `DO $$ BEGIN CREATE ROLE capture_host; EXCEPTION WHEN duplicate_object THEN NULL; END $$`,
+    );
+    await database.query('GRANT SELECT, INSERT, UPDATE, DELETE ON task TO capture_host');
+    const client = await openClient(databaseUrl);
+    await client.query('SET ROLE capture_host');
+    await expect(client.query('SELECT FROM tally.outbox')).rejects.toThrow(/permission denied/);
+    await client.query(`UPDATE task SET status = 'Error'`);
+    await client.query('RESET ROLE');
+    await client.query('REVOKE ALL ON task FROM capture_host');
+    expect(await recorded()).toEqual([`${id}:REPLICATION`]);
+  });
+
+  it.each([
+    ['replication', 'REPLICATION'],
+    ['Scan all', 'SCAN_ALL'],
+    ['', '_'],
+    ['é'.repeat(64), '_'.repeat(64)],
+  ])('a vendor %j is recorded as %j instead of breaking its transaction', async (vendor, label) => {
+    const [id] = await createExecutions(database, 1);
+    await recorded();
+    await database.query(`UPDATE task SET vendor_type = $1, status = 'Error'`, [vendor]);
+    expect((await recorded()).at(-1)).toBe(`${id}:${label}`);
+  });
+
+  it('an execution id that no refresh can have is left out', async () => {
+    await database.query(
+      `INSERT INTO execution (id, vendor_type, trigger) VALUES (-7, 'REPLICATION', 'MANUAL'), (0, 'REPLICATION', 'MANUAL')`,
+    );
+    await database.query(
+      `INSERT INTO task (execution_id, status, status_code, vendor_type) VALUES (-7, 'Success', 3, 'X'), (0, 'Success', 3, 'X')`,
+    );
+    expect(await recorded()).toEqual([]);
+  });
+
+  it('objects of the session with the names that it uses do not divert it', async () => {
+    const [id] = await createExecutions(database, 1);
+    await recorded();
+    const client = await openClient(databaseUrl);
+    await client.query(`
+      CREATE TEMP TABLE outbox (LIKE tally.outbox);
+      CREATE SCHEMA foreign_names;
+      CREATE FUNCTION foreign_names.upper(text) RETURNS text LANGUAGE sql AS $$ SELECT 'DIVERTED' $$;
+      SET search_path = foreign_names, pg_temp, pg_catalog`);
+    await client.query(`UPDATE public.task SET status = 'Error', vendor_type = 'small'`);
+    expect((await recorded()).at(-1)).toBe(`${id}:SMALL`);
+  });
+
+  it('two transactions that change the same execution do not wait for each other', async () => {
+    await createExecutions(database, 1, ['Running', 'Running']);
+    const tasks = await database.query<{ id: number }>('SELECT id::bigint AS id FROM task');
+    const [one, two] = [await openClient(databaseUrl), await openClient(databaseUrl)];
+    await one.query('BEGIN');
+    await one.query(`UPDATE task SET status = 'Success' WHERE id = $1`, [tasks[0]?.id]);
+    await two.query(`SET lock_timeout = '1s'`);
+    await two.query(`UPDATE task SET status = 'Success' WHERE id = $1`, [tasks[1]?.id]);
+    await one.query('COMMIT');
+    expect(await recorded()).toHaveLength(3);
+  });
+});
+
+describe('enabling', () => {
+  it('is incomplete when a trigger was switched off, and is made whole by enabling again', async () => {
+    await database.query('ALTER TABLE task DISABLE TRIGGER tally_capture_update');
+    expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('incomplete');
+    await withClient(databaseUrl, 'test', enableCapture);
+    await withClient(databaseUrl, 'test', enableCapture);
+    expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('enabled');
+  });
+
+  it('waits for a transaction that holds the table, only for moments at a time, and then succeeds', async () => {
+    await createExecutions(database, 1);
+    const [holder, writer] = [await openClient(databaseUrl), await openClient(databaseUrl)];
+    await holder.query('BEGIN');
+    await holder.query(`UPDATE task SET status_message = 'held'`);
+    const enabling = withClient(databaseUrl, 'test', enableCapture);
+    await until('it to wait for the lock', async () => {
+      const rows = await database.query(
+        `SELECT FROM pg_locks WHERE relation = to_regclass('task') AND NOT granted`,
+      );
+      return rows.length > 0;
+    });
+    // Queued behind the one who waits for the table; 500 ms of that at most, with room for a slow machine.
+    await writer.query(`SET lock_timeout = '3s'`);
+    await writer.query(
+      `INSERT INTO task (execution_id, status, status_code, vendor_type) SELECT id, 'Running', 2, 'X' FROM execution`,
+    );
+    await holder.query('COMMIT');
+    await enabling;
+    expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('enabled');
+  });
+
+  it.each([
+    [
+      'a view',
+      'ALTER TABLE task RENAME TO task_table; CREATE VIEW task AS SELECT * FROM task_table',
+    ],
+    [
+      'partitioned',
+      'ALTER TABLE task RENAME TO old; CREATE TABLE task (LIKE old) PARTITION BY HASH (id)',
+    ],
+    ['a parent', 'CREATE TABLE task_child () INHERITS (task)'],
+    ['a child', 'ALTER TABLE task RENAME TO parent; CREATE TABLE task () INHERITS (parent)'],
+  ])('is refused when task is %s, with what to do instead', async (_name, change) => {
+    const client = await openClient(databaseUrl);
+    // Undone with the transaction; enabling opens one inside, which Postgres only warns of.
+    await client.query('BEGIN');
+    await client.query(change);
+    await expect(enableCapture(client)).rejects.toThrow(/record refreshes with POST/);
+    await client.query('ROLLBACK');
+  });
+});
