@@ -76,12 +76,13 @@ describe('the reconciler', () => {
   });
 
   it.each([
-    ['Error', 'all its tasks succeeded', ['Success']],
-    ['Error', 'some of them still run', ['Success', 'Running']],
-    ['Success', 'one of them failed', ['Success', 'Error']],
-  ])('leaves a status %s that was set by hand although %s', async (status, _why, tasks) => {
+    ['Error', 'all its tasks succeeded', ['Success'], `'2026-05-05 05:05:05'`],
+    ['Error', 'all its tasks succeeded', ['Success'], 'NULL'],
+    ['Error', 'some of them still run', ['Success', 'Running'], 'NULL'],
+    ['Success', 'one of them failed', ['Success', 'Error'], `'2026-05-05 05:05:05'`],
+  ])('leaves a status %s that was set by hand although %s', async (status, _why, tasks, end) => {
     const [id] = await createExecutions(database, 1, tasks);
-    await store(id, `status = '${status}', end_time = '2026-05-05 05:05:05'`);
+    await store(id, `status = '${status}', end_time = ${end}`);
     startReconciler();
     await nextPass();
     expect(await outboxRows(database)).toBe(0);
@@ -128,22 +129,23 @@ describe('the reconciler', () => {
   });
 
   it('takes one turn an interval among several, not one each', async () => {
-    const answers: boolean[] = [];
-    const asked: Database = {
+    let asked = 0;
+    let passes = 0;
+    const watched: Database = {
       ...database,
-      query: async <Row extends object>(sql: string, values?: readonly unknown[]) => {
-        const rows = await database.query<Row & Record<string, unknown>>(sql, values);
-        if (sql.includes('RETURNING 1')) answers.push(rows.length > 0);
-        return rows;
+      query: (sql, values) => {
+        if (sql.includes('RETURNING 1')) asked++;
+        // There are no executions, so a pass is one page.
+        if (sql.includes('WITH page')) passes++;
+        return database.query(sql, values);
       },
     };
     const begin = performance.now();
-    for (let n = 0; n < 4; n++) startReconciler(800, asked);
-    await until('each to ask several times', () => answers.length >= 24);
+    for (let n = 0; n < 4; n++) startReconciler(800, watched);
+    await until('each to ask several times', () => asked >= 24);
     const seconds = (performance.now() - begin) / 1_000;
-    const turns = answers.filter(Boolean).length;
-    expect(turns).toBeGreaterThanOrEqual(1);
-    expect(turns).toBeLessThanOrEqual(1 + seconds / 0.8);
+    expect(passes).toBeGreaterThanOrEqual(1);
+    expect(passes).toBeLessThanOrEqual(1 + seconds / 0.8);
   });
 
   it('a pass that was cut off is followed by another, from the beginning', async () => {
