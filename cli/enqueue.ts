@@ -3,12 +3,9 @@ import type { Command } from 'commander';
 import type { Config } from '../shared/config.ts';
 import { TallyError, UsageError } from '../shared/errors.ts';
 import { parseIdentity, type Identity } from '../shared/execution.ts';
-import { silentLogger } from '../shared/logger.ts';
-import { connectRedis, waitForRedis } from '../shared/redis.ts';
-import { enqueueRefreshes, openRefreshQueue } from '../shared/refresh-queue.ts';
+import { enqueueRefreshes } from '../shared/refresh-queue.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
-
-const CONNECT_TIMEOUT_MS = 3_000;
+import { withQueue } from './with-queue.ts';
 
 export function addEnqueueCommand(program: Command): void {
   program
@@ -33,23 +30,16 @@ export function addEnqueueCommand(program: Command): void {
     });
 }
 
-async function enqueue(config: Config, identities: readonly Identity[]): Promise<void> {
-  const log = silentLogger();
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
-  try {
-    await waitForRedis(redis, CONNECT_TIMEOUT_MS);
-    const queue = openRefreshQueue(config, redis);
-    await enqueueRefreshes(queue, identities).catch((error: unknown) => {
+function enqueue(config: Config, identities: readonly Identity[]): Promise<void> {
+  return withQueue(config, ({ queue }) =>
+    enqueueRefreshes(queue, identities).catch((error: unknown) => {
       throw new TallyError(
         'REDIS_AWAY',
         'Redis stopped answering; some refreshes may be on the queue. Run the same command again, that is harmless',
         { cause: error },
       );
-    });
-    await queue.close();
-  } finally {
-    redis.disconnect();
-  }
+    }),
+  );
 }
 
 async function readLines(): Promise<string[]> {

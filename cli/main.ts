@@ -5,9 +5,11 @@ import { describeError, TallyError, UsageError } from '../shared/errors.ts';
 import { scrubSecrets } from '../shared/logger.ts';
 import { addCaptureCommand } from './capture.ts';
 import { addEnqueueCommand } from './enqueue.ts';
+import { addFailedCommand } from './failed.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addProcessCommands } from './processes.ts';
 import { addReconcileCommand } from './reconcile.ts';
+import { addRetryCommand } from './retry.ts';
 import { addStartCommand } from './start.ts';
 import { addStatusCommand } from './status.ts';
 
@@ -36,6 +38,8 @@ addMigrateCommand(program);
 addCaptureCommand(program);
 addEnqueueCommand(program);
 addStatusCommand(program);
+addFailedCommand(program);
+addRetryCommand(program);
 addReconcileCommand(program);
 
 try {

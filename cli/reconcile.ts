@@ -9,6 +9,7 @@ import { describeError, TallyError } from '../shared/errors.ts';
 import { silentLogger } from '../shared/logger.ts';
 import { schemaProblem } from '../shared/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
+import { printable } from './printable.ts';
 import { progressBar } from './progress-bar.ts';
 
 const PAGE = 1_000;
@@ -121,7 +122,7 @@ function linePrinter(): Printer {
   return {
     one: ({ executionId, vendor, stored, computed, since }) =>
       void process.stdout.write(
-        `${executionId}:${vendor}  stored ${stored || 'nothing'}, by its tasks ${computed}${since === null ? '' : ` since ${since}`}\n`,
+        `${executionId}:${printable(vendor)}  stored ${printable(stored ?? '') || 'nothing'}, by its tasks ${computed}${since === null ? '' : ` since ${since}`}\n`,
       ),
     end: () => undefined,
   };

@@ -9,6 +9,7 @@ import { connectRedis, waitForRedis } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { describeQueue, type QueueStatus } from '../shared/queue-status.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from './command-config.ts';
+import { printable } from './printable.ts';
 
 type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 
@@ -87,7 +88,7 @@ function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }:
     `oldest waiting ${seconds(oldestWaitingSeconds)}`,
     `disagreements  ${show(disagreements)}`,
     `workers        ${show(workers?.length)}`,
-    ...(workers ?? []).map(({ name, active }) => `  ${name}  ${active} active`),
+    ...(workers ?? []).map(({ name, active }) => `  ${printable(name)}  ${active} active`),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -1,13 +1,10 @@
 import type { ChainableCommander, Redis } from 'ioredis';
-import { formatIdentity, type Identity } from './execution.ts';
+import type { Identity } from './execution.ts';
 import type { Failure } from './failure-causes.ts';
-import { enqueueRefreshes, readPayload, type RefreshQueue } from './refresh-queue.ts';
+import { readPayload, type RefreshQueue } from './refresh-queue.ts';
 
 /** Failed jobs in one page: each command to Redis stays below some milliseconds. */
 export const FAILED_PAGE = 500;
-
-// Identities that a bulk retry remembers, some 100 bytes each.
-const REMEMBERED_MAX = 100_000;
 
 /** What one needs to work on failed jobs: the queue, and the connection it uses. */
 export interface FailedJobs {
@@ -106,40 +103,6 @@ export async function removeFailed(
     jobIds.filter((_jobId, index) => places[index] === 'failed').map((id) => queue.remove(id)),
   );
   return removed.filter((code) => code === 1).length;
-}
-
-/** Retries failed jobs page by page, as {@link retryFailedRefresh} does one. */
-export class BulkRetry {
-  readonly #jobs: FailedJobs;
-  #enqueued = new Set<string>();
-
-  constructor(jobs: FailedJobs) {
-    this.#jobs = jobs;
-  }
-
-  /**
-   * Puts the identities of these jobs on the queue again, each once however many failed jobs of it
-   * there are in this page and the ones before, and then removes the failed jobs. A crash in between leaves both.
-   * @param failures of a page; those whose data is no refresh are left
-   * @returns how many failed jobs were retried
-   * @throws the error of ioredis; then no failed job is gone whose identity is not on the queue
-   */
-  async retry(failures: readonly Failure[]): Promise<number> {
-    const fresh = new Map<string, Identity>();
-    const jobIds: string[] = [];
-    for (const { jobId, identity } of failures) {
-      if (identity === undefined) continue;
-      jobIds.push(jobId);
-      const name = formatIdentity(identity);
-      if (!this.#enqueued.has(name)) fresh.set(name, identity);
-    }
-    await enqueueRefreshes(this.#jobs.queue, [...fresh.values()]);
-    await removeFailed(this.#jobs, jobIds);
-    // Forgetting costs an identity with many failed jobs one more run, and bounds the memory.
-    if (this.#enqueued.size > REMEMBERED_MAX) this.#enqueued = new Set();
-    for (const name of fresh.keys()) this.#enqueued.add(name);
-    return jobIds.length;
-  }
 }
 
 // A pipeline doesn't reject when one of its commands does.

@@ -1,0 +1,28 @@
+import type { Config } from '../shared/config.ts';
+import type { FailedJobs } from '../shared/failed-refreshes.ts';
+import { silentLogger } from '../shared/logger.ts';
+import { connectRedis, waitForRedis } from '../shared/redis.ts';
+import { openRefreshQueue } from '../shared/refresh-queue.ts';
+
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/**
+ * Connects to Redis for one command, and closes the connection when the work is done or has failed.
+ * @param config with REDIS_URL
+ * @throws TallyError REDIS_AWAY when it can't be reached
+ */
+export async function withQueue<T>(
+  config: Config,
+  work: (parts: FailedJobs) => Promise<T>,
+): Promise<T> {
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', silentLogger());
+  try {
+    await waitForRedis(redis, CONNECT_TIMEOUT_MS);
+    const queue = openRefreshQueue(config, redis);
+    const result = await work({ queue, redis });
+    await queue.close();
+    return result;
+  } finally {
+    redis.disconnect();
+  }
+}
