@@ -3,9 +3,14 @@ import { Outage } from '../shared/outage.ts';
 import { backoffMs, pause } from '../shared/wait.ts';
 import type { Probe } from './refresh-batch.ts';
 
+// How long a database on which nobody tries a refresh counts as away after a probe that succeeded.
+const TRIAL_MS = 1_000;
+
 /**
  * Stops a worker from taking jobs while the database is away, and starts it again as soon as a
- * probe succeeds: at first every quarter of a second, later every 2 s.
+ * probe succeeds: at first every quarter of a second, later every 2 s. A database that answers may
+ * still refuse every refresh (a full disk, a right that is missing), so the outage isn't over before a refresh
+ * has succeeded, and one that fails pauses the worker again.
  */
 export class DatabaseWatch {
   readonly #probe: Probe;
@@ -13,6 +18,8 @@ export class DatabaseWatch {
   readonly #onAway: () => void;
   readonly #onBack: () => void;
   readonly #stop = new AbortController();
+  /** While the worker takes jobs again and none of them has told yet whether the database is back. */
+  #trial: { readonly ended: AbortController; failed: boolean } | undefined;
 
   constructor(log: Logger, options: { probe: Probe; onAway: () => void; onBack: () => void }) {
     this.#probe = options.probe;
@@ -27,14 +34,24 @@ export class DatabaseWatch {
 
   /** Tells that a refresh found the database away. Only the first of an outage has an effect. */
   reportAway(error: Error): void {
-    if (this.#outage.ongoing || this.#stop.signal.aborted) return;
+    if (this.#stop.signal.aborted) return;
+    if (this.#outage.ongoing) {
+      this.#endTrial(true);
+      return;
+    }
     this.#outage.begin(error);
     this.#onAway();
     void this.#waitUntilBack();
   }
 
+  /** Tells that a refresh was done. */
+  reportServed(): void {
+    this.#endTrial(false);
+  }
+
   close(): void {
     this.#stop.abort();
+    this.#endTrial(true);
   }
 
   async #waitUntilBack(): Promise<void> {
@@ -47,9 +64,26 @@ export class DatabaseWatch {
         () => false,
       );
       if (signal.aborted) return;
-      if (back) break;
+      if (back && (await this.#tryRefreshes())) break;
+      if (signal.aborted) return;
     }
     this.#outage.end();
+  }
+
+  /** Lets the worker take jobs. @returns false when the database is away for them; then the worker is paused again */
+  async #tryRefreshes(): Promise<boolean> {
+    const trial = { ended: new AbortController(), failed: false };
+    this.#trial = trial;
     this.#onBack();
+    await pause(TRIAL_MS, trial.ended.signal);
+    this.#trial = undefined;
+    if (trial.failed && !this.#stop.signal.aborted) this.#onAway();
+    return !trial.failed;
+  }
+
+  #endTrial(failed: boolean): void {
+    if (this.#trial === undefined || this.#trial.ended.signal.aborted) return;
+    this.#trial.failed = failed;
+    this.#trial.ended.abort();
   }
 }

@@ -70,6 +70,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     const result = await batcher.refresh(executionId);
     switch (result.kind) {
       case 'refreshed':
+        watch.reportServed();
         count(result.report, vendor);
         return;
       case 'failed':

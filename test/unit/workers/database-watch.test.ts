@@ -51,10 +51,39 @@ test('the worker goes on as soon as a probe succeeds, not at one that fails', as
   expect(events).toEqual(['away']);
   answerProbe(true);
   await vi.waitUntil(() => events.includes('back'), { timeout: 5_000 });
-  expect(watch.away).toBe(false);
+  watch.reportServed();
+  await vi.waitUntil(() => !watch.away, { timeout: 500 });
   expect(events).toEqual(['away', 'back']);
   expect(lines).toHaveLength(2);
   expect(lines[1]).toMatch(/^Postgres is back after \d+\.\d s$/);
+});
+
+test('a database that answers probes and refuses every refresh is one outage, logged once, with longer and longer pauses', async () => {
+  probeAnswers = [true, true, true];
+  watch.reportAway(error);
+  for (let resumed = 1; resumed <= 3; resumed++) {
+    await vi.waitUntil(() => events.filter((event) => event === 'back').length === resumed, {
+      timeout: 5_000,
+    });
+    expect(watch.away).toBe(true);
+    watch.reportAway(error);
+  }
+  await vi.waitUntil(() => probes === 4, { timeout: 5_000 });
+  expect(events).toEqual(['away', 'back', 'away', 'back', 'away', 'back', 'away']);
+  expect(lines).toHaveLength(1);
+  answerProbe(true);
+  await vi.waitUntil(() => events.length === 8, { timeout: 5_000 });
+  watch.reportServed();
+  await vi.waitUntil(() => !watch.away, { timeout: 500 });
+  expect(lines).toHaveLength(2);
+});
+
+test('a database that answers and is asked for no refresh counts as back after a second', async () => {
+  probeAnswers = [true];
+  watch.reportAway(error);
+  await vi.waitUntil(() => events.includes('back'), { timeout: 5_000 });
+  expect(watch.away).toBe(true);
+  await vi.waitUntil(() => !watch.away, { timeout: 5_000 });
 });
 
 test('the first probe comes within a second', async () => {
