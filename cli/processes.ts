@@ -41,7 +41,7 @@ export function addProcessCommands(program: Command): void {
       return runProducer;
     },
   );
-  add('dashboard', 'run the dashboard (Bull Board)', ['REDIS_URL'], async () => {
+  add('dashboard', 'run the dashboard: overview, executions, Bull Board', both, async () => {
     const { runDashboard } = await import('../dashboard/main.ts');
     return runDashboard;
   });

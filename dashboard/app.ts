@@ -1,7 +1,9 @@
-import type { Express, RequestHandler } from 'express';
+import { Router, type Express, type RequestHandler } from 'express';
 import { contentSecurityPolicy, referrerPolicy } from 'helmet';
+import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
 import type { Config } from '../shared/config.ts';
+import type { Database } from '../shared/database.ts';
 import type { HealthCheck } from '../shared/health.ts';
 import { addHealth, addMetrics, createApp, requireLocalHost } from '../shared/http-server.ts';
 import type { Logger } from '../shared/logger.ts';
@@ -9,6 +11,10 @@ import type { RefreshQueue } from '../shared/refresh-queue.ts';
 import { logChanges } from './audit.ts';
 import { accountsOf, refuseCrossSite, refuseViewersChanges, requirePassword } from './auth.ts';
 import { createBoard } from './board.ts';
+import { createExecutionPages } from './execution-page.ts';
+import { overviewPage } from './overview-page.ts';
+import { PAGE_STYLE } from './page-style.ts';
+import { pagePolicy } from './page.ts';
 
 // Bull Board styles its elements in place; everything else comes from its own files.
 const boardPolicy = contentSecurityPolicy({
@@ -34,6 +40,8 @@ const ownReferrer = referrerPolicy({ policy: 'same-origin' });
 export function createDashboard(
   config: Config,
   parts: {
+    readonly database: Database;
+    readonly redis: Redis;
     readonly queue: RefreshQueue;
     readonly registry: Registry;
     readonly checks: readonly HealthCheck[];
@@ -47,8 +55,21 @@ export function createDashboard(
   app.use(logChanges(parts.log), refuseCrossSite, refuseViewersChanges);
   app.use(boardPolicy, ownReferrer, notStored);
   addMetrics(app, parts.registry);
-  app.use('/', createBoard(parts.queue));
+  app.use(ownPages(config, parts));
+  app.use('/', createBoard(parts));
   return app;
+}
+
+function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]): Router {
+  const router = Router();
+  router.use(['/executions', '/overview', '/tally.css'], pagePolicy);
+  router.get('/tally.css', (_request, response) => {
+    response.setHeader('Cache-Control', 'private, max-age=60');
+    response.type('css').send(PAGE_STYLE);
+  });
+  router.get('/overview', overviewPage({ config, ...parts }));
+  router.use(createExecutionPages(parts));
+  return router;
 }
 
 // What only someone with a password may see is nothing for a cache on the way. Bull Board's own files name

@@ -4,8 +4,10 @@ import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
 import { Router, type Express, type RequestHandler } from 'express';
+import { retryInBulk } from '../shared/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
+import type { FailedJobs } from '../shared/failed-refreshes.ts';
 import {
   enqueueRefreshes,
   readPayload,
@@ -14,19 +16,19 @@ import {
 } from '../shared/refresh-queue.ts';
 import { visitorOf } from './auth.ts';
 import { boardPolicy } from './board-policy.ts';
-import { retryAllFailed } from './retry-all.ts';
 
 const POLL_SECONDS = 5;
 // One script of BullMQ removes 10,000 jobs if it is let, and nobody else is answered meanwhile.
 const CLEAN_CHUNK = 500;
 
 /** Bull Board over the refresh queue: whole for operators, without its buttons for viewers. */
-export function createBoard(queue: RefreshQueue): Router {
+export function createBoard({ queue, redis }: FailedJobs): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
   // Bull Board's own gives up where the first hundred are no refreshes.
   router.put(`/api/queues/${queue.name}/retry/failed`, async (_request, response) => {
-    response.json(await retryAllFailed(queue));
+    const { retried, noRefresh } = await retryInBulk({ queue, redis }, {});
+    response.json({ retried, skipped: noRefresh });
   });
   const whole = boardFor(queue, { readOnly: false });
   const readOnly = boardFor(queue, { readOnly: true });
@@ -47,6 +49,7 @@ function boardFor(
     description:
       'One job refreshes the status of one execution. Emptying and editing are refused: a refresh would be lost, or come back from the outbox.',
     readOnlyMode: readOnly,
+    externalJobUrl: pageOf,
   });
   adapter.setFormatter('name', nameOf);
   createBullBoard({
@@ -59,6 +62,10 @@ function boardFor(
         // Each open tab costs about 35 Redis commands a poll.
         pollingInterval: { showSetting: true, forceInterval: POLL_SECONDS },
         hideDocsLink: true,
+        miscLinks: [
+          { text: 'Overview', url: '/overview' },
+          { text: 'Find an execution', url: '/executions' },
+        ],
       },
     },
   });
@@ -121,6 +128,16 @@ class RefreshQueueAdapter extends BullMQAdapter {
       return retryFailedRefresh(this.#queue, job);
     };
     return job;
+  }
+}
+
+/** The page of the execution that a job is about. */
+function pageOf({ data }: { readonly data?: unknown }): { displayText: string; href: string } {
+  try {
+    const { executionId } = readPayload(data);
+    return { displayText: `Execution ${executionId}`, href: `/executions/${executionId}` };
+  } catch {
+    return { displayText: 'Find an execution', href: '/executions' };
   }
 }
 

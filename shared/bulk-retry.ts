@@ -35,9 +35,9 @@ export interface BulkRetryProgress {
 }
 
 interface BulkRetryOptions {
-  readonly dryRun: boolean;
-  readonly signal: AbortSignal;
-  readonly onPage: (progress: BulkRetryProgress) => void;
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onPage?: (progress: BulkRetryProgress) => void;
 }
 
 /**
@@ -52,7 +52,7 @@ interface BulkRetryOptions {
 export async function retryInBulk(
   jobs: FailedJobs,
   selection: FailureSelection,
-  { dryRun, signal, onPage }: BulkRetryOptions,
+  { dryRun, signal, onPage }: BulkRetryOptions = {},
 ): Promise<BulkRetryProgress> {
   let progress: BulkRetryProgress = { retried: 0, noRefresh: 0, seen: 0 };
   let enqueued = new Set<string>();
@@ -77,8 +77,8 @@ export async function retryInBulk(
       noRefresh: progress.noRefresh + selected.length - jobIds.length,
       seen: progress.seen + page.seen,
     };
-    onPage(progress);
-    if (signal.aborted) break;
+    onPage?.(progress);
+    if (signal?.aborted === true) break;
   }
   return progress;
 }

@@ -32,19 +32,42 @@ export async function* failedPages({ queue, redis }: FailedJobs): AsyncGenerator
   let cursor = '0';
   do {
     const [next, found] = await redis.zscan(failed, cursor, 'COUNT', FAILED_PAGE);
-    const entries: { jobId: string; failedAtMs: number }[] = [];
-    for (let at = 0; at < found.length; at += 2) {
-      const failedAtMs = Number(found[at + 1]);
-      if (failedAtMs <= untilMs) entries.push({ jobId: found[at] ?? '', failedAtMs });
-    }
+    const entries = entriesOf(found).filter(({ failedAtMs }) => failedAtMs <= untilMs);
     yield { jobs: await readJobs({ queue, redis }, entries), seen: found.length / 2 };
     cursor = next;
   } while (cursor !== '0');
 }
 
+/**
+ * The newest failed jobs.
+ * @param limit how many at most; they are asked for in one pipeline
+ * @throws the error of ioredis
+ */
+export async function newestFailures(
+  { queue, redis }: FailedJobs,
+  limit: number,
+): Promise<Failure[]> {
+  const found = await redis.zrevrange(queue.toKey('failed'), 0, limit - 1, 'WITHSCORES');
+  return readJobs({ queue, redis }, entriesOf(found));
+}
+
+interface Entry {
+  readonly jobId: string;
+  readonly failedAtMs: number;
+}
+
+/** @param found members and scores in turn, as Redis gives them */
+function entriesOf(found: readonly string[]): Entry[] {
+  const entries: Entry[] = [];
+  for (let at = 0; at < found.length; at += 2) {
+    entries.push({ jobId: found[at] ?? '', failedAtMs: Number(found[at + 1]) });
+  }
+  return entries;
+}
+
 async function readJobs(
   { queue, redis }: FailedJobs,
-  entries: readonly { readonly jobId: string; readonly failedAtMs: number }[],
+  entries: readonly Entry[],
 ): Promise<Failure[]> {
   const pipeline = redis.pipeline();
   for (const { jobId } of entries) pipeline.hmget(queue.toKey(jobId), 'data', 'failedReason');

@@ -1,10 +1,12 @@
 import type { Logger } from '../shared/logger.ts';
+import type { ActivityHistory } from './activity-history.ts';
 
 const INTERVAL_MS = 1_000;
 
 /** What a worker did, as at most one line a second of each kind; nothing while it does nothing. */
 export class ActivityLog {
   readonly #log: Logger;
+  readonly #history: Pick<ActivityHistory, 'refreshed' | 'failed'> | undefined;
   readonly #timer: NodeJS.Timeout;
   #claimed = 0;
   #recovered = 0;
@@ -14,8 +16,10 @@ export class ActivityLog {
   #batchMs = 0;
   #lagsMs: number[] = [];
 
-  constructor(log: Logger) {
+  /** @param history told of the same, for the dashboard */
+  constructor(log: Logger, history?: Pick<ActivityHistory, 'refreshed' | 'failed'>) {
     this.#log = log;
+    this.#history = history;
     this.#timer = setInterval(() => this.#write(), INTERVAL_MS);
   }
 
@@ -32,10 +36,12 @@ export class ActivityLog {
     if (changed) this.#changed++;
     else this.#unchanged++;
     if (lagMs !== null) this.#lagsMs.push(lagMs);
+    this.#history?.refreshed(lagMs);
   }
 
   failed(): void {
     this.#failed++;
+    this.#history?.failed();
   }
 
   /** @param ms how long one SQL statement took */

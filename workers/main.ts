@@ -10,6 +10,7 @@ import { createJanitorMetrics, createRefreshMetrics, createRegistry } from '../s
 import { connectRedis, redisWarnings } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { schemaProblem, waitForSchema } from '../shared/schema.ts';
+import { ActivityHistory } from './activity-history.ts';
 import { ActivityLog } from './activity-log.ts';
 import { FailedJanitor } from './failed-janitor.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
@@ -36,10 +37,12 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
   const queue = openRefreshQueue(config, janitorRedis);
   lifecycle.onStop('the queue', () => queue.close());
 
-  const activity = new ActivityLog(log);
+  const name = `${hostname()}:${process.pid}`;
+  const history = new ActivityHistory(redis, config, name);
+  lifecycle.onStop('the activity history', () => history.close());
+  const activity = new ActivityLog(log, history);
   lifecycle.onStop('the activity log', () => activity.close());
   const registry = createRegistry();
-  const name = `${hostname()}:${process.pid}`;
   const worker = createRefreshWorker({
     config,
     redis,

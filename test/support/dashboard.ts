@@ -29,6 +29,8 @@ export async function serveDashboard(
   const lines: Record<string, unknown>[] = [];
   const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[0]) });
   const app = createDashboard(config, {
+    database: stores.database,
+    redis: stores.redis,
     queue: stores.queue,
     registry: createRegistry(),
     checks: [],

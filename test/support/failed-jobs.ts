@@ -1,3 +1,4 @@
+import { formatIdentity, type Identity } from '../../shared/execution.ts';
 import type { FailedJobs } from '../../shared/failed-refreshes.ts';
 
 export interface FailedJob {
@@ -47,4 +48,32 @@ export function failuresOf(
     data: { executionId: index + 1, vendor: 'REPLICATION' },
     error: error(index + 1),
   }));
+}
+
+/**
+ * Adds jobs that failed a minute ago, the first the oldest.
+ * @param data the payload of each; an identity also gives the job its id
+ */
+export async function addFailedJobs(
+  stores: FailedJobs,
+  count: number,
+  data: (n: number) => unknown,
+): Promise<void> {
+  const before = await stores.queue.getFailedCount();
+  const firstMs = Date.now() - 60_000 + before;
+  const jobs = Array.from({ length: count }, (_none, n) => {
+    const payload = data(n);
+    return {
+      jobId: `${nameOf(payload)}:made${before + n}`,
+      data: payload,
+      error: `quota of project ${n} is used up`,
+      failedAtMs: firstMs + n,
+    };
+  });
+  await createFailedJobs(stores, jobs);
+}
+
+function nameOf(payload: unknown): string {
+  const identity = payload as Partial<Identity> | undefined;
+  return identity?.vendor === undefined ? 'not:one' : formatIdentity(identity as Identity);
 }

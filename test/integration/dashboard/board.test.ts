@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
 import { boardRoutes, serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
+import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -16,26 +17,6 @@ async function change(method: string, path: string, body?: unknown): Promise<Res
     headers: { 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-}
-
-async function failedJobs(count: number, data: (n: number) => unknown): Promise<void> {
-  const before = await queue.getFailedCount();
-  const now = Date.now();
-  const commands = stores.redis.pipeline();
-  for (let n = 0; n < count; n++) {
-    const id = `made:failed:${before + n}`;
-    commands.hset(queue.toKey(id), {
-      name: 'refresh',
-      data: JSON.stringify(data(n)),
-      opts: '{}',
-      timestamp: now,
-      finishedOn: now,
-      failedReason: 'boom',
-      atm: 1,
-    });
-    commands.zadd(queue.toKey('failed'), now - 60_000 + before + n, id);
-  }
-  await commands.exec();
 }
 
 it('a route of Bull Board that nobody has thought about is refused, and these are the ones that are not', async () => {
@@ -81,7 +62,7 @@ it('a waiting job can not be removed, and says why; a failed one can', async () 
   expect(response.status).toBe(403);
   expect(await response.text()).toContain('only failed jobs can be removed');
   expect(await queue.getWaitingCount()).toBe(1);
-  await failedJobs(1, () => ({ executionId: 2, vendor: 'SCAN' }));
+  await addFailedJobs(stores, 1, () => ({ executionId: 2, vendor: 'SCAN' }));
   const [failed] = await queue.getFailed();
   const removed = await change('PUT', `refresh/${encodeURIComponent(String(failed?.id))}/clean`);
   expect(removed.status).toBe(204);
@@ -112,10 +93,10 @@ it('"Add job" takes no options that would let a job run beside its twin', async 
 
 it('"Retry all" of five failures of one identity makes one run, and leaves what is no refresh', async () => {
   const [id = 0] = await createExecutions(database, 1);
-  await failedJobs(5, () => ({ executionId: id, vendor: 'REPLICATION' }));
+  await addFailedJobs(stores, 5, () => ({ executionId: id, vendor: 'REPLICATION' }));
   // More than a page of them, and older: they must not be in the way.
-  await failedJobs(600, () => ({ nothing: true }));
-  await failedJobs(5, () => ({ executionId: id, vendor: 'REPLICATION' }));
+  await addFailedJobs(stores, 600, () => ({ nothing: true }));
+  await addFailedJobs(stores, 5, () => ({ executionId: id, vendor: 'REPLICATION' }));
   const response = await change('PUT', 'refresh/retry/failed');
   expect(await response.json()).toEqual({ retried: 10, skipped: 600 });
   expect(await queue.getFailedCount()).toBe(600);

@@ -1,0 +1,43 @@
+import { html, type Html } from './html.ts';
+
+/** `12,345`, and no more digits than help for small ones. */
+export function number(value: number): string {
+  const digits = value !== 0 && Math.abs(value) < 10 && !Number.isInteger(value) ? 1 : 0;
+  return value.toLocaleString('en-US', { maximumFractionDigits: digits });
+}
+
+/** A length of time in the two largest units that matter: `250 ms`, `4.2 s`, `3 min 5 s`, `2 d 4 h`. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 10_000) return `${(ms / 1_000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return two(seconds, 60, 'min', 's');
+  if (seconds < 86_400) return two(seconds / 60, 60, 'h', 'min');
+  return two(seconds / 3_600, 24, 'd', 'h');
+}
+
+function two(value: number, base: number, large: string, small: string): string {
+  const rest = Math.floor(value % base);
+  return `${Math.floor(value / base)} ${large}${rest === 0 ? '' : ` ${rest} ${small}`}`;
+}
+
+/** A moment, in UTC, with how long ago it was (or how far ahead it is). */
+export function moment(iso: string | null, nowMs: number): Html {
+  if (iso === null) return html`<span class="none">none</span>`;
+  const ms = Date.parse(iso);
+  const shown = iso.slice(0, 19).replace('T', ' ');
+  return html`<time datetime="${iso}">${shown}</time
+    >${Number.isNaN(ms) ? false : html` <span class="ago">${ago(ms, nowMs)}</span>`}`;
+}
+
+/** `3 min ago`, `in 2 s`. */
+export function ago(ms: number, nowMs: number): string {
+  const passed = nowMs - ms;
+  return passed >= 0 ? `${duration(passed)} ago` : `in ${duration(-passed)}`;
+}
+
+/** `1 job`, `2 jobs`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${number(count)} ${count === 1 ? one : many}`;
+}

@@ -1,0 +1,95 @@
+import type { Response } from 'express';
+import { contentSecurityPolicy } from 'helmet';
+import { visitorOf } from './auth.ts';
+import { html, type Html } from './html.ts';
+
+const ICON =
+  "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M3 2v12M6.3 2v12M9.6 2v12M12.9 2v12M1 12 15 4' stroke='%232563eb' stroke-width='1.7' stroke-linecap='round'/%3E%3C/svg%3E";
+
+/** For our own pages: no script at all, our own style sheet, forms to ourselves. */
+export const pagePolicy = contentSecurityPolicy({
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'none'"],
+    styleSrc: ["'self'"],
+    imgSrc: ["'self'", 'data:'],
+    formAction: ["'self'"],
+    baseUri: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+});
+
+export interface Page {
+  readonly title: string;
+  readonly here?: 'overview';
+  /** What stands in the search field. */
+  readonly search?: string;
+  /** Seconds after which the browser asks for the page again. */
+  readonly reloadSeconds?: number;
+  readonly body: Html;
+}
+
+/** Sends a page in the frame that all of ours have: menu, search, who is logged in. */
+export function sendPage(response: Response, status: number, page: Page): void {
+  const { user, role } = visitorOf(response);
+  const who =
+    user === null
+      ? false
+      : html`<span class="who">${user}${role === 'viewer' ? ' (read only)' : false}</span>`;
+  const document = html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="robots" content="noindex" />
+        ${page.reloadSeconds === undefined ? false : html`<meta http-equiv="refresh" content="${page.reloadSeconds}" />`}
+        <title>${page.title} · Tally</title>
+        <link rel="icon" href="${ICON}" />
+        <link rel="stylesheet" href="/tally.css" />
+      </head>
+      <body>
+        <header>
+          <nav aria-label="Main">
+            <a class="brand" href="/overview">Tally</a>
+            <a href="/overview" ${page.here === 'overview' ? html` aria-current="page"` : false}
+              >Overview</a
+            >
+            <a href="/queue/refresh">Jobs</a>
+          </nav>
+          <form class="search" action="/executions" role="search">
+            <label class="hidden" for="id">Execution</label>
+            <input
+              id="id"
+              name="id"
+              placeholder="42 or 42:REPLICATION"
+              value="${page.search}"
+              required
+              autocomplete="off"
+              inputmode="text"
+              size="22"
+            />
+            <button>Find</button>
+          </form>
+          ${who}
+        </header>
+        <main>${page.body}</main>
+      </body>
+    </html> `;
+  response.status(status).type('html').send(document.text);
+}
+
+/** A page that says only that something can't be shown, and why. */
+export function sendProblem(
+  response: Response,
+  status: number,
+  title: string,
+  problem: string,
+  search = '',
+): void {
+  sendPage(response, status, {
+    title,
+    search,
+    body: html`<h1>${title}</h1>
+      <p class="notice bad">${problem}</p>`,
+  });
+}

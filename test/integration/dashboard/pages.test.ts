@@ -1,0 +1,238 @@
+import { describe, expect, it } from 'vitest';
+import { openDatabase } from '../../../shared/database.ts';
+import { recordRefreshes } from '../../../shared/outbox.ts';
+import { connectRedis } from '../../../shared/redis.ts';
+import { enqueueRefreshes, openRefreshQueue } from '../../../shared/refresh-queue.ts';
+import { serveDashboard } from '../../support/dashboard.ts';
+import { createExecutions } from '../../support/executions.ts';
+import { startWorker } from '../../support/processes.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const stores = await createStores({ JOB_ATTEMPTS: '2' });
+const { database, queue, config, environment } = stores;
+const { url } = await serveDashboard(stores);
+const END = '2026-01-02T03:04:05.000Z';
+
+interface Answer {
+  readonly state: string;
+  readonly queue: {
+    readonly current: Record<string, unknown> | null;
+    readonly nextRunStored: boolean;
+    readonly failed: Record<string, unknown>[];
+  } | null;
+  readonly [field: string]: unknown;
+}
+
+async function asked(id: number, from = url): Promise<Answer> {
+  const response = await fetch(`${from}/executions/${id}`, {
+    headers: { accept: 'application/json' },
+  });
+  return (await response.json()) as Answer;
+}
+
+async function pageOf(path: string, from = url): Promise<{ status: number; text: string }> {
+  const response = await fetch(`${from}${path}`, { headers: { accept: 'text/html' } });
+  return { status: response.status, text: await response.text() };
+}
+
+async function newExecution(statuses?: readonly string[]): Promise<number> {
+  const [id = 0] = await createExecutions(database, 1, statuses);
+  return id;
+}
+
+const identity = (executionId: number): { executionId: number; vendor: string } => ({
+  executionId,
+  vendor: 'REPLICATION',
+});
+
+describe('/executions/:id', () => {
+  it('tells what is stored and what its tasks say', async () => {
+    const id = await newExecution(['Success', 'Success', 'Weird']);
+    expect(await asked(id)).toEqual({
+      executionId: id,
+      vendor: 'REPLICATION',
+      trigger: 'MANUAL',
+      startTime: expect.stringMatching(/^\d{4}-.*Z$/),
+      stored: { status: 'Running', endTime: null, revision: 0, updateTime: null },
+      computed: { status: 'Success', endTime: END },
+      tasks: [
+        { status: 'Success', count: 2, known: true },
+        { status: 'Weird', count: 1, known: false },
+      ],
+      outbox: { rows: 0, unsent: 0, oldest: null, due: null, sources: [] },
+      state: 'behind',
+      queue: { current: null, nextRunStored: false, failed: [] },
+    });
+    const { status, text } = await pageOf(`/executions/${id}`);
+    expect(status).toBe(200);
+    expect(text).toContain('nobody has asked for a refresh');
+    expect(text).toContain('unknown to the rule');
+  });
+
+  it('tells of the outbox rows of the execution, and no others', async () => {
+    const [id, other] = [await newExecution(), await newExecution()];
+    await recordRefreshes(database, [identity(id), identity(id), identity(other)], 'marker');
+    const answer = await asked(id);
+    expect(answer).toMatchObject({
+      state: 'on its way',
+      outbox: { rows: 2, unsent: 2, sources: ['marker'] },
+    });
+    await database.query('DELETE FROM tally.outbox');
+  });
+
+  it('follows a job from waiting to running to done, with its worker and the next run that is stored', async () => {
+    const id = await newExecution();
+    await enqueueRefreshes(queue, [identity(id)]);
+    expect((await asked(id)).queue?.current).toMatchObject({ state: 'waiting', worker: null });
+
+    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
+    const worker = await startWorker(environment);
+    const running = await until('the job to run', async () => {
+      const { queue: jobs } = await asked(id);
+      return jobs?.current?.['state'] === 'running' ? jobs : undefined;
+    });
+    expect(running.current).toMatchObject({
+      worker: expect.stringMatching(new RegExp(`:${worker.pid}$`)),
+      startedAt: expect.stringMatching(/Z$/),
+    });
+    expect(running.nextRunStored).toBe(false);
+    await enqueueRefreshes(queue, [identity(id)]);
+    expect((await asked(id)).queue?.nextRunStored).toBe(true);
+    await holder.query('ROLLBACK');
+    const done = await until('both runs to end', async () => {
+      const answer = await asked(id);
+      return answer.state === 'up to date' ? answer : undefined;
+    });
+    expect(done['stored']).toMatchObject({ status: 'Success', endTime: END, revision: 2 });
+  });
+
+  it('shows a delayed job with its error and its next try, then the failed one', async () => {
+    const id = await newExecution();
+    await database.query(
+      `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN RAISE EXCEPTION '<script>alert(1)</script>'; END $$`,
+    );
+    await database.query(
+      'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
+    );
+    await startWorker(environment);
+    await enqueueRefreshes(queue, [identity(id)]);
+    const delayed = await until('the job to be delayed', async () => {
+      const { queue: jobs } = await asked(id);
+      return jobs?.current?.['state'] === 'delayed' ? jobs.current : undefined;
+    });
+    expect(delayed).toMatchObject({ attempts: 1, error: '<script>alert(1)</script>' });
+    expect(Date.parse(String(delayed['nextTryAt']))).toBeGreaterThan(Date.now() - 2_000);
+    const failed = await until('the job to fail', async () => {
+      const answer = await asked(id);
+      return answer.state === 'failed' ? answer : undefined;
+    });
+    expect(failed.queue?.failed).toMatchObject([
+      { attempts: 2, error: '<script>alert(1)</script>' },
+    ]);
+    expect((await asked(await newExecution())).queue?.failed).toEqual([]);
+
+    const { text } = await pageOf(`/executions/${id}`);
+    expect(text).toContain('&#60;script&#62;alert(1)');
+    expect(text).not.toMatch(/<script/i);
+    const overview = await pageOf('/overview');
+    expect(overview.text).toContain('&#60;script&#62;alert(&#60;n&#62;)');
+    expect(overview.text).toContain(`href="/executions/${id}"`);
+    expect(overview.text).not.toMatch(/<script/i);
+    await database.query('DROP TRIGGER poison ON execution');
+  });
+
+  it('shows script in a vendor as text, and refuses to refresh what no worker would take', async () => {
+    const id = await newExecution();
+    const vendor = '<script>alert(1)</script>*';
+    await database.query('UPDATE execution SET vendor_type = $2 WHERE id = $1', [id, vendor]);
+    const { status, text } = await pageOf(`/executions/${id}`);
+    expect(status).toBe(200);
+    expect(text).toContain('&#60;script&#62;alert(1)');
+    expect(text).not.toMatch(/<script/i);
+    const response = await fetch(`${url}/executions/${id}/refresh`, { method: 'POST' });
+    expect(response.status).toBe(409);
+  });
+
+  it.each(['0', '-1', 'abc', '1.5', '9007199254740993', '42:REPLICATION', '%3Cscript%3E'])(
+    'an id of %s is a bad request',
+    async (id) => {
+      const { status, text } = await pageOf(`/executions/${id}`);
+      expect(status).toBe(400);
+      expect(text).toContain('for example 42');
+      expect(text).not.toMatch(/<script/i);
+      const response = await fetch(`${url}/executions/${id}`, {
+        headers: { accept: 'application/json' },
+      });
+      expect(await response.json()).toMatchObject({ error: { code: 'BAD_ID' } });
+    },
+  );
+
+  it('an execution that does not exist is not found, as page and as JSON', async () => {
+    expect((await pageOf('/executions/99999999999')).status).toBe(404);
+    const response = await fetch(`${url}/executions/99999`, {
+      headers: { accept: 'application/json' },
+    });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ error: { code: 'NO_SUCH_EXECUTION' } });
+  });
+});
+
+describe('the search', () => {
+  it.each(['42', ' 42 ', '42:REPLICATION'])('for "%s" leads to its page', async (id) => {
+    const response = await fetch(`${url}/executions?id=${encodeURIComponent(id)}`, {
+      redirect: 'manual',
+    });
+    expect(response.status).toBe(303);
+    expect(response.headers.get('location')).toBe('/executions/42');
+  });
+
+  it('for something else says what can be found, with what was typed', async () => {
+    const { status, text } = await pageOf(`/executions?id=${encodeURIComponent('"><b>')}`);
+    expect(status).toBe(400);
+    expect(text).toContain('&#34;&#62;&#60;b&#62;');
+    expect((await pageOf('/executions?id[]=1')).status).toBe(200);
+  });
+});
+
+describe('while a store is away', () => {
+  it('Redis: the pages show what Postgres knows, and "Refresh now" says that it can not', async () => {
+    const id = await newExecution();
+    const redis = connectRedis('redis://127.0.0.1:1', 'failFast', silent);
+    const lonely = await serveDashboard({
+      ...stores,
+      redis,
+      queue: openRefreshQueue(config, redis),
+    });
+    const { status, text } = await pageOf(`/executions/${id}`, lonely.url);
+    expect(status).toBe(503);
+    expect(text).toContain('Redis does not answer');
+    expect(text).toContain('Its tasks say');
+    expect(await asked(id, lonely.url)).toMatchObject({ state: 'behind', queue: null });
+    const pressed = await fetch(`${lonely.url}/executions/${id}/refresh`, { method: 'POST' });
+    expect(pressed.status).toBe(503);
+    const overview = await pageOf('/overview', lonely.url);
+    expect(overview.status).toBe(503);
+    expect(overview.text).toContain('Redis does not answer');
+    redis.disconnect();
+  });
+
+  it('Postgres: the pages say so and show what Redis knows', async () => {
+    const away = openDatabase('postgres://nobody@127.0.0.1:1/x', silent, {
+      connections: 1,
+      name: 'test',
+    });
+    const lonely = await serveDashboard({ ...stores, database: away });
+    const { status, text } = await pageOf('/executions/1', lonely.url);
+    expect(status).toBe(503);
+    expect(text).toContain('Postgres does not answer');
+    const overview = await pageOf('/overview', lonely.url);
+    expect(overview.status).toBe(503);
+    expect(overview.text).toContain('Postgres does not answer');
+    expect(overview.text).toContain('Waiting');
+    await away.close();
+  });
+});

@@ -1,0 +1,84 @@
+import type { Redis } from 'ioredis';
+import {
+  BUCKET_SECONDS,
+  countLag,
+  noActivity,
+  recordActivity,
+  type WorkerSign,
+} from '../shared/activity-history.ts';
+import type { Config } from '../shared/config.ts';
+
+const BUCKET_MS = BUCKET_SECONDS * 1_000;
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** Tells Redis every ten seconds what this worker did and that it is alive, for the dashboard's overview. */
+export class ActivityHistory {
+  readonly #redis: Redis;
+  readonly #config: Config;
+  readonly #name: string;
+  readonly #sign: WorkerSign;
+  #activity = noActivity();
+  #timer: NodeJS.Timeout | undefined;
+  #telling: Promise<void> | undefined;
+
+  constructor(redis: Redis, config: Config, name: string) {
+    this.#redis = redis;
+    this.#config = config;
+    this.#name = name;
+    this.#sign = {
+      startedAt: new Date().toISOString(),
+      concurrency: config.WORKER_CONCURRENCY,
+    };
+    redis.on('ready', () => void this.#tell());
+    this.#schedule();
+  }
+
+  refreshed(lagMs: number | null): void {
+    this.#activity.refreshed++;
+    if (lagMs !== null) countLag(this.#activity, lagMs);
+  }
+
+  failed(): void {
+    this.#activity.failed++;
+  }
+
+  /** Tells what is left, within a second, and ends. */
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
+    await Promise.race([
+      this.#tell(),
+      new Promise<void>((resolve) => {
+        late.addEventListener('abort', () => resolve(), { once: true });
+      }),
+    ]);
+  }
+
+  // At the full ten seconds, so that each bucket gets what was done in its time.
+  #schedule(): void {
+    this.#timer = setTimeout(
+      () => {
+        void this.#tell();
+        this.#schedule();
+      },
+      BUCKET_MS - (Date.now() % BUCKET_MS),
+    );
+  }
+
+  async #tell(): Promise<void> {
+    // While Redis is away the counts go on, and nothing piles up.
+    if (this.#redis.status !== 'ready' || this.#telling !== undefined) return;
+    const activity = this.#activity;
+    this.#activity = noActivity();
+    this.#telling = recordActivity(
+      this.#redis,
+      this.#config,
+      this.#name,
+      this.#sign,
+      activity,
+    ).catch(() => undefined);
+    await this.#telling;
+    this.#telling = undefined;
+  }
+}
