@@ -6,6 +6,7 @@ import { scrubSecrets } from '../shared/logger.ts';
 import { addCaptureCommand } from './capture.ts';
 import { addEnqueueCommand } from './enqueue.ts';
 import { addFailedCommand } from './failed.ts';
+import { addHarborCommand } from './harbor.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addProcessCommands } from './processes.ts';
 import { addReconcileCommand } from './reconcile.ts';
@@ -41,6 +42,7 @@ addStatusCommand(program);
 addFailedCommand(program);
 addRetryCommand(program);
 addReconcileCommand(program);
+addHarborCommand(program);
 
 try {
   await program.parseAsync();

@@ -1,5 +1,7 @@
+import type { Registry } from 'prom-client';
 import { isLoopback, type Config } from '../shared/config.ts';
-import { openDatabase } from '../shared/database.ts';
+import { openDatabase, openSession } from '../shared/database.ts';
+import { connectHarborRedis } from '../shared/harbor-redis.ts';
 import {
   addHealth,
   addMetrics,
@@ -9,17 +11,23 @@ import {
 } from '../shared/http-server.ts';
 import type { Lifecycle } from '../shared/lifecycle.ts';
 import type { Logger } from '../shared/logger.ts';
-import { createReconcilerMetric, createRegistry } from '../shared/metrics.ts';
+import {
+  createMalformedMarkersMetric,
+  createReconcilerMetric,
+  createRegistry,
+} from '../shared/metrics.ts';
 import { connectRedis, redisWarnings } from '../shared/redis.ts';
 import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { schemaProblem, waitForSchema } from '../shared/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
+import { MarkerIntake } from './marker-intake.ts';
 import { OutboxRelay } from './outbox-relay.ts';
 import { Reconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
 
 /**
- * Runs one producer until the lifecycle stops: the API, the relay and the reconciler. It listens first; it is ready
+ * Runs one producer until the lifecycle stops: the API, the relay, the reconciler and, where Harbor's
+ * Redis is given, the marker intake. It listens first; it is ready
  * when Postgres is, since refreshes are accepted while Redis is away.
  * @param config with DATABASE_URL and REDIS_URL
  */
@@ -97,4 +105,27 @@ export async function runProducer(
   });
   lifecycle.onStop('the reconciler', () => reconciler.close());
   reconciler.start();
+  if (config.HARBOR_REDIS_URL !== undefined) {
+    startMarkerIntake(config.HARBOR_REDIS_URL, config, registry, lifecycle, log);
+  }
+}
+
+function startMarkerIntake(
+  harborRedisUrl: string,
+  config: Config,
+  registry: Registry,
+  lifecycle: Lifecycle,
+  log: Logger,
+): void {
+  const redis = connectHarborRedis(harborRedisUrl, log);
+  lifecycle.onStop("Harbor's Redis", () => redis.disconnect());
+  const intake = new MarkerIntake({
+    redis,
+    openSession: () => openSession(config.DATABASE_URL ?? '', 'marker intake'),
+    delayMs: config.HARBOR_MARKER_DELAY_MS,
+    log,
+    malformed: createMalformedMarkersMetric(registry),
+  });
+  lifecycle.onStop('the marker intake', () => intake.close());
+  intake.start();
 }

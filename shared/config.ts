@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import { UsageError } from './errors.ts';
+import { describeError, UsageError } from './errors.ts';
+import { parseHarborRedisUrl } from './harbor-redis-url.ts';
 
 /** A variable of the environment: how it is read, its default as text, and an example to print. */
 interface Setting<T> {
@@ -67,6 +68,14 @@ function isProxy(text: string): boolean {
   return version !== 0 && bitsAreRight && more.length === 0;
 }
 
+const harborRedisUrl: z.ZodType<string, string> = z.string().superRefine((value, context) => {
+  try {
+    parseHarborRedisUrl(value);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: describeError(error) });
+  }
+});
+
 const port = whole(0, 65_535);
 const user = z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon');
 const secret = z.string().min(8, 'must have at least 8 characters');
@@ -92,6 +101,8 @@ const SETTINGS = {
   STALLED_INTERVAL_MS: setting(whole(100, DAY_MS), '30000'),
   OUTBOX_POLL_MS: setting(whole(1, 60_000), '25'),
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
+  HARBOR_REDIS_URL: optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0'),
+  HARBOR_MARKER_DELAY_MS: setting(whole(0, DAY_MS), '35000'),
   HTTP_HOST: setting(z.string().min(1), '127.0.0.1'),
   PRODUCER_PORT: setting(port, '3001'),
   DASHBOARD_PORT: setting(port, '3000'),

@@ -80,6 +80,50 @@ function isStatementError(error: unknown): boolean {
 }
 
 /**
+ * Opens one connection, for what lives and dies with it: session-level advisory locks. When it is lost, or a
+ * statement isn't answered in time, every later statement fails; open another one then. A server that the
+ * network cuts off from us notices within half a minute, instead of keeping the locks for hours.
+ * @throws the error of `pg` when Postgres can't be reached
+ */
+export async function openSession(url: string, name: string): Promise<Database> {
+  const statementTimeoutMs = 10_000;
+  const client = new Client({
+    connectionString: url,
+    application_name: `tally ${name}`,
+    connectionTimeoutMillis: 5_000,
+    keepAlive: true,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: Math.ceil(statementTimeoutMs * 1.15),
+    types,
+  });
+  // The statement that is running rejects by itself, and those that come later do.
+  client.on('error', () => undefined);
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => (closing ??= client.end().catch(() => undefined));
+  try {
+    await client.connect();
+    await client.query(
+      'SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3',
+    );
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    async query<Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) {
+      try {
+        return (await client.query<Row>(sql, [...values])).rows;
+      } catch (error) {
+        // What the server did with an unanswered statement isn't known: it must not go on over this connection.
+        if (!isStatementError(error)) void close();
+        throw error;
+      }
+    },
+    close,
+  };
+}
+
+/**
  * Opens one connection for a sequence of statements that belong together (migrations), and closes it.
  * @throws TallyError DATABASE_AWAY when Postgres can't be reached
  */

@@ -1,6 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 import type { Config } from './config.ts';
+import { parseHarborRedisUrl } from './harbor-redis-url.ts';
 
 export type { Logger } from 'pino';
 
@@ -26,9 +27,10 @@ export function secretsOf(config: Config): string[] {
     if (text === undefined) return [];
     const { password, searchParams } = new URL(text);
     // As it was written, too: the URL parser encodes what stood there plainly.
-    const written = /:\/\/[^:/]*:(.*)@/.exec(text)?.[1] ?? '';
-    return [password, written, decoded(password), searchParams.get('password') ?? ''];
+    return [password, written(text), decoded(password), searchParams.get('password') ?? ''];
   });
+  const harbor = config.HARBOR_REDIS_URL;
+  if (harbor !== undefined) passwords.push(parseHarborRedisUrl(harbor).password, written(harbor));
   return [
     ...passwords,
     config.API_TOKEN,
@@ -73,6 +75,10 @@ export function createLogger(config: Config, role: string, write: LogWriter): Lo
 /** A log that nobody reads, for commands that print their own one line. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
+}
+
+function written(url: string): string {
+  return /:\/\/[^:/]*:(.*)@/.exec(url)?.[1] ?? '';
 }
 
 function decoded(text: string): string {

@@ -128,3 +128,12 @@ export function createReconcilerMetric(registry: Registry): Counter {
     registers: [registry],
   });
 }
+
+/** @returns how many markers of Harbor named no execution */
+export function createMalformedMarkersMetric(registry: Registry): Counter {
+  return new Counter({
+    name: 'tally_malformed_markers_total',
+    help: "Harbor's markers that name no execution and were dropped.",
+    registers: [registry],
+  });
+}

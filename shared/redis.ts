@@ -10,7 +10,16 @@ import { Outage } from './outage.ts';
  */
 export type RedisProfile = 'failFast' | 'patient';
 
-const COMMAND_TIMEOUT_MS = 3_000;
+/** After which a command of a connection that must not hang fails. */
+export const COMMAND_TIMEOUT_MS = 3_000;
+
+/**
+ * How long to wait before the next try to connect, in milliseconds. ioredis' own strategy backs off to 20 s;
+ * after an outage work must resume within seconds.
+ */
+export function reconnectDelayMs(attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
+}
 
 /**
  * Opens a connection that reconnects by itself, at least once a second. Never throws: that Redis is
@@ -20,8 +29,7 @@ const COMMAND_TIMEOUT_MS = 3_000;
 export function connectRedis(url: string, profile: RedisProfile, log: Logger): Redis {
   const redis = new Redis(url, {
     connectTimeout: 5_000,
-    // ioredis' own strategy backs off to 20 s; after an outage work must resume within seconds.
-    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 10), 1_000),
+    retryStrategy: reconnectDelayMs,
     ...(profile === 'patient'
       ? { maxRetriesPerRequest: null }
       : { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }),
@@ -34,9 +42,14 @@ export function connectRedis(url: string, profile: RedisProfile, log: Logger): R
 
 /**
  * Waits until a connection is usable, for commands that run once and end.
+ * @param variable the setting that named the server
  * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds
  */
-export async function waitForRedis(redis: Redis, timeoutMs: number): Promise<void> {
+export async function waitForRedis(
+  redis: Redis,
+  timeoutMs: number,
+  variable: 'REDIS_URL' | 'HARBOR_REDIS_URL' = 'REDIS_URL',
+): Promise<void> {
   if (redis.status === 'ready') return;
   await new Promise<void>((resolve, reject) => {
     let cause: unknown;
@@ -56,7 +69,7 @@ export async function waitForRedis(redis: Redis, timeoutMs: number): Promise<voi
           reject(
             new TallyError(
               'REDIS_AWAY',
-              `Redis at ${redis.options.host}:${redis.options.port} does not answer; check REDIS_URL and that the server runs`,
+              `Redis at ${placeOf(redis)} does not answer; check ${variable} and that the server runs`,
               { cause },
             ),
           ),
@@ -66,6 +79,12 @@ export async function waitForRedis(redis: Redis, timeoutMs: number): Promise<voi
     redis.on('ready', onReady);
     redis.on('error', remember);
   });
+}
+
+function placeOf({ options }: Redis): string {
+  const { sentinels, name } = options;
+  if (!sentinels) return `${options.host}:${options.port}`;
+  return `${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} (master ${name})`;
 }
 
 /** Facts about a Redis server that decide whether a queue is safe on it. */

@@ -26,6 +26,7 @@ describe('defaults', () => {
       LOCK_DURATION_MS: 30_000,
       STALLED_INTERVAL_MS: 30_000,
       OUTBOX_POLL_MS: 25,
+      HARBOR_MARKER_DELAY_MS: 35_000,
       HTTP_HOST: '127.0.0.1',
       PRODUCER_PORT: 3001,
       DASHBOARD_PORT: 3000,
@@ -41,6 +42,7 @@ describe('defaults', () => {
   test.each([
     'DATABASE_URL',
     'REDIS_URL',
+    'HARBOR_REDIS_URL',
     'REFRESH_BATCH_SIZE',
     'API_TOKEN',
     'DASHBOARD_PASSWORD',

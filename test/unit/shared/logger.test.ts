@@ -58,6 +58,11 @@ describe('secrets of the config', () => {
   test.each([
     ['the password of DATABASE_URL', { DATABASE_URL: 'postgres://tally:hunter2x@db/tally' }],
     ['the password of REDIS_URL', { REDIS_URL: 'redis://:hunter2x@cache' }],
+    ['the password of HARBOR_REDIS_URL', { HARBOR_REDIS_URL: 'redis://:hunter2x@cache/0' }],
+    [
+      'the password of sentinels in HARBOR_REDIS_URL',
+      { HARBOR_REDIS_URL: 'redis+sentinel://harbor:hunter2x@a:1,b:2/mymaster/0' },
+    ],
     ['API_TOKEN', { API_TOKEN: 'hunter2x' }],
     ['DASHBOARD_PASSWORD', { DASHBOARD_PASSWORD: 'hunter2x' }],
     [
@@ -90,6 +95,11 @@ describe('secrets of the config', () => {
       text = scrub('AUTH %E4%F6%FChunter2', { REDIS_URL: 'redis://:%E4%F6%FChunter2@cache' });
     }
     expect(text).not.toContain('hunter2');
+  });
+
+  test('a percent-encoded password of HARBOR_REDIS_URL is taken out in both forms', () => {
+    const environment = { HARBOR_REDIS_URL: 'redis+sentinel://:p%40ss%2Fhunter2@a:1,b:2/m/0' };
+    expect(scrub('p%40ss%2Fhunter2 | p@ss/hunter2', environment)).toBe('*** | ***');
   });
 
   test('a password given in the query of a URL is taken out', () => {

@@ -1,0 +1,159 @@
+import type { Redis } from 'ioredis';
+import type { Counter } from 'prom-client';
+import type { Database } from '../shared/database.ts';
+import type { Logger } from '../shared/logger.ts';
+import { Outage } from '../shared/outage.ts';
+import { backoffMs, pause } from '../shared/wait.ts';
+import { MarkerTransfer, type MarkerPage } from './marker-transfer.ts';
+
+const INTAKE_LOCK = 7_411_002;
+const SET_POLL_MS = 1_000;
+const KEYS_POLL_MS = 5_000;
+// After a walk over all keys Redis is left alone for this many times what it took, so that the intake
+// needs at most a tenth of it however many keys others have there.
+const KEYS_REST_FACTOR = 9;
+const LOCK_RETRY_MS = 2_000;
+const PROGRESS_MS = 1_000;
+
+interface Parts {
+  /** Harbor's. */
+  readonly redis: Redis;
+  /** Opens a connection of its own to Postgres. */
+  readonly openSession: () => Promise<Database>;
+  readonly delayMs: number;
+  readonly log: Logger;
+  readonly malformed: Counter;
+}
+
+/** Makes this session the only one that takes markers in, until it ends. @returns false: another one is it */
+export async function takeIntakeLock(session: Database): Promise<boolean> {
+  const [row] = await session.query<{ taken: boolean }>(
+    'SELECT pg_try_advisory_lock($1) AS taken',
+    [INTAKE_LOCK],
+  );
+  return row?.taken === true;
+}
+
+/**
+ * Takes Harbor's markers into the outbox for as long as it runs: those of the set every second, those that are keys of
+ * their own every five seconds, or less often where walking over all keys takes Redis more than half a second.
+ *
+ * Of any number of producers one does it: the one whose session in Postgres has the lock. The rows are
+ * written over that session, so whoever has lost the lock can't commit a page. The others look every two seconds.
+ */
+export class MarkerIntake {
+  readonly #parts: Parts;
+  readonly #transfer: MarkerTransfer;
+  readonly #outage: Outage;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+  #session: Database | undefined;
+  #locked = false;
+  #waiting = false;
+  #nextKeysMs = 0;
+  #taken = 0;
+  #malformed = 0;
+  #example = '';
+  #nextProgressMs = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#transfer = new MarkerTransfer(parts.redis, parts.delayMs, (page) => this.#count(page));
+    this.#outage = new Outage(parts.log, 'the marker intake');
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** Finishes the page in hand. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let failures = 0;
+    while (!signal.aborted) {
+      let waitMs: number;
+      try {
+        waitMs = await this.#cycle();
+        failures = 0;
+      } catch (error) {
+        failures++;
+        waitMs = backoffMs(failures, 250, 5_000);
+        await this.#release();
+        // A lost connection to Redis is logged by the connection.
+        if (this.#parts.redis.status === 'ready') this.#outage.begin(error);
+      }
+      await pause(waitMs, signal);
+    }
+    await this.#release();
+  }
+
+  /** One look at what Harbor has marked. @returns milliseconds until the next one */
+  async #cycle(): Promise<number> {
+    const { redis, openSession, log } = this.#parts;
+    const { signal } = this.#stop;
+    if (redis.status !== 'ready') {
+      // Another producer may have a connection that works.
+      await this.#release();
+      return SET_POLL_MS;
+    }
+    this.#session ??= await openSession();
+    await this.#transfer.settleDoubts(this.#session);
+    if (!this.#locked && !(await takeIntakeLock(this.#session))) {
+      if (!this.#waiting) log.info("another process takes in Harbor's markers; this one waits");
+      this.#waiting = true;
+      this.#outage.end();
+      return LOCK_RETRY_MS;
+    }
+    if (!this.#locked) log.info("taking in Harbor's markers");
+    this.#locked = true;
+    this.#waiting = false;
+    this.#nextProgressMs = performance.now() + PROGRESS_MS;
+    try {
+      await this.#transfer.takeSet(this.#session, signal);
+      if (performance.now() >= this.#nextKeysMs) {
+        const lookedMs = await this.#transfer.takeKeys(this.#session, signal);
+        const restMs = Math.max(KEYS_POLL_MS, lookedMs * KEYS_REST_FACTOR);
+        this.#nextKeysMs = performance.now() + restMs;
+      }
+    } finally {
+      this.#report();
+    }
+    this.#outage.end();
+    return SET_POLL_MS;
+  }
+
+  async #release(): Promise<void> {
+    this.#locked = false;
+    await this.#session?.close();
+    this.#session = undefined;
+  }
+
+  #count({ taken, malformed }: MarkerPage): void {
+    this.#taken += taken;
+    this.#malformed += malformed.length;
+    this.#parts.malformed.inc(malformed.length);
+    this.#example = malformed[0] ?? this.#example;
+    if (performance.now() >= this.#nextProgressMs) {
+      this.#nextProgressMs = performance.now() + PROGRESS_MS;
+      this.#parts.log.info(`took in ${this.#taken.toLocaleString('en')} markers so far`);
+    }
+  }
+
+  #report(): void {
+    const { log } = this.#parts;
+    if (this.#taken > 0) log.info(`took in ${this.#taken.toLocaleString('en')} markers`);
+    if (this.#malformed > 0) {
+      const example = JSON.stringify(this.#example.slice(0, 100));
+      log.warn(
+        `dropped ${this.#malformed.toLocaleString('en')} malformed markers, for example ${example}`,
+      );
+    }
+    this.#taken = 0;
+    this.#malformed = 0;
+  }
+}

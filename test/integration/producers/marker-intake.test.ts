@@ -1,0 +1,251 @@
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from 'vitest';
+import type { Redis } from 'ioredis';
+import { MarkerIntake } from '../../../producers/marker-intake.ts';
+import { openSession } from '../../../shared/database.ts';
+import { connectHarborRedis } from '../../../shared/harbor-redis.ts';
+import { createLogger } from '../../../shared/logger.ts';
+import { createMalformedMarkersMetric, createRegistry } from '../../../shared/metrics.ts';
+import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  harborUrlOf,
+  inPipelines,
+  keyOf,
+  markByKeys,
+  markedIds,
+  markInSet,
+  memberOf,
+  openHarborRedis,
+  range,
+} from '../../support/markers.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
+import { controlledRedis } from '../../support/server-control.ts';
+import { newRedis } from '../../support/servers.ts';
+import { createStores } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const redisUrl = inject('redisUrl');
+const { database, config, environment } = await createStores({
+  HARBOR_REDIS_URL: harborUrlOf(redisUrl),
+});
+const harbor = await openHarborRedis(redisUrl);
+
+beforeEach(async () => {
+  await harbor.flushdb();
+  await database.query('TRUNCATE tally.outbox');
+});
+
+/** An intake in this process, closed after the test. */
+function startIntake(redis: Redis = harbor, delayMs = 35_000) {
+  const lines: string[] = [];
+  const malformed = createMalformedMarkersMetric(createRegistry());
+  const intake = new MarkerIntake({
+    redis,
+    openSession: () => openSession(config.DATABASE_URL ?? '', 'marker intake'),
+    delayMs,
+    log: createLogger(config, 'producer', (line) => {
+      lines.push((JSON.parse(line) as { msg: string }).msg);
+    }),
+    malformed,
+  });
+  onTestFinished(() => intake.close());
+  intake.start();
+  return {
+    close: () => intake.close(),
+    lines,
+    said: (text: string) =>
+      until(`the intake to say ${text}`, () => lines.find((line) => line.includes(text))),
+    malformed: async () => (await malformed.get()).values[0]?.value,
+  };
+}
+
+async function recorded(): Promise<number[]> {
+  const rows = await database.query<{ id: number }>(
+    'SELECT DISTINCT execution_id AS id FROM tally.outbox ORDER BY id',
+  );
+  return rows.map(({ id }) => id);
+}
+
+const allRecorded = (count: number) =>
+  until(
+    `${count} executions to be recorded`,
+    async () => (await outboxRows(database)) >= count,
+    30_000,
+  );
+
+describe('the marker intake', () => {
+  it('records the markers of both formats, due after the delay, and leaves none in Redis', async () => {
+    await markInSet(harbor, range(1, 50));
+    await markByKeys(harbor, range(51, 50));
+    startIntake();
+    await allRecorded(100);
+    await until('the markers to be gone', async () => (await harbor.dbsize()) === 0);
+    expect(await recorded()).toEqual(range(1, 100));
+    expect(
+      await database.query(
+        `SELECT DISTINCT vendor, source, round(extract(epoch FROM due_at - created_at))::int AS delay FROM tally.outbox`,
+      ),
+    ).toEqual([{ vendor: 'REPLICATION', source: 'marker', delay: 35 }]);
+  });
+
+  it('takes in what Harbor marks later, and the same execution again', async () => {
+    await markByKeys(harbor, [42]);
+    startIntake();
+    for (const rows of [1, 2, 3]) {
+      if (rows > 1) await markInSet(harbor, [42]);
+      await until(`${rows} rows`, async () => (await outboxRows(database)) === rows);
+    }
+    expect(await markedIds(harbor)).toEqual([]);
+  });
+
+  it('does not touch the 100,000 foreign keys of a shared database, nor those whose names look alike', async () => {
+    const foreign = [
+      ...range(1, 100_000).map((n) => `session:${n}`),
+      'cache:execution:id:1:vendor:REPLICATION:status_outdated',
+      'cache:execution:id:1:vendor:REPLICATION',
+      'cache:execution:id:1',
+      'acache:execution:id:1:vendor:REPLICATION:status_outdate',
+      'execution:status_outdate_too',
+    ];
+    await inPipelines(harbor, foreign, (pipeline, key) => {
+      pipeline.set(key, `value of ${key}`);
+    });
+    await markByKeys(harbor, range(1, 100));
+    await harbor.config('RESETSTAT');
+    startIntake();
+    await allRecorded(100);
+    await until('the markers to be gone', async () => (await harbor.dbsize()) === foreign.length);
+    const commands = await harbor.info('commandstats');
+    expect(commands).toContain('cmdstat_scan:');
+    expect(commands).not.toMatch(/cmdstat_(keys|del|smembers|flushdb):/);
+    for (let from = 0; from < foreign.length; from += 10_000) {
+      const keys = foreign.slice(from, from + 10_000);
+      expect(await harbor.mget(keys)).toEqual(keys.map((key) => `value of ${key}`));
+    }
+  });
+
+  it('drops malformed markers, with one log line and a count, and takes in the others', async () => {
+    const bad: (string | Buffer)[] = ['abc', ':SCAN', '0:SCAN', '9007199254740992:SCAN', '7:scan'];
+    await harbor.sadd(
+      'execution:status_outdate',
+      ...bad,
+      Buffer.from([0xff, 0xfe, 0x3a]),
+      memberOf(1),
+    );
+    await harbor.mset({
+      'cache:execution:id:x:vendor:SCAN:status_outdate': '',
+      'cache:execution:id:1:vendor::status_outdate': '',
+      [keyOf(2)]: '',
+    });
+    const intake = startIntake();
+    await allRecorded(2);
+    await until('the markers to be gone', async () => (await harbor.dbsize()) === 0);
+    await intake.close();
+    expect(await recorded()).toEqual([1, 2]);
+    expect(await intake.malformed()).toBe(8);
+    expect(intake.lines.filter((line) => line.includes('malformed'))).toEqual([
+      expect.stringMatching(/^dropped 8 malformed markers, for example ".+"$/),
+    ]);
+  });
+
+  it('is one at a time among several producers, and another one takes over when it ends', async () => {
+    const first = startIntake();
+    await first.said("taking in Harbor's markers");
+    const second = startIntake();
+    await second.said("another process takes in Harbor's markers");
+    await markInSet(harbor, range(1, 5_000));
+    await allRecorded(5_000);
+    await first.said('took in 5,000 markers');
+    expect(second.lines).toHaveLength(1);
+    await first.close();
+    await second.said("taking in Harbor's markers");
+    await markInSet(harbor, [6_000]);
+    await allRecorded(5_001);
+    expect(await outboxRows(database)).toBe(5_001);
+  });
+
+  it('that loses its lock in the middle of a page commits nothing more, and no marker is lost', async () => {
+    const terminate = () =>
+      database.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name = 'tally marker intake'`,
+      );
+    await markInSet(harbor, range(1, 20_000));
+    const intake = startIntake();
+    await until('some to be recorded', async () => (await outboxRows(database)) > 0);
+    await terminate();
+    await intake.said('the marker intake is away');
+    await intake.said('the marker intake is back');
+    await allRecorded(20_000);
+    expect(await recorded()).toEqual(range(1, 20_000));
+  });
+
+  it('closed in the middle of a large set, finishes its page and leaves the rest for the next one', async () => {
+    await markInSet(harbor, range(1, 30_000));
+    const intake = startIntake();
+    await until('some to be recorded', async () => (await outboxRows(database)) > 0);
+    await intake.close();
+    const left = await harbor.scard('tally:taken:execution:status_outdate');
+    expect(left).toBeGreaterThan(0);
+    expect((await recorded()).length + left).toBe(30_000);
+    startIntake();
+    await allRecorded(30_000);
+  });
+
+  it('takes in a set of 100,000 in steps of which none blocks Redis for 50 ms, and says how far it is', async () => {
+    const server = await newRedis();
+    onTestFinished(() => server.stop());
+    const own = connectHarborRedis(
+      server.url,
+      createLogger(config, 'test', () => undefined),
+    );
+    onTestFinished(() => own.disconnect());
+    await until('a connection', () => own.status === 'ready');
+    await markInSet(own, range(1, 100_000));
+    await own.config('SET', 'slowlog-log-slower-than', '50000');
+    await own.slowlog('RESET');
+    const before = process.memoryUsage().rss;
+    const intake = startIntake(own);
+    await allRecorded(100_000);
+    await intake.said('took in 100,000 markers');
+    expect(await own.slowlog('GET')).toEqual([]);
+    expect(process.memoryUsage().rss - before).toBeLessThan(150_000_000);
+    expect(await own.dbsize()).toBe(0);
+  });
+
+  it('says once that the Redis of Harbor is away, and goes on when it is back', async () => {
+    const server = await controlledRedis();
+    afterAll(() => server.remove());
+    const lines: string[] = [];
+    const log = createLogger(config, 'producer', (line) => lines.push(line));
+    const redis = connectHarborRedis(server.url, log);
+    onTestFinished(() => redis.disconnect());
+    startIntake(redis);
+    await until('a connection', () => redis.status === 'ready');
+    await server.stop();
+    await until('the outage to be noticed', () => lines.length > 0);
+    await server.start();
+    await until('a connection', () => redis.status === 'ready');
+    await markInSet(redis, [1]);
+    await allRecorded(1);
+    expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
+      expect.stringContaining("Harbor's Redis is away"),
+      expect.stringContaining("Harbor's Redis is back"),
+    ]);
+  });
+
+  it('of a producer leads from a marker to a refreshed execution', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    const producer = await startProducer({
+      ...environment,
+      HARBOR_MARKER_DELAY_MS: '0',
+      RECONCILE_INTERVAL_MS: '0',
+    });
+    await startWorker(environment);
+    await markInSet(harbor, [id]);
+    await until(
+      'the refresh',
+      async () => (await readExecution(database, id)).status === 'Success',
+    );
+    expect(producer.lines.join('\n')).toContain("taking in Harbor's markers");
+  });
+});
