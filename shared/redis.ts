@@ -10,6 +10,11 @@ import { Outage } from './outage.ts';
  */
 export type RedisProfile = 'failFast' | 'patient';
 
+// A connection whose other end is gone without a word (a host that lost its power, a forgotten entry in a firewall)
+// would stay as it is until the kernel gives up after some 15 minutes. So one that owes an answer for this long is
+// made anew. Longer than whatever may keep an answer: the command timeout; BullMQ's blocking wait of up to 10 s.
+const SILENCE_MS = { failFast: 5_000, patient: 12_000 };
+
 /** After which a command of a connection that must not hang fails. */
 export const COMMAND_TIMEOUT_MS = 3_000;
 
@@ -29,6 +34,7 @@ export function reconnectDelayMs(attempt: number): number {
 export function connectRedis(url: string, profile: RedisProfile, log: Logger): Redis {
   const redis = new Redis(url, {
     connectTimeout: 5_000,
+    socketTimeout: SILENCE_MS[profile],
     retryStrategy: reconnectDelayMs,
     ...(profile === 'patient'
       ? { maxRetriesPerRequest: null }

@@ -127,7 +127,11 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   worker.on('error', (error) => {
     // Redis' own outages are logged where the connection is; BullMQ repeats the rest for each job.
     const text = describeError(error).replaceAll(/\d+:[A-Z0-9_]+:[\w-]+/g, '<job>');
-    if (text === lastError || /^(connect |Connection is closed|read |write )/.test(text)) return;
+    if (
+      text === lastError ||
+      /^(connect |Connection is closed|Socket timeout|read |write )/.test(text)
+    )
+      return;
     lastError = text;
     log.warn(`queue: ${describeError(error)}`);
   });

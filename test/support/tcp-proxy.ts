@@ -16,6 +16,8 @@ type Mode = 'pass' | 'hold' | 'swallow' | 'refuse';
 export interface TcpProxy {
   mode: Mode;
   delayMs: number;
+  /** How many chunks are held right now. */
+  readonly held: number;
   /** Sees every chunk before it goes on and may call `reset`; then the chunk goes nowhere. */
   watch: ((chunk: Buffer, from: 'client' | 'server') => void) | undefined;
   /** The URL with this proxy in place of its server. */
@@ -49,12 +51,13 @@ export async function openProxy(url: string): Promise<TcpProxy> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const proxy: TcpProxy = {
-    mode: 'pass',
+  const proxy = {
+    mode: 'pass' as Mode,
     delayMs: 0,
-    watch: undefined,
-    through: (of) => Object.assign(new URL(of), { host: `127.0.0.1:${port}` }).href,
-    leadTo: (to) => void (target = addressOf(to)),
+    held: 0,
+    watch: undefined as TcpProxy['watch'],
+    through: (of: string) => Object.assign(new URL(of), { host: `127.0.0.1:${port}` }).href,
+    leadTo: (to: string) => void (target = addressOf(to)),
     reset: () => sockets.forEach((socket) => socket.resetAndDestroy()),
     close: async () => {
       const closed = once(server, 'close');
@@ -72,7 +75,7 @@ function addressOf(url: string): { host: string; port: number } {
 }
 
 function forward(
-  proxy: TcpProxy,
+  proxy: Pick<TcpProxy, 'mode' | 'delayMs' | 'watch'> & { held: number },
   pair: { dead: boolean },
   from: Socket,
   to: Socket,
@@ -83,7 +86,9 @@ function forward(
   const inTurn = (act: () => void): void => {
     last = last.then(async () => {
       if (proxy.delayMs > 0) await delay(proxy.delayMs);
+      proxy.held++;
       while (proxy.mode === 'hold' && !from.destroyed) await delay(5);
+      proxy.held--;
       if (proxy.mode === 'swallow') pair.dead = true;
       if (!pair.dead) act();
     });

@@ -1,0 +1,71 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { countJobs } from '../../shared/refresh-queue.ts';
+import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { createStores } from '../support/stores.ts';
+import { openProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+
+const proxy = await openProxy(inject('redisUrl'));
+afterAll(() => proxy.close());
+const { database, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0' },
+  undefined,
+  { capture: true },
+);
+const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl')) };
+const CLAIM_LIMIT = 1_000;
+
+it('a Redis that hangs under load: the API accepts, tally enqueue fails in time, work resumes by itself, and nothing is refreshed more often than it was sent', async () => {
+  const witness = await witnessRefreshes(database);
+  const producer = await startProducer(behindProxy);
+  await startWorker(behindProxy);
+  const ids = await createExecutions(database, 8_000);
+  const left = await until('some to be refreshed', async () => {
+    const rows = await outboxRows(database);
+    return rows < 6_000 && rows;
+  });
+  expect(left).toBeGreaterThan(CLAIM_LIMIT);
+  proxy.mode = 'hold';
+  const hungMs = performance.now();
+
+  const command = runTally(['enqueue', '42:REPLICATION'], behindProxy);
+  const asked = await createExecutions(database, 5);
+  const refreshes = asked.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  for (let times = 0; times < 10; times++) {
+    const begin = performance.now();
+    const answer = await fetch(`${producer.url}/v1/refreshes`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ refreshes }),
+    });
+    expect(answer.status).toBe(202);
+    expect(performance.now() - begin).toBeLessThan(1_000);
+  }
+  const { code, output } = await command;
+  expect(performance.now() - hungMs).toBeLessThan(5_000);
+  expect(code).toBe(1);
+  expect(output.split('\n')).toHaveLength(1);
+  expect(output).toContain('REDIS_URL');
+  // The relay's own time limit is over, too, and what it had sent lies before Redis.
+  await producer.said('the queue in Redis is away');
+  proxy.mode = 'pass';
+
+  await until('all to be refreshed', async () => (await outboxRows(database)) === 0);
+  await until('the queue to be empty', async () => {
+    const { waiting, active, delayed } = await countJobs(queue);
+    return waiting + active + delayed === 0;
+  });
+  await producer.said('the queue in Redis is back');
+  // Asked for ten times while Redis hung, and sent once: the outbox had all of it.
+  expect(await countByRevision(database, asked)).toEqual({ 1: 5 });
+  // At least once: of the chunk that the relay had in hand it can't know whether Redis took it, so it sends that again.
+  const { 1: once = 0, 2: twice = 0, ...others } = await countByRevision(database, ids);
+  expect(others).toEqual({});
+  expect(once + twice).toBe(ids.length);
+  expect(twice).toBeLessThanOrEqual(CLAIM_LIMIT);
+  expect(await queue.getFailedCount()).toBe(0);
+  await witness.change([...ids.slice(0, 50), ...asked]);
+  await witness.verify();
+});
