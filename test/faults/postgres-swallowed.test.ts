@@ -1,0 +1,135 @@
+import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { openDatabase } from '../../shared/database.ts';
+import { createRefreshMetrics, createRegistry } from '../../shared/metrics.ts';
+import { connectRedis } from '../../shared/redis.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { ActivityLog } from '../../workers/activity-log.ts';
+import { createRefreshWorker } from '../../workers/refresh-worker.ts';
+import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
+import { createStores, silent } from '../support/stores.ts';
+import { openProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+
+const proxy = await openProxy(inject('postgresUrl'));
+afterAll(() => proxy.close());
+const { config, database, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0' },
+  undefined,
+  { capture: true },
+);
+const url = proxy.through(environment['DATABASE_URL'] ?? '');
+const behindProxy = { ...environment, DATABASE_URL: url };
+const refreshesOf = (ids: readonly number[]) =>
+  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+
+/** A worker of this process, with time limits that a test can wait for. */
+function shortTempered() {
+  const open = (connections: number) =>
+    openDatabase(url, silent, {
+      connections,
+      name: 'short',
+      statementTimeoutMs: 1_000,
+      connectTimeoutMs: 500,
+    });
+  const limited = open(2);
+  const redis = connectRedis(config.REDIS_URL ?? '', 'patient', silent);
+  const activity = new ActivityLog(silent);
+  const worker = createRefreshWorker({
+    config,
+    redis,
+    database: limited,
+    probe: async () => {
+      const fresh = open(1);
+      try {
+        await fresh.query('SELECT 1');
+      } finally {
+        await fresh.close();
+      }
+    },
+    metrics: createRefreshMetrics(createRegistry()),
+    activity,
+    log: silent,
+    name: 'short',
+  });
+  onTestFinished(async () => {
+    await worker.close();
+    activity.close();
+    await limited.close();
+    redis.disconnect();
+  });
+  return worker;
+}
+
+it('a network that swallows a statement costs no slot and no attempt: it is given up, and done when the network is back', async () => {
+  const ids = await createExecutions(database, 20);
+  const worker = shortTempered();
+  worker.start();
+  await enqueueRefreshes(queue, refreshesOf(ids.slice(0, 1)));
+  await until('a first one to be refreshed', async () => {
+    const { revision } = await readExecution(database, ids[0] ?? 0);
+    return revision === 1;
+  });
+  proxy.mode = 'swallow';
+  await enqueueRefreshes(queue, refreshesOf(ids));
+  await until('the jobs to be in hand', async () => (await countJobs(queue)).active > 0);
+  const begin = performance.now();
+  await until('no slot to be taken', async () => {
+    const { waiting, active } = await countJobs(queue);
+    return active === 0 && waiting === ids.length;
+  });
+  // The server's limit of 1 s and 15 %, the connect of the probe, and what a busy machine takes.
+  expect(performance.now() - begin).toBeLessThan(4_000);
+  expect(worker.running).toBe(false);
+  expect((await queue.getWaiting()).filter(({ attemptsMade }) => attemptsMade > 0)).toEqual([]);
+  proxy.mode = 'pass';
+  await until('all to be refreshed', async () => {
+    const { waiting, active } = await countJobs(queue);
+    return waiting + active === 0;
+  });
+  expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+  await until('the worker to be ready', () => worker.running);
+});
+
+it('while the network swallows Postgres, the API says 503 within 3 s, a connect is given up, and all goes on by itself', async () => {
+  const witness = await witnessRefreshes(database);
+  const ids = await createExecutions(database, 20);
+  const producer = await startProducer(behindProxy);
+  const workersProxy = await openProxy(url);
+  onTestFinished(() => workersProxy.close());
+  const worker = await startWorker({ ...environment, DATABASE_URL: workersProxy.through(url) });
+  const ask = async () => {
+    const begin = performance.now();
+    const answer = await fetch(`${producer.url}/v1/refreshes`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ refreshes: refreshesOf(ids) }),
+    });
+    return { status: answer.status, ms: performance.now() - begin };
+  };
+  expect((await ask()).status).toBe(202);
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+
+  // The worker has no connection left, so that its statement has to make one.
+  workersProxy.reset();
+  proxy.mode = 'swallow';
+  await enqueueRefreshes(queue, refreshesOf(ids));
+  // The API, first over a connection that exists and then over one that has to be made.
+  for (const { status, ms } of [await ask(), await ask()]) {
+    expect(status).toBe(503);
+    expect(ms).toBeLessThan(3_000);
+  }
+  await worker.said('Postgres is away');
+  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+  expect((await fetch(`${address}/readyz`)).status).toBe(503);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+  await witness.change(ids);
+  proxy.mode = 'pass';
+  // What the network does with connections that the other end no longer knows. Without that the relay would find out after
+  // the 34.5 s of its statement.
+  proxy.reset();
+  await witness.verify();
+  await worker.said('Postgres is back');
+  expect((await ask()).status).toBe(202);
+});

@@ -1,0 +1,72 @@
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { countJobs } from '../../shared/refresh-queue.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const { database, queue, environment } = await createStores(
+  // Few jobs at a time, so that every worker gets some.
+  { JOB_ATTEMPTS: '2', WORKER_CONCURRENCY: '20', RECONCILE_INTERVAL_MS: '0' },
+  undefined,
+  { capture: true },
+);
+const HOUR_MS = 3_600_000;
+const shifted = (hours: number) => ({
+  ...environment,
+  NODE_OPTIONS: `--import=file://${fileURLToPath(new URL('../support/clock-shift.mjs', import.meta.url))}`,
+  CLOCK_SHIFT_MS: String(hours * HOUR_MS),
+});
+
+async function metricsOf(worker: TallyProcess): Promise<string> {
+  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+  return (await fetch(`${address}/metrics`)).text();
+}
+
+it('workers whose clocks are two hours ahead and two hours back: nothing is lost or older, ages are right, and a bad execution fails with its rows', async () => {
+  const witness = await witnessRefreshes(database);
+  await startProducer(environment);
+  const workers = await Promise.all([
+    startWorker(shifted(2)),
+    startWorker(shifted(-2)),
+    startWorker(environment),
+  ]);
+  // The clocks really are wrong.
+  const hours = workers.map(({ lines }) => {
+    const { time } = JSON.parse(lines[0] ?? '') as { time: string };
+    return Math.round((Date.parse(time) - Date.now()) / HOUR_MS) + 0;
+  });
+  expect(hours).toEqual([2, -2, 0]);
+
+  const ids = await createExecutions(database, 600);
+  const [bad = 0] = ids;
+  for (let round = 0; round < 3; round++) await witness.change(ids);
+  await witness.verify();
+  for (const worker of workers) {
+    const metrics = await metricsOf(worker);
+    expect(Number(/outcome="changed"\} (\d+)/.exec(metrics)?.[1])).toBeGreaterThan(0);
+    // From recorded to refreshed, by the database's clock: all of them within a minute, and none below zero.
+    const count = /lag_seconds_count\{source="capture"\} (\d+)/.exec(metrics)?.[1];
+    expect(/lag_seconds_bucket\{le="60",source="capture"\} (\d+)/.exec(metrics)?.[1]).toBe(count);
+    expect(Number(/lag_seconds_sum\{source="capture"\} (\S+)/.exec(metrics)?.[1])).toBeGreaterThan(
+      0,
+    );
+  }
+
+  await database.query(
+    `CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$`,
+  );
+  await database.query(
+    `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
+     WHEN (OLD.id = ${bad}) EXECUTE FUNCTION public.poison()`,
+  );
+  await witness.change([bad]);
+  await until('it to fail for good', async () => (await countJobs(queue)).failed === 1);
+  await until('its rows to be gone', async () => (await outboxRows(database)) === 0);
+  await database.query('DROP TRIGGER poison ON execution');
+  await witness.change([bad]);
+  await witness.verify();
+});
