@@ -1,0 +1,115 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterAll, expect, inject, it } from 'vitest';
+import { findOnPath } from '../../cli/embedded/server.ts';
+import { countJobs } from '../../shared/refresh-queue.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startTally, startWorker } from '../support/processes.ts';
+import { newRedis } from '../support/servers.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+/**
+ * A Redis whose files may not grow beyond 16 MiB (32 where sh counts in other blocks). To a server that is the same as a full disk, a write that fails, and it
+ * needs neither root nor a file system of its own. The signal that comes with it has to be ignored, or it would kill.
+ */
+async function redisOnSmallDisk() {
+  const path = process.env['PATH'] ?? '';
+  const program = findOnPath(['redis-server', 'valkey-server']);
+  const folder = mkdtempSync(join(tmpdir(), 'tally-test-'));
+  const limited = join(folder, 'redis-server');
+  writeFileSync(limited, `#!/bin/sh\ntrap '' XFSZ\nulimit -f 32768\nexec ${program} "$@"\n`);
+  chmodSync(limited, 0o755);
+  process.env['PATH'] = `${folder}${delimiter}${path}`;
+  try {
+    return await newRedis();
+  } finally {
+    process.env['PATH'] = path;
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const server = await redisOnSmallDisk();
+afterAll(() => server.stop());
+const { database, redis, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0' },
+  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
+  { capture: true },
+);
+const witness = await witnessRefreshes(database);
+
+const addressOf = (line: string) => /http:\S+?:\d+/.exec(line)?.[0] ?? '';
+const statusOf = async (address: string) => (await fetch(`${address}/readyz`)).status;
+
+it('the disk below the append-only file of Redis is full: nothing is ready that needs it, rows wait, and all goes on when there is room', async () => {
+  const dashboard = startTally(['dashboard'], environment);
+  const [producer, worker] = await Promise.all([
+    startProducer(environment),
+    startWorker(environment),
+  ]);
+  const needy = [
+    addressOf(await worker.said('health and metrics')),
+    addressOf(await dashboard.said('dashboard: http')),
+  ];
+  const ids = await createExecutions(database, 200);
+  await until('a first refresh of each', async () => (await outboxRows(database)) === 0);
+  expect(await Promise.all(needy.map(statusOf))).toEqual([200, 200]);
+
+  // The same key again and again: the file grows, and the data that a rewrite would leave does not.
+  await until('the disk to be full', () =>
+    redis.set('filler', 'x'.repeat(1_000_000)).then(
+      () => false,
+      (error: unknown) => String(error).includes('MISCONF'),
+    ),
+  );
+  await witness.change(ids);
+  await producer.said('the queue in Redis is away');
+  expect(await Promise.all(needy.map(statusOf))).toEqual([503, 503]);
+  expect(await statusOf(producer.url)).toBe(200);
+  const answer = await fetch(`${producer.url}/v1/refreshes`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ executionId: ids[0], vendor: 'REPLICATION' }),
+  });
+  expect(answer.status).toBe(202);
+  expect(await outboxRows(database)).toBe(ids.length + 1);
+
+  await redis.bgrewriteaof();
+  await witness.verify();
+  await producer.said('the queue in Redis is back');
+  await until('all to be ready', async () =>
+    (await Promise.all(needy.map(statusOf))).every((status) => status === 200),
+  );
+  expect(await queue.getFailedCount()).toBe(0);
+});
+
+it('the disk of Postgres is full, but it answers: one outage, not ready, no attempt used, and all goes on when there is room', async () => {
+  const [worker] = await Promise.all([startWorker(environment), startProducer(environment)]);
+  const address = addressOf(await worker.said('health and metrics'));
+  const ids = await createExecutions(database, 50);
+  await until('a first refresh of each', async () => (await outboxRows(database)) === 0);
+  // What Postgres says when it can't extend a file (53100), said by a trigger: a small file system would need root.
+  await database.query(
+    `CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+     END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER full_disk BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION public.full_disk()',
+  );
+  await witness.change(ids);
+  await worker.said('No space left on device');
+  const begin = performance.now();
+  await until('some seconds, ready in none', async () => {
+    expect(await statusOf(address)).toBe(503);
+    return performance.now() - begin > 3_000;
+  });
+  expect(worker.lines.filter((line) => /Postgres is (away|back)/.test(line))).toHaveLength(1);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+  await database.query('DROP TRIGGER full_disk ON execution');
+  await witness.verify();
+  await until('the worker to be ready', async () => (await statusOf(address)) === 200);
+  await worker.said('Postgres is back');
+});
