@@ -3,7 +3,7 @@ import { createExecutions, readExecution } from '../support/executions.ts';
 import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
 import { startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
-import { createStores } from '../support/stores.ts';
+import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const postgres = await controlledPostgres();
@@ -67,6 +67,36 @@ it('a worker whose backend dies in mid-batch does the batch again, and lives', a
     ),
   );
   expect(await queue.getFailedCount()).toBe(0);
+  worker.kill('SIGTERM');
+  expect(await worker.ended).toEqual({ code: 0, signal: null });
+});
+
+it('connections that are ended in a transaction and while they are idle cost time and no job', async () => {
+  const [held = 0, other = 0] = await createExecutions(database, 2);
+  const worker = await startWorker(environment);
+  const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+  await keeper.query('SELECT pg_advisory_lock(9)');
+  await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
+  const pid = await backendOf('tally.refresh_executions');
+  await database.query('SELECT pg_terminate_backend($1)', [pid]);
+  await keeper.query('SELECT pg_advisory_unlock(9)');
+  await until(
+    'it to be refreshed',
+    async () => (await readExecution(database, held)).revision === 1,
+  );
+
+  const idle = await database.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'tally worker' AND state = 'idle'`,
+  );
+  expect(idle.length).toBeGreaterThan(0);
+  await enqueueRefreshes(queue, [{ executionId: other, vendor: 'REPLICATION' }]);
+  await until(
+    'the next to be refreshed',
+    async () => (await readExecution(database, other)).revision === 1,
+  );
+  expect(await queue.getFailedCount()).toBe(0);
+  expect(worker.lines.join('\n')).not.toContain('failed for good');
   worker.kill('SIGTERM');
   expect(await worker.ended).toEqual({ code: 0, signal: null });
 });

@@ -1,0 +1,46 @@
+import { expect, it } from 'vitest';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { watchActiveJobs } from '../support/active-jobs.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { startWorker } from '../support/processes.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const RUN_MS = 100;
+const { database, queue, redis, environment } = await createStores();
+
+it('10,000 enqueues of one execution while it is being refreshed: one job waits, one runs, and there are no more runs than fit into the time', async () => {
+  const [id = 0] = await createExecutions(database, 1, ['Running']);
+  await database.query(
+    `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_sleep(${RUN_MS / 1_000}); RETURN NEW; END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER slow BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION slow()',
+  );
+  await Promise.all([startWorker(environment), startWorker(environment)]);
+  const watch = watchActiveJobs({ queue, redis });
+  const beginMs = performance.now();
+  for (let sent = 0; sent < 10_000; sent += 100) {
+    await enqueueRefreshes(
+      queue,
+      Array.from({ length: 100 }, () => ({ executionId: id, vendor: 'REPLICATION' })),
+    );
+    if (sent === 5_000) await database.query(`UPDATE task SET status = 'Error'`);
+  }
+  await database.query(`UPDATE task SET status = 'Success'`);
+  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await until('the queue to be empty', async () => {
+    const { waiting, active } = await countJobs(queue);
+    return waiting + active === 0;
+  });
+  const runsAtMost = Math.ceil((performance.now() - beginMs) / RUN_MS);
+  const { twice, busyLooks } = await watch.stop();
+  expect(twice).toEqual([]);
+  expect(busyLooks).toBeGreaterThan(10);
+  const { status, revision } = await readExecution(database, id);
+  expect(status).toBe('Success');
+  expect(revision).toBeGreaterThan(1);
+  expect(revision).toBeLessThanOrEqual(runsAtMost);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+});

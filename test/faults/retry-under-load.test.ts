@@ -1,0 +1,140 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { countDisagreements } from '../../shared/disagreements.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { watchActiveJobs } from '../support/active-jobs.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const EXECUTIONS = 30;
+const LOAD_MS = 20_000;
+// What each of the operator's ways has retried at least before the load ends.
+const TIMES = { all: 10, single: 10, commands: 2 };
+const { database, queue, redis, environment } = await createStores(
+  // The reconciler would repair what a retry loses; each execution is sent as often as it changes.
+  { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0', REFRESH_INTERVAL_MS: '0' },
+  undefined,
+  { capture: true },
+);
+const settled = async () => {
+  const { waiting, active, delayed } = await countJobs(queue);
+  return waiting + active + delayed === 0 && (await outboxRows(database)) === 0;
+};
+
+/** Makes each update of an execution take 15 ms, and fail with the probability that is set. */
+async function installFailures() {
+  await database.query('CREATE TABLE failing (probability float NOT NULL)');
+  await database.query('INSERT INTO failing VALUES (0)');
+  await database.query(
+    `CREATE FUNCTION fail_at_random() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       PERFORM pg_sleep(0.015);
+       IF random() < (SELECT probability FROM failing) THEN RAISE EXCEPTION 'failed at random'; END IF;
+       RETURN NULL;
+     END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER fail_at_random BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION fail_at_random()',
+  );
+  return (probability: number) =>
+    database.query('UPDATE failing SET probability = $1', [probability]);
+}
+
+/** Changes tasks at random; a change whose refresh is lost leaves a status that differs. */
+async function changeTasks(executionIds: readonly number[]): Promise<void> {
+  await database.query(
+    `UPDATE task SET end_time = clock_timestamp(),
+            status = (ARRAY['Success', 'Error', 'Stopped', 'Running'])[1 + floor(random() * 4)]
+      WHERE execution_id = ANY ($1)`,
+    [executionIds],
+  );
+}
+
+it('an operator who retries in a loop, on the board and on the command line, under random failures and new changes: never two jobs of an execution at once, nothing lost', async () => {
+  const ids = await createExecutions(database, EXECUTIONS, ['Running', 'Running']);
+  const setFailures = await installFailures();
+  const some = (count: number) => ids.toSorted(() => Math.random() - 0.5).slice(0, count);
+  const processes = await Promise.all([
+    startProducer(environment),
+    startWorker(environment),
+    startWorker(environment),
+  ]);
+  const dashboard = startTally(['dashboard'], environment);
+  const board = /http:\S+?(?=")/.exec(await dashboard.said('dashboard: http'))?.[0] ?? '';
+  const put = (path: string) =>
+    fetch(`${board}/api/queues/refresh/${path}`, { method: 'PUT' }).then(({ ok }) => (ok ? 1 : 0));
+
+  await setFailures(0.4);
+  const watch = watchActiveJobs({ queue, redis });
+  const done = { all: 0, single: 0, commands: 0 };
+  const endMs = performance.now() + LOAD_MS;
+  const enough = () =>
+    done.all >= TIMES.all && done.single >= TIMES.single && done.commands >= TIMES.commands;
+  const loop = async (action: () => Promise<void>, paceMs: number) => {
+    while (performance.now() < endMs && !enough()) {
+      await action();
+      await delay(paceMs);
+    }
+  };
+  await Promise.all([
+    loop(() => changeTasks(some(4)), 5),
+    loop(
+      () =>
+        enqueueRefreshes(
+          queue,
+          some(5).map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+        ),
+      5,
+    ),
+    loop(async () => void (done.all += await put('retry/failed')), 300),
+    loop(async () => {
+      const [jobId] = await redis.zrevrange(queue.toKey('failed'), 0, 0);
+      if (jobId !== undefined) done.single += await put(`${encodeURIComponent(jobId)}/retry`);
+    }, 50),
+    loop(async () => {
+      const { output } = await runTally(['retry', '--all'], environment);
+      done.commands += Number(/^retried (\d+)/.exec(output)?.[1]) > 0 ? 1 : 0;
+    }, 0),
+  ]);
+  // Each way must have had something to retry, or nothing was tried here.
+  expect(done).toMatchObject({
+    all: expect.toSatisfy((times: number) => times >= TIMES.all) as number,
+    single: expect.toSatisfy((times: number) => times >= TIMES.single) as number,
+    commands: expect.toSatisfy((times: number) => times >= TIMES.commands) as number,
+  });
+
+  await setFailures(0);
+  await runTally(['retry', '--all'], environment);
+  await until('all to be done', settled);
+  const { twice, busyLooks } = await watch.stop();
+  expect(twice).toEqual([]);
+  expect(busyLooks).toBeGreaterThan(100);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+
+  // Now every refresh fails, then half of the executions change again and are refreshed.
+  await setFailures(1);
+  await changeTasks(ids);
+  await until('all to fail', async () => (await failedIds()).size === EXECUTIONS);
+  await until('the last try', settled);
+  await setFailures(0);
+  const changed = ids.filter((_id, index) => index % 2 === 0);
+  await changeTasks(changed);
+  await until('the changes to be refreshed', settled);
+  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+  const others = ids.filter((_id, index) => index % 2 === 1);
+  await until(
+    'the failed jobs of these to go',
+    async () => (await failedIds()).size === others.length,
+  );
+  expect([...(await failedIds())].toSorted((a, b) => a - b)).toEqual(others);
+  for (const child of processes) child.kill('SIGTERM');
+  expect((await Promise.all(processes.map(({ ended }) => ended))).map(({ code }) => code)).toEqual([
+    0, 0, 0,
+  ]);
+}, 120_000);
+
+async function failedIds(): Promise<Set<number>> {
+  return new Set((await queue.getFailed()).map((job) => job.data.executionId));
+}

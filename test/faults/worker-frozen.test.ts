@@ -1,0 +1,65 @@
+import { expect, it } from 'vitest';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { startWorker } from '../support/processes.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const { database, queue, environment } = await createStores({
+  LOCK_DURATION_MS: '1000',
+  STALLED_INTERVAL_MS: '500',
+});
+
+it('a worker frozen for longer than its lock, in mid-refresh: its job is done by another, what it writes late is not stale, and it goes on when it wakes up', async () => {
+  const [id = 0] = await createExecutions(database, 1, ['Running']);
+  const refresh = { executionId: id, vendor: 'REPLICATION' };
+  // The update has read the tasks when it comes to the gate.
+  await database.query(
+    `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
+  );
+  const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+  await keeper.query('SELECT pg_advisory_lock(7)');
+  const frozen = await startWorker(environment);
+  await enqueueRefreshes(queue, [refresh]);
+  await until('the refresh to stand at the gate', async () => {
+    const [waiting] = await database.query(
+      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+    );
+    return waiting;
+  });
+  frozen.kill('SIGSTOP');
+  await database.query(`UPDATE task SET status = 'Success', end_time = '2026-02-03 04:05:06'`);
+
+  const rescuer = await startWorker(environment);
+  await rescuer.said(/recovered 1 stalled jobs/);
+  await until('the rescuer to have the job', async () =>
+    (await queue.getActive()).some((job) => job.processedBy?.endsWith(`:${rescuer.pid}`)),
+  );
+  await keeper.query('SELECT pg_advisory_unlock(7)');
+  await until('the job to be done', async () => (await countJobs(queue)).active === 0);
+  expect(await readExecution(database, id)).toEqual({
+    status: 'Success',
+    endTime: '2026-02-03 04:05:06',
+    revision: 2,
+  });
+
+  frozen.kill('SIGCONT');
+  await frozen.said(
+    /lost the locks of 1 jobs|queue: Missing lock|queue: Missing key|queue: .*not.*lock/,
+  );
+  rescuer.kill('SIGTERM');
+  expect((await rescuer.ended).code).toBe(0);
+  await database.query(`UPDATE task SET status = 'Error'`);
+  await enqueueRefreshes(queue, [refresh]);
+  await until(
+    'the worker that was frozen to refresh it',
+    async () => (await readExecution(database, id)).status === 'Error',
+  );
+  expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 0, delayed: 0 });
+  const complaints = frozen.lines.filter((line) => /"level":"(warn|error)"/.test(line));
+  expect(complaints).toEqual([]);
+});

@@ -1,0 +1,67 @@
+import { expect, it } from 'vitest';
+import { countDisagreements } from '../../shared/disagreements.ts';
+import { countJobs } from '../../shared/refresh-queue.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const KILLS = 8;
+const WORKERS = 3;
+const { database, queue, environment } = await createStores(
+  {
+    LOCK_DURATION_MS: '1000',
+    STALLED_INTERVAL_MS: '500',
+    JOB_ATTEMPTS: '1',
+    RECONCILE_INTERVAL_MS: '0',
+  },
+  undefined,
+  { capture: true },
+);
+
+it('workers that are killed again and again under load: nothing is failed, everything is refreshed', async () => {
+  const ids = await createExecutions(database, 400, ['Running', 'Success']);
+  // A batch takes long enough to be met in its middle.
+  await database.query(
+    `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER slow BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION slow()',
+  );
+  await startProducer(environment);
+  const workers = await Promise.all(
+    Array.from({ length: WORKERS }, () => startWorker(environment)),
+  );
+  let recovered = 0;
+  for (let kill = 0; kill < KILLS; kill++) {
+    await database.query(
+      `UPDATE task SET status = (ARRAY['Success', 'Error', 'Stopped'])[1 + floor(random() * 3)],
+              end_time = clock_timestamp()
+        WHERE execution_id = ANY ($1)`,
+      [ids.toSorted(() => Math.random() - 0.5).slice(0, 200)],
+    );
+    const victim = workers[kill % WORKERS];
+    const { pid } = victim ?? { pid: 0 };
+    // Killed with jobs in hand, of which another worker has to take over each.
+    await until('it to have jobs in hand', async () =>
+      (await queue.getActive()).some((job) => job.processedBy?.endsWith(`:${pid}`)),
+    );
+    victim?.kill('SIGKILL');
+    await victim?.ended;
+    recovered += recoveries(victim?.lines ?? []);
+    workers[kill % WORKERS] = await startWorker(environment);
+  }
+  await until('all to be done', async () => {
+    const { waiting, active, delayed } = await countJobs(queue);
+    return waiting + active + delayed === 0 && (await outboxRows(database)) === 0;
+  });
+  recovered += workers.reduce((sum, { lines }) => sum + recoveries(lines), 0);
+  expect(recovered).toBeGreaterThan(0);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+});
+
+function recoveries(lines: readonly string[]): number {
+  return lines.filter((line) => /recovered \d+ stalled jobs/.test(line)).length;
+}

@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+import type { FailedJobs } from '../../shared/failed-refreshes.ts';
+
+// Runs that are to be seen take several times as long.
+const LOOK_EVERY_MS = 2;
+
+/** Watches that at most one job of an identity runs and at most one waits. */
+export interface ActiveJobsWatch {
+  /** Ends the watch. @returns each identity that was seen twice in one state, and how often jobs were seen running */
+  stop(): Promise<{
+    readonly twice: readonly string[];
+    readonly busyLooks: number;
+  }>;
+}
+
+/**
+ * Looks again and again at the lists of active and of waiting jobs. Both come from one transaction of Redis, so
+ * what is seen was so at one moment; a run must take long enough for a look to meet it.
+ */
+export function watchActiveJobs({ queue, redis }: FailedJobs): ActiveJobsWatch {
+  const twice = new Set<string>();
+  let busyLooks = 0;
+  const end = new AbortController();
+  const watch = (async () => {
+    while (!end.signal.aborted) {
+      const answers = await redis
+        .multi()
+        .lrange(queue.toKey('active'), 0, -1)
+        .lrange(queue.toKey('wait'), 0, -1)
+        .exec();
+      await delay(LOOK_EVERY_MS);
+      for (const [index, state] of (['running', 'waiting'] as const).entries()) {
+        const jobIds = (answers?.[index]?.[1] ?? []) as string[];
+        if (state === 'running' && jobIds.length > 0) busyLooks++;
+        const seen = new Set<string>();
+        for (const jobId of jobIds) {
+          const identity = jobId.split(':').slice(0, 2).join(':');
+          if (seen.has(identity)) twice.add(`${state}: ${identity}`);
+          seen.add(identity);
+        }
+      }
+    }
+  })();
+  onTestFinished(async () => {
+    end.abort();
+    await watch.catch(() => undefined);
+  });
+  return {
+    stop: async () => {
+      end.abort();
+      await watch;
+      return { twice: [...twice], busyLooks };
+    },
+  };
+}
