@@ -17,6 +17,8 @@ import { forgetRecorded, noteFailure, type RefreshReport } from './refresh-execu
 /** Connections a worker holds at most: one batch, four lanes for locked executions, one for the rest. */
 export const WORKER_CONNECTIONS = 6;
 const LOCKED_LANES = 4;
+// Redis' own outages are logged where the connection is, lost locks by an event of their own.
+const SAID_ELSEWHERE = /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
 
 export interface RefreshWorker {
   /** Starts to take jobs. */
@@ -125,13 +127,9 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   });
   let lastError = '';
   worker.on('error', (error) => {
-    // Redis' own outages are logged where the connection is; BullMQ repeats the rest for each job.
+    // BullMQ says the same for each job.
     const text = describeError(error).replaceAll(/\d+:[A-Z0-9_]+:[\w-]+/g, '<job>');
-    if (
-      text === lastError ||
-      /^(connect |Connection is closed|Socket timeout|read |write )/.test(text)
-    )
-      return;
+    if (text === lastError || SAID_ELSEWHERE.test(text)) return;
     lastError = text;
     log.warn(`queue: ${describeError(error)}`);
   });
