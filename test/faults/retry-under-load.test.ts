@@ -129,6 +129,11 @@ it('an operator who retries in a loop, on the board and on the command line, und
     async () => (await failedIds()).size === others.length,
   );
   expect([...(await failedIds())].toSorted((a, b) => a - b)).toEqual(others);
+  const { output } = await runTally(['retry', '--all'], environment);
+  expect(output).toBe(`retried ${others.length}`);
+  await until('these to be refreshed', settled);
+  expect((await failedIds()).size).toBe(0);
+  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   for (const child of processes) child.kill('SIGTERM');
   expect((await Promise.all(processes.map(({ ended }) => ended))).map(({ code }) => code)).toEqual([
     0, 0, 0,

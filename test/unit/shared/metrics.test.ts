@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
 import {
   createBacklogMetrics,
   createJanitorMetrics,
@@ -30,4 +31,23 @@ it('every process has metrics of ours and those of Node.js', () => {
   expect(names).toContain('tally_failed_removed_total');
   expect(names).toContain('nodejs_eventloop_lag_p99_seconds');
   expect(names).toContain('nodejs_active_handles');
+});
+
+describe('deploy/alerts.yml', () => {
+  const rules = readFileSync('deploy/alerts.yml', 'utf8');
+  const runbook = readFileSync('docs/operations.md', 'utf8');
+
+  it('asks only for metrics that there are', () => {
+    const series = metrics.flatMap(({ name }) => [name, `${name}_bucket`]);
+    const asked = [...rules.matchAll(/\btally_\w+/g)].map(([name]) => name);
+    expect(asked.length).toBeGreaterThan(10);
+    expect(asked.filter((name) => !series.includes(name))).toEqual([]);
+  });
+
+  it.each([...rules.matchAll(/alert: (\w+)/g)].map(([, name = '']) => name))(
+    '%s has its entry in the runbook',
+    (name) => {
+      expect(runbook).toContain(`\n### ${name}\n`);
+    },
+  );
 });
