@@ -1,0 +1,121 @@
+import type { Redis } from 'ioredis';
+import { Client } from 'pg';
+import { loadConfig, type Config } from '../../shared/config.ts';
+import { silentLogger } from '../../shared/logger.ts';
+import { connectRedis } from '../../shared/redis.ts';
+import {
+  countJobs,
+  enqueueRefreshes,
+  openRefreshQueue,
+  type RefreshQueue,
+} from '../../shared/refresh-queue.ts';
+import { identityPages } from '../data.ts';
+import { QUEUE_PREFIX, startTally, type MeasuredProcess } from '../processes.ts';
+import type { Arena } from '../servers.ts';
+import type { Contender } from './contender.ts';
+
+/**
+ * Tally as it runs: one `tally producer` and some `tally worker`, from outbox rows to refreshed. The rows
+ * are written while the processes run, in a transaction whose COMMIT starts the clock.
+ */
+export function tally(workers: number): Contender {
+  let outbox: Client | undefined;
+  return {
+    name: `tally-${workers}`,
+    family: 'tally',
+    title: 'Tally, from outbox rows',
+    workers,
+    refreshes: true,
+    waitsInRedis: false,
+    prepare: async () => undefined,
+    start: async (arena) => {
+      const processes = await Promise.all([
+        startTally('producer', arena),
+        ...startWorkers(arena, workers),
+      ]);
+      outbox = await openOutboxTransaction(arena);
+      return processes;
+    },
+    go: async () => {
+      await outbox?.query('COMMIT');
+      await outbox?.end();
+    },
+    left: async (arena) => {
+      const [row] = await arena.database.query<{ some: boolean }>(
+        'SELECT EXISTS (SELECT FROM tally.outbox) AS some',
+      );
+      return Number(row?.some ?? false) + (await jobsLeft(arena));
+    },
+  };
+}
+
+/** Only the workers' side: the queue is filled first, and paused until the workers are there. */
+export function tallyFromQueue(workers: number): Contender {
+  return {
+    name: `tally-queue-${workers}`,
+    family: 'tally-queue',
+    title: 'Tally, workers only, queue filled first',
+    workers,
+    refreshes: true,
+    waitsInRedis: true,
+    prepare: (arena) =>
+      withQueue(arena, async (queue) => {
+        await fillQueue(arena, queue);
+        await queue.pause();
+      }),
+    start: (arena) => Promise.all(startWorkers(arena, workers)),
+    go: (arena) => withQueue(arena, (queue) => queue.resume()),
+    left: jobsLeft,
+  };
+}
+
+function startWorkers(arena: Arena, count: number): Promise<MeasuredProcess>[] {
+  return Array.from({ length: count }, () => startTally('worker', arena));
+}
+
+/** Records every execution in a transaction that is left open. @returns the connection that holds it */
+async function openOutboxTransaction(arena: Arena): Promise<Client> {
+  const client = new Client({ connectionString: arena.observerUrl });
+  await client.connect();
+  await client.query('BEGIN');
+  await client.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source)
+     SELECT id, vendor_type, 'api' FROM execution ORDER BY id`,
+  );
+  return client;
+}
+
+/** Puts a job for each execution on Tally's queue. */
+export async function fillQueue(arena: Arena, queue: RefreshQueue): Promise<void> {
+  for await (const page of identityPages(arena.database)) await enqueueRefreshes(queue, page);
+}
+
+/** Jobs on Tally's queue that aren't done. */
+export async function jobsLeft(arena: Arena): Promise<number> {
+  const counts = await countJobs(queueOf(arena, arena.redis));
+  return counts.waiting + counts.active + counts.delayed;
+}
+
+/** Opens Tally's queue on a connection that is closed afterwards, so that it takes no room in Redis. */
+export async function withQueue<T>(
+  arena: Arena,
+  use: (queue: RefreshQueue) => Promise<T>,
+): Promise<T> {
+  const redis = connectRedis(arena.redisUrl, 'patient', silentLogger());
+  const queue = queueOf(arena, redis);
+  try {
+    return await use(queue);
+  } finally {
+    await queue.close();
+    redis.disconnect();
+  }
+}
+
+function queueOf(arena: Arena, redis: Redis): RefreshQueue {
+  return openRefreshQueue(configOf(arena.redisUrl), redis);
+}
+
+/** Tally's settings in a run: the defaults. */
+export function configOf(redisUrl: string): Config {
+  return loadConfig([], { REDIS_URL: redisUrl, QUEUE_PREFIX });
+}

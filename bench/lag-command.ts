@@ -1,0 +1,201 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { countDisagreements } from '../shared/disagreements.ts';
+import { formatIdentity } from '../shared/execution.ts';
+import { setCapture } from './capture.ts';
+import { markInSet, MARKER_SET } from './contenders/harbor-loop.ts';
+import { configOf, jobsLeft } from './contenders/tally.ts';
+import { identityPages } from './data.ts';
+import { matchChanges, readLag, recordRefreshTimes, type Lag } from './lag-record.ts';
+import { describeMachine } from './machine.ts';
+import { startContender, startTally, type MeasuredProcess } from './processes.ts';
+import { progress, type Report } from './report.ts';
+import type { Arena, Servers } from './servers.ts';
+import { markdownTable, number } from './table.ts';
+import { changeTasks, type ChangeOptions } from './task-changes.ts';
+
+const TASKS = 7;
+const TALLY_WORKERS = 2;
+const HARBOR_PROCESSES = 5;
+// Harbor's processes have up to a hundred executions each in hand when the set is empty.
+const HARBOR_SETTLE_MS = 5_000;
+const POLL_MS = 100;
+
+export interface LagOptions {
+  readonly executions: number;
+  readonly rate: number;
+  readonly seconds: number;
+  readonly backlog: number;
+  readonly interval: number;
+  readonly only?: string;
+}
+
+interface Measured {
+  readonly title: string;
+  readonly lag: Lag;
+  readonly reachedPerSecond: number;
+  readonly disagreements: number;
+}
+
+/** One who keeps statuses up to date while tasks change. */
+interface Keeper {
+  readonly name: string;
+  readonly title: string;
+  start(arena: Arena): Promise<MeasuredProcess[]>;
+  /** Records the executions after the changing ones, all at once. */
+  addBacklog(arena: Arena, changing: number): Promise<void>;
+  readonly beforeChange: (arena: Arena) => ChangeOptions['beforeChange'];
+  /** Resolves when nothing is left to do. */
+  settled(arena: Arena): Promise<void>;
+}
+
+/** How late refreshes are while tasks change at an even pace, at rest and beside a backlog. */
+export async function lagReport(
+  servers: Servers,
+  options: LagOptions,
+  command: string,
+): Promise<Report> {
+  const machine = await describeMachine(servers);
+  const measured: Measured[] = [];
+  for (const keeper of [tally, harbor(options.interval * 1000)]) {
+    if (options.only !== undefined && options.only !== keeper.name) continue;
+    for (const backlog of [0, options.backlog]) {
+      const size = { executions: options.executions + backlog, tasks: TASKS };
+      const run = (arena: Arena): Promise<Measured[]> => measure(keeper, arena, options, backlog);
+      measured.push(...(await servers.withArena(size, run)));
+      await servers.forget(size);
+    }
+  }
+  return { command, machine, text: `${table(measured)}\n\n${conditions(options)}`, data: measured };
+}
+
+async function measure(
+  keeper: Keeper,
+  arena: Arena,
+  options: LagOptions,
+  backlog: number,
+): Promise<Measured[]> {
+  const { executions } = options;
+  progress(`${keeper.name}, ${backlog === 0 ? 'at rest' : `beside ${backlog} waiting`}`);
+  await refreshAll(arena, executions);
+  await recordRefreshTimes(arena);
+  const processes = await keeper.start(arena);
+  try {
+    if (backlog > 0) await keeper.addBacklog(arena, executions);
+    const beforeChange = keeper.beforeChange(arena);
+    const { rate, seconds } = options;
+    const reachedPerSecond = await changeTasks(arena, {
+      rate,
+      seconds,
+      executions,
+      ...(beforeChange === undefined ? {} : { beforeChange }),
+    });
+    await keeper.settled(arena);
+    await matchChanges(arena, executions);
+    const disagreements = await countDisagreements(arena.database, 'outOfDate');
+    const duringBacklog = backlog > 0;
+    const when = duringBacklog ? 'while a backlog is worked off' : 'at rest';
+    const row = (title: string, lag: Lag): Measured => ({
+      title,
+      lag,
+      reachedPerSecond,
+      disagreements,
+    });
+    const all = await readLag(arena, { duringBacklog, notSentWithinMs: -1 });
+    const rows = [row(`${keeper.title}, ${when}`, all)];
+    if (keeper === tally) {
+      const pauseMs = configOf(arena.redisUrl).REFRESH_INTERVAL_MS;
+      const rested = await readLag(arena, { duringBacklog, notSentWithinMs: pauseMs });
+      rows.push(row(`– of executions not sent in the ${pauseMs} ms before`, rested));
+    }
+    return rows;
+  } finally {
+    await Promise.all(processes.map((process) => process.stop()));
+  }
+}
+
+/** Brings executions up to date before it begins: what is wrong afterwards, a change was lost for. */
+async function refreshAll(arena: Arena, executions: number): Promise<void> {
+  await arena.database.query(
+    `SELECT count(*) FROM tally.refresh_executions(ARRAY(SELECT generate_series(1, $1::bigint)))`,
+    [executions],
+  );
+}
+
+const tally: Keeper = {
+  name: 'tally',
+  title: `Tally, ${TALLY_WORKERS} workers`,
+  start: async (arena) => {
+    await setCapture(arena, true);
+    return await Promise.all([
+      startTally('producer', arena),
+      ...Array.from({ length: TALLY_WORKERS }, () => startTally('worker', arena)),
+    ]);
+  },
+  addBacklog: async (arena, changing) => {
+    await arena.database.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source)
+       SELECT id, vendor_type, 'api' FROM execution WHERE id > $1 ORDER BY id`,
+      [changing],
+    );
+  },
+  beforeChange: () => undefined,
+  settled: async (arena) => {
+    for (;;) {
+      const [row] = await arena.database.query<{ some: boolean }>(
+        'SELECT EXISTS (SELECT FROM tally.outbox) AS some',
+      );
+      if (row?.some === false && (await jobsLeft(arena)) === 0) return;
+      await delay(POLL_MS);
+    }
+  },
+};
+
+function harbor(intervalMs: number): Keeper {
+  return {
+    name: 'harbor',
+    title: `Harbor's loop every ${intervalMs / 1000} s, ${HARBOR_PROCESSES} processes`,
+    start: async (arena) => {
+      await setCapture(arena, false);
+      const processes = await Promise.all(
+        Array.from({ length: HARBOR_PROCESSES }, () =>
+          startContender(`harbor-every:${intervalMs}`, arena),
+        ),
+      );
+      for (const process of processes) process.go();
+      return processes;
+    },
+    addBacklog: async (arena, changing) => {
+      for await (const page of identityPages(arena.database)) {
+        const later = page.filter(({ executionId }) => executionId > changing);
+        if (later.length > 0) await markInSet(arena.redis, later);
+      }
+    },
+    beforeChange: (arena) => (identity) => arena.redis.sadd(MARKER_SET, formatIdentity(identity)),
+    settled: async (arena) => {
+      while ((await arena.redis.scard(MARKER_SET)) > 0) await delay(POLL_MS);
+      await delay(HARBOR_SETTLE_MS);
+    },
+  };
+}
+
+function table(measured: readonly Measured[]): string {
+  const header = ['commit → refreshed', 'changes', 'changes/s', 'p50 ms', 'p95 ms', 'p99 ms'];
+  header.push('max ms', 'never', 'wrong');
+  const rows = measured.map(({ title, lag, reachedPerSecond, disagreements }) => [
+    title,
+    number(lag.changes),
+    number(reachedPerSecond),
+    ...[lag.p50, lag.p95, lag.p99, lag.max].map(number),
+    number(lag.never),
+    number(disagreements),
+  ]);
+  return markdownTable(header, rows);
+}
+
+function conditions({ rate, seconds, executions, backlog }: LagOptions): string {
+  return (
+    `${number(rate)} task changes a second for ${seconds} s over ${number(executions)} executions of ${TASKS} tasks, ` +
+    `each in a transaction of its own; the backlog is ${number(backlog)} other executions, recorded at the start. ` +
+    'Both moments are commit times of Postgres.'
+  );
+}

@@ -1,0 +1,135 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { TallyError } from '../shared/errors.ts';
+import type { Arena } from './servers.ts';
+
+/** The command `tally`, as built. */
+export const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const WORKER = fileURLToPath(new URL('dist/bench/worker-process.js', import.meta.url));
+const KEPT_LINES = 3;
+const READY_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 15_000;
+
+/** The prefix of the keys of Tally's queue, the same in every run. */
+export const QUEUE_PREFIX = 'bench';
+
+/** A process that is measured. */
+export interface MeasuredProcess {
+  readonly pid: number;
+  readonly role: string;
+  /** Whether it has said that its work is done; Tally's processes never say so. */
+  readonly done: boolean;
+  /** @throws TallyError with its last lines when it has ended */
+  mustRun(): void;
+  /** Tells a process of the bench to begin. */
+  go(): void;
+  /** Ends it, if it hasn't ended yet. */
+  stop(): Promise<void>;
+}
+
+const running = new Set<ChildProcess>();
+
+/** Kills what still runs, when the bench itself ends early. */
+export function killAll(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
+/** Starts `tally <role>` as built, and waits until it works. */
+export function startTally(
+  role: 'worker' | 'producer',
+  arena: Arena,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<MeasuredProcess> {
+  const ready = role === 'worker' ? 'taking jobs' : 'refreshes are accepted on';
+  return start(role, [TALLY, role], environment(arena, settings), (child) =>
+    saysLine(child, ready),
+  );
+}
+
+/** Starts a worker of another contender, and waits until it is connected; `go` lets it begin. */
+export function startContender(name: string, arena: Arena): Promise<MeasuredProcess> {
+  return start(name, [WORKER, name], environment(arena, {}), async (child) => {
+    await once(child, 'message');
+  });
+}
+
+async function start(
+  role: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  ready: (child: ChildProcess) => Promise<void>,
+): Promise<MeasuredProcess> {
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  running.add(child);
+  const ended = once(child, 'exit').then(() => void running.delete(child));
+  const output: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    if (stream === null) continue;
+    createInterface({ input: stream }).on('line', (line) => {
+      output.push(line);
+      if (output.length > KEPT_LINES) output.shift();
+    });
+  }
+  const problem = (what: string): TallyError =>
+    new TallyError('BENCH_PROCESS', `a process of ${role} ${what}: ${output.join(' | ')}`);
+  let done = false;
+  child.on('message', (message) => {
+    done ||= message === 'done';
+  });
+  const outcome = await Promise.race([
+    ready(child).then(() => 'ready'),
+    ended.then(() => 'ended as soon as it was started'),
+    delay(READY_TIMEOUT_MS, 'was not ready in time', { ref: false }),
+  ]);
+  if (outcome !== 'ready') {
+    child.kill('SIGKILL');
+    throw problem(outcome);
+  }
+  return {
+    pid: child.pid ?? 0,
+    role,
+    get done() {
+      return done;
+    },
+    mustRun: () => {
+      const code = child.exitCode ?? child.signalCode;
+      if (code !== null) throw problem(`ended early (${code})`);
+    },
+    go: () => {
+      child.send('go');
+    },
+    stop: async () => {
+      child.kill('SIGTERM');
+      const late = delay(STOP_TIMEOUT_MS, 'late', { ref: false });
+      if ((await Promise.race([ended, late])) === 'late') child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+function saysLine(child: ChildProcess, text: string): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.stdout === null) return;
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (line.includes(text)) resolve();
+    });
+  });
+}
+
+/** Nothing of the surroundings but PATH: a setting that happens to be set must not change a number. */
+function environment(
+  arena: Arena,
+  settings: Readonly<Record<string, string>>,
+): Record<string, string | undefined> {
+  return {
+    PATH: process.env['PATH'],
+    DATABASE_URL: arena.databaseUrl,
+    REDIS_URL: arena.redisUrl,
+    QUEUE_PREFIX,
+    PRODUCER_PORT: '0',
+    ...settings,
+  };
+}
