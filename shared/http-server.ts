@@ -1,7 +1,7 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
-import helmet from 'helmet';
+import helmet, { crossOriginOpenerPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
 import type { TrustedProxies } from './config.ts';
 import { TallyError } from './errors.ts';
@@ -24,11 +24,24 @@ export function createApp(trustProxy: TrustedProxies = false): Express {
         useDefaults: false,
         directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
       },
+      crossOriginOpenerPolicy: false,
       // Plain HTTP on the host itself is normal; the proxy that adds TLS also adds this header.
       strictTransportSecurity: false,
     }),
+    openerPolicyWhereHeeded,
   );
   return app;
+}
+
+// Elsewhere browsers ignore it and complain in their console with every page.
+const openerPolicy = crossOriginOpenerPolicy();
+const openerPolicyWhereHeeded: RequestHandler = (request, response, next) => {
+  if (request.secure || LOCAL_HOSTS.has(hostOf(request))) openerPolicy(request, response, next);
+  else next();
+};
+
+function hostOf({ headers }: IncomingMessage): string {
+  return (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
 }
 
 /** `/healthz` (the process runs) and `/readyz` (it can do its work); `details` puts the checks in the body. */
@@ -60,8 +73,7 @@ export function addMetrics(app: Express, registry: Registry): void {
  * page of the internet can make a browser send requests to 127.0.0.1 under its own name (DNS rebinding).
  */
 export const requireLocalHost: RequestHandler = (request, response, next) => {
-  const host = (request.headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
-  if (LOCAL_HOSTS.has(host)) {
+  if (LOCAL_HOSTS.has(hostOf(request))) {
     next();
     return;
   }

@@ -1,56 +1,160 @@
 import { afterAll, expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
-import { openBrowser } from '../support/browser.ts';
+import { openBrowser, openPage, OTHER_HOST } from '../support/browser.ts';
+import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { startTally, startWorker } from '../support/processes.ts';
-import { createStores } from '../support/stores.ts';
+import { addFailedJobs } from '../support/failed-jobs.ts';
+import { startWorker } from '../support/processes.ts';
+import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
-const { database, queue, environment } = await createStores({ JOB_ATTEMPTS: '1' });
-const browser = await openBrowser();
+const stores = await createStores({ JOB_ATTEMPTS: '1', WORKER_CONCURRENCY: '1' });
+const { database, queue, environment } = stores;
+const served = await serveDashboard(stores, WITH_PASSWORDS);
+// Not localhost: browsers tell less to a page without TLS, and that must be enough to refresh something.
+const url = served.url.replace('127.0.0.1', OTHER_HOST);
+const browser = await openBrowser(OPERATOR);
 afterAll(() => browser.close());
+const { page, problems } = await openPage(browser, url);
 
-it('the board is titled Tally, names jobs by identity, retries safely, and asks no other host for anything', async () => {
-  const [bad = 0, waiting = 0] = await createExecutions(database, 2);
+const vendor = 'REPLICATION';
+// The board's buttons of one job have an icon, and a name only for the pointer.
+const JOB_BUTTONS = '[class^="trigger-"] > button:not([aria-label])';
+
+async function poison(): Promise<() => Promise<unknown>> {
   await database.query(
-    `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN RAISE EXCEPTION '<script>alert(1)</script>'; END $$`,
+    `CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN RAISE EXCEPTION '<script>alert("error")</script>'; END $$`,
   );
   await database.query(
-    `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()`,
+    'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
   );
-  const first = await startWorker(environment);
-  await enqueueRefreshes(queue, [{ executionId: bad, vendor: 'REPLICATION' }]);
-  await until('it to fail', async () => (await queue.getFailedCount()) === 1);
-  first.kill('SIGTERM');
-  await first.ended;
-  await enqueueRefreshes(queue, [{ executionId: waiting, vendor: 'REPLICATION' }]);
+  return () => database.query('DROP TRIGGER poison ON execution');
+}
 
-  const dashboard = startTally(['dashboard'], environment);
-  const url = /http:\S+?(?=")/.exec(await dashboard.said('dashboard: http'))?.[0] ?? '';
-  const page = await browser.newPage();
-  const problems: string[] = [];
-  page.on('console', (message) => {
-    if (message.type() === 'error') problems.push(message.text());
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith(url)) problems.push(request.url());
-  });
-  page.on('dialog', () => problems.push('a script in an error ran'));
+it('whoever has no password sees nothing', async () => {
+  const strangers = await openBrowser();
+  const stranger = await openPage(strangers, url);
+  await expect(stranger.page.goto(`${url}/overview`)).rejects.toThrow('INVALID_AUTH_CREDENTIALS');
+  await strangers.close();
+});
 
-  await page.goto(`${url}/queue/refresh?status=waiting`);
-  await page.getByText(`${waiting}:REPLICATION`).first().waitFor();
-  expect(await page.title()).toContain('Tally');
-
-  await page.goto(`${url}/queue/refresh?status=failed`);
-  await page.getByText(`${bad}:REPLICATION`).first().waitFor();
-  await database.query('DROP TRIGGER poison ON execution');
+it('whoever logs in sees jobs that wait, run, are delayed and have failed', async () => {
+  const [failed = 0, running = 0, waiting = 0, delayed = 0] = await createExecutions(database, 4);
+  const heal = await poison();
   await startWorker(environment);
-  await page.getByRole('button', { name: /retry/i }).first().click();
+  await enqueueRefreshes(queue, [{ executionId: failed, vendor }]);
+  await until('it to fail', async () => (await queue.getFailedCount()) === 1);
+  await heal();
+  const holder = await openClient(environment['DATABASE_URL'] ?? '');
+  await holder.query('BEGIN');
+  await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [running]);
+  await enqueueRefreshes(queue, [{ executionId: running, vendor }]);
+  await until('it to run', async () => (await queue.getActiveCount()) === 1);
+  await enqueueRefreshes(queue, [{ executionId: waiting, vendor }]);
+  await queue.add('refresh', { executionId: delayed, vendor }, { delay: 60_000, jobId: 'a:b:c' });
+
+  for (const [state, id] of Object.entries({ active: running, waiting, delayed, failed })) {
+    await page.goto(`${url}/queue/refresh?status=${state}`);
+    await page.getByText(`${id}:${vendor}`).first().waitFor();
+  }
+  expect(await page.title()).toContain('Tally');
+  await page.getByText('<script>alert("error")</script>').first().waitFor();
+  await page
+    .getByRole('link', { name: `Execution ${failed}` })
+    .first()
+    .waitFor();
+
+  await page.goto(`${url}/overview`);
+  await page.getByText('<script>alert("error")</script>').waitFor();
+  expect(await page.locator('.tile').allInnerTexts()).toEqual(
+    expect.arrayContaining([
+      expect.stringMatching(/^Waiting\s+1/),
+      expect.stringMatching(/^Running\s+1/),
+      expect.stringMatching(/^Delayed\s+1/),
+      expect.stringMatching(/^Failed\s+1/),
+    ]),
+  );
+  await page.getByText(`${running}:${vendor}`).waitFor();
+  await holder.query('ROLLBACK');
+  await until('both to be done', async () => (await queue.getActiveCount()) === 0);
+  await queue.remove('a:b:c');
+  expect(problems).toEqual([]);
+});
+
+it('a failed job that is retried on the board is done', async () => {
+  const [failed] = await queue.getFailed();
+  const id = failed?.data.executionId ?? 0;
+  await startWorker(environment);
+  await page.goto(`${url}/queue/refresh?status=failed`);
+  const retry = page.locator(JOB_BUTTONS).first();
+  await retry.hover();
+  await page.getByText('Retry', { exact: true }).waitFor();
+  await retry.click();
   await page.getByRole('button', { name: /confirm/i }).click();
-  await until('the retried one to be refreshed', async () => {
-    return (await readExecution(database, bad)).revision === 1;
-  });
+  await until('it to be refreshed', async () => (await readExecution(database, id)).revision === 1);
   await until('no failed job to be left', async () => (await queue.getFailedCount()) === 0);
   expect(problems).toEqual([]);
+});
+
+it('"Retry all" of five failures of one execution makes one run', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  await addFailedJobs(stores, 5, () => ({ executionId: id, vendor }));
+  await startWorker(environment);
+  await page.goto(`${url}/queue/refresh?status=failed`);
+  await page.getByRole('button', { name: /retry all/i }).click();
+  await page.getByRole('button', { name: /confirm/i }).click();
+  await until('no failed job to be left', async () => (await queue.getFailedCount()) === 0);
+  await until('the run to end', async () => {
+    const { waiting, active } = await queue.getJobCounts('waiting', 'active');
+    return waiting === 0 && active === 0;
+  });
+  expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 1 });
+  expect(problems).toEqual([]);
+});
+
+it('an execution is found by its number, refreshed with a button, and seen to be done', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  await page.goto(`${url}/overview`);
+  await page.getByLabel('Execution').fill(`${id}:${vendor}`);
+  await page.getByRole('button', { name: 'Find' }).click();
+  await page.getByRole('heading', { name: `Execution ${id}` }).waitFor();
+  await page.getByText('nobody has asked for a refresh').waitFor();
+  await page.getByRole('button', { name: 'Refresh now' }).click();
+  await page.getByText('The refresh was put on the queue.').waitFor();
+  await startWorker(environment);
+  // The page asks again by itself.
+  await page.getByText('What is stored is what its tasks say.').waitFor();
+  expect(problems).toEqual([]);
+});
+
+it('script in a vendor is shown as text', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  const script = '<img src=x onerror=alert("vendor")>';
+  await database.query('UPDATE execution SET vendor_type = $2 WHERE id = $1', [id, script]);
+  await page.goto(`${url}/executions/${id}`);
+  await page.getByText(script).waitFor();
+  expect(problems).toEqual([]);
+});
+
+it('the pages fit a telephone', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  await addFailedJobs(stores, 1, () => ({ executionId: id, vendor: 'V'.repeat(64) }));
+  await page.setViewportSize({ width: 375, height: 700 });
+  for (const path of ['/overview', `/executions/${id}`, '/executions']) {
+    await page.goto(`${url}${path}`);
+    expect(await page.evaluate('document.documentElement.scrollWidth'), path).toBe(375);
+  }
+  expect(problems).toEqual([]);
+});
+
+it('the viewer sees a board without buttons that change something', async () => {
+  const viewers = await openBrowser(VIEWER);
+  const viewer = await openPage(viewers, url);
+  await viewer.page.goto(`${url}/queue/refresh?status=failed`);
+  await viewer.page.getByText('V'.repeat(64)).first().waitFor();
+  expect(await viewer.page.getByRole('button', { name: /retry|clean|pause|add/i }).count()).toBe(0);
+  expect(await viewer.page.locator(JOB_BUTTONS).count()).toBe(0);
+  expect(viewer.problems).toEqual([]);
+  await viewers.close();
 });
