@@ -18,7 +18,8 @@ import { forgetRecorded, noteFailure, type RefreshReport } from './refresh-execu
 export const WORKER_CONNECTIONS = 6;
 const LOCKED_LANES = 4;
 // Redis' own outages are logged where the connection is, lost locks by an event of their own.
-const SAID_ELSEWHERE = /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
+const SAID_ELSEWHERE =
+  /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
 
 export interface RefreshWorker {
   /** Starts to take jobs. */
