@@ -9,7 +9,7 @@ import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
 import { startWorker } from '../../support/processes.ts';
 import { slowCommands } from '../../support/slow-log.ts';
-import { createStores, silent } from '../../support/stores.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database, queue, redis, environment } = await createStores({ JOB_ATTEMPTS: '1' });
@@ -85,6 +85,39 @@ describe('a failed job whose execution was refreshed since', () => {
     await clearUpFailed(parts, running);
     expect(await queue.getFailedCount()).toBe(0);
     expect(await notes()).toEqual([]);
+  });
+
+  it('is not one that was noted after the refresh had read the tasks', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await database.query(
+      `CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
+       $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$`,
+    );
+    await database.query(
+      'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
+    );
+    onTestFinished(() => void database.query('DROP TRIGGER gate ON execution'));
+    const refresh = () =>
+      database.query('SELECT FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
+    const isRefreshed = () => database.query('SELECT refreshed FROM tally.failure');
+    const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+    await keeper.query('SELECT pg_advisory_lock(7)');
+    const refreshing = refresh();
+    await until('the refresh to stand at the gate', async () => {
+      const [waiting] = await database.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
+      );
+      return waiting;
+    });
+    await database.query(
+      `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('x', $1, 'REPLICATION')`,
+      [id],
+    );
+    await keeper.query('SELECT pg_advisory_unlock(7)');
+    await refreshing;
+    expect(await isRefreshed()).toEqual([{ refreshed: false }]);
+    await refresh();
+    expect(await isRefreshed()).toEqual([{ refreshed: true }]);
   });
 
   it('that is on the queue again is left there, with its note', async () => {
