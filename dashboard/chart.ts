@@ -19,6 +19,8 @@ export interface Chart {
   /** The largest value that is shown at least, so that a quiet hour looks quiet. */
   readonly atLeast: number;
   readonly show: (value: number) => string;
+  /** Round numbers that its top may be, where those of the decimal system aren't round, as for times. */
+  readonly tops?: readonly number[];
   /** For the pointer: the end of the time that a value stands for. */
   readonly labels: readonly string[];
   readonly from: string;
@@ -26,9 +28,10 @@ export interface Chart {
 }
 
 /** A small line chart as SVG, drawn here: no script, and its values are read by pointing at it. */
-export function chart({ title, now, series, atLeast, show, labels, from, to }: Chart): Html {
+export function chart({ title, now, series, atLeast, show, tops, labels, from, to }: Chart): Html {
   const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
-  const top = niceTop(Math.max(atLeast, ...known));
+  const largest = Math.max(atLeast, ...known);
+  const top = tops?.find((round) => round >= largest) ?? niceTop(largest);
   const count = Math.max(1, labels.length);
   const x = (at: number): number => round((WIDTH * (at + 0.5)) / count);
   const y = (value: number): number => round(HEIGHT - (value / top) * (HEIGHT - PADDING));

@@ -9,6 +9,11 @@ import { FAILURES_READ, type Overview } from './overview.ts';
 
 // "Now" is the last minute: ten seconds alone jump about.
 const NOW_POINTS = 60 / BUCKET_SECONDS;
+const LAG_TOPS_MS = [
+  100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
+  3_600_000,
+];
+const LEAST_POINTS = 300 / BUCKET_SECONDS;
 
 /** The page that is looked at first. */
 export function overviewBody(overview: Overview, nowMs: number): Html {
@@ -51,7 +56,15 @@ function tiles({ queue, workers, outbox }: Overview): Html {
   </dl>`;
 }
 
-function charts(history: readonly ActivityPoint[]): Html {
+// Younger installations have less than an hour to show.
+function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
+  const first = hour.findIndex(({ refreshed, failed }) => refreshed + failed > 0);
+  const from = first < 0 ? 0 : Math.min(first - 1, hour.length - LEAST_POINTS);
+  return hour.slice(Math.max(0, from));
+}
+
+function charts(hour: readonly ActivityPoint[]): Html {
+  const history = known(hour);
   const recent = history.slice(-NOW_POINTS);
   const rate =
     recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
@@ -59,7 +72,7 @@ function charts(history: readonly ActivityPoint[]): Html {
   const lag = recent.findLast(({ lagMsP99 }) => lagMsP99 !== null)?.lagMsP99;
   const shared = {
     labels: history.map(({ endMs }) => new Date(endMs).toISOString().slice(11, 19)),
-    from: 'an hour ago',
+    from: `${duration(history.length * BUCKET_SECONDS * 1_000)} ago`,
     to: 'now',
   };
   return html`${chart({
@@ -86,6 +99,7 @@ function charts(history: readonly ActivityPoint[]): Html {
     ],
     atLeast: 100,
     show: duration,
+    tops: LAG_TOPS_MS,
   })}`;
 }
 

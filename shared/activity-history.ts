@@ -9,8 +9,8 @@ const KEPT_SECONDS = 7_200;
 const SIGN_OF_LIFE_SECONDS = 45;
 // Upper bounds of the classes in which lags are counted; above the last one there is one more class.
 const LAG_BOUNDS_MS = [
-  5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
-  1_800_000,
+  5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 45_000,
+  60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_800_000, 3_600_000,
 ];
 
 function bucketKey(config: Config, bucket: number): string {

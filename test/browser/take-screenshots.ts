@@ -5,6 +5,9 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { readRunFile } from '../../cli/run-file.ts';
+import { openDatabase } from '../../shared/database.ts';
+import { silentLogger } from '../../shared/logger.ts';
 import { openBrowser } from '../support/browser.ts';
 import { newFolder } from '../support/servers.ts';
 import { until } from '../support/wait.ts';
@@ -16,6 +19,7 @@ const data = newFolder();
 // Large enough to be still at work when the browser has started.
 const start = spawn(process.execPath, [MAIN, 'start', '--executions', '200000', '--data', data], {
   stdio: ['ignore', 'pipe', 'inherit'],
+  env: { ...process.env, JOB_ATTEMPTS: '1' },
 });
 const url = await new Promise<string>((resolve) => {
   createInterface({ input: start.stdout }).on('line', (line) => {
@@ -24,9 +28,17 @@ const url = await new Promise<string>((resolve) => {
   });
 });
 const browser = await openBrowser();
+const run = readRunFile(data);
+const database = openDatabase(run?.databaseUrl ?? '', silentLogger(), {
+  connections: 1,
+  name: 'screenshots',
+});
 try {
   mkdirSync(IMAGES, { recursive: true });
   const page = await browser.newPage();
+  const take = async (name: string): Promise<void> => {
+    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: name !== 'dashboard' });
+  };
   await until('the dashboard to answer', () =>
     fetch(`${url}/readyz`).then(
       ({ ok }) => ok,
@@ -38,9 +50,45 @@ try {
     .getByText(/\d+:[A-Z_]+/)
     .first()
     .waitFor();
-  await page.screenshot({ path: join(IMAGES, 'dashboard.png') });
+  await take('dashboard');
+
+  // Then some executions can't be refreshed, for two reasons.
+  const shown = async (text: RegExp): Promise<boolean> => {
+    await page.goto(`${url}/overview`);
+    return text.test(await page.locator('.tile').first().innerText());
+  };
+  await until('the queue to be short', () => shown(/^Waiting\s+\d{1,2}\b/), 180_000);
+  const bad = 'id % 9000 = 7 OR id % 40000 = 11';
+  await database.query(`UPDATE execution SET status = 'Running', end_time = NULL WHERE ${bad}`);
+  await database.query(
+    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+       IF NEW.id % 40000 = 11 THEN RAISE EXCEPTION 'canceling statement due to lock timeout'; END IF;
+       RAISE EXCEPTION 'quota of project % is used up: % of % bytes', NEW.id, NEW.id * 3, NEW.id * 2;
+     END $$`,
+  );
+  await database.query(
+    `CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW
+       WHEN (NEW.id % 9000 = 7 OR NEW.id % 40000 = 11) EXECUTE FUNCTION refuse()`,
+  );
+  await database.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source)
+     SELECT id, vendor_type, 'api' FROM execution WHERE ${bad}`,
+  );
+  await until(
+    'a minute and a half to be seen',
+    async () => {
+      await page.goto(`${url}/overview`);
+      const texts = await page.locator('.plot title').allTextContents();
+      return texts.filter((text) => /refreshed [1-9]/.test(text)).length >= 9;
+    },
+    180_000,
+  );
+  await take('overview');
+  await page.goto(`${url}/executions/9007`);
+  await take('execution');
 } finally {
   await browser.close();
+  await database.close();
   start.kill('SIGTERM');
   await once(start, 'close');
   rmSync(data, { recursive: true, force: true });

@@ -26,6 +26,21 @@ test('the top is a round number that every value is below', () => {
   expect(draw([0, 0])).toContain('>1 u<');
 });
 
+test('the top of a chart of times is a round time', () => {
+  const text = chart({
+    title: 'Lag',
+    now: '',
+    series: [{ name: 'lag', values: [90_000] }],
+    atLeast: 100,
+    show: (value) => `${value} ms`,
+    tops: [60_000, 120_000],
+    labels: ['t0'],
+    from: 'then',
+    to: 'now',
+  }).text;
+  expect(text).toContain('>120000 ms<');
+});
+
 test('each value can be read', () => {
   const text = draw([4, null]);
   expect(text).toContain('t0: line 0 4 u');
