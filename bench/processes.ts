@@ -81,7 +81,7 @@ async function start(
   });
   const outcome = await Promise.race([
     ready(child).then(() => 'ready'),
-    ended.then(() => 'ended as soon as it was started'),
+    ended.then(() => 'ended before it was ready'),
     delay(READY_TIMEOUT_MS, 'was not ready in time', { ref: false }),
   ]);
   if (outcome !== 'ready') {
