@@ -11,8 +11,10 @@ const PAGE_MAX = 1_000;
 // A page that takes longer than this is followed by smaller ones: executions may have 20,000 tasks each.
 const PAGE_BUDGET_MS = 50;
 // Between two pages the database rests for this many times what the page took, so that a pass takes
-// at most a tenth of one connection however large the table is.
+// at most a tenth of one connection however large the table is; but never so long that another
+// producer would take the pass for one that was given up.
 const REST_FACTOR = 9;
+const REST_MAX_OF_INTERVAL = 0.4;
 
 /**
  * Finds executions that are stuck behind their tasks though nobody asked for a refresh (changes before
@@ -27,6 +29,8 @@ export class Reconciler {
   readonly #repaired: Counter;
   readonly #outage: Outage;
   readonly #stop = new AbortController();
+  /** Executions in a page; kept from pass to pass, since a pass may end with a page that takes too long. */
+  #pageSize = PAGE_MAX;
   #loop: Promise<void> | undefined;
 
   constructor(parts: {
@@ -62,6 +66,7 @@ export class Reconciler {
         this.#outage.end();
       } catch (error) {
         this.#outage.begin(error);
+        this.#pageSize = Math.max(PAGE_MIN, Math.floor(this.#pageSize / 2));
       }
       await pause(Math.min(intervalMs / 4, 5_000), signal);
     }
@@ -80,17 +85,17 @@ export class Reconciler {
 
   async #pass(): Promise<void> {
     const { signal } = this.#stop;
+    const restMaxMs = this.#config.RECONCILE_INTERVAL_MS * REST_MAX_OF_INTERVAL;
     let found = 0;
-    let pageSize = PAGE_MAX;
     for (let after: number | undefined = 0; after !== undefined;) {
       const begin = performance.now();
-      const page = await recordDisagreements(this.#database, after, pageSize);
+      const page = await recordDisagreements(this.#database, after, this.#pageSize);
       const tookMs = performance.now() - begin;
       found += page.disagreements.length;
       this.#repaired.inc(page.disagreements.length);
       after = page.last;
-      pageSize = nextPageSize(pageSize, tookMs);
-      await pause(tookMs * REST_FACTOR, signal);
+      this.#pageSize = nextPageSize(this.#pageSize, tookMs);
+      await pause(Math.min(tookMs * REST_FACTOR, restMaxMs), signal);
       if (signal.aborted) return;
     }
     await this.#database.query('UPDATE tally.reconciler SET last_pass_at = clock_timestamp()');
