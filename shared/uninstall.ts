@@ -27,8 +27,9 @@ export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstal
     if (!schema) return { found: false, capture: 'disabled', lostRefreshes: 0 };
     return withTaskLocked(client, async () => {
       const capture = await readCaptureState(client);
-      // Once the triggers are gone nothing is recorded any more, so the count below is the last word.
       await dropCaptureTriggers(client);
+      // Nobody can record anything from here on, so the count is the last word.
+      if (outbox) await client.query('LOCK TABLE tally.outbox');
       const lostRefreshes = outbox ? await countOutbox(client) : 0;
       if (lostRefreshes > 0 && !force) {
         throw new TallyError(
