@@ -1,0 +1,87 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { countDisagreements } from '../../shared/disagreements.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
+import { controlledRedis } from '../support/server-control.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const server = await controlledRedis();
+afterAll(() => server.remove());
+// The reconciler is off, so that it can't hide a hole.
+const { config, database, redis, queue, environment } = await createStores(
+  {
+    RECONCILE_INTERVAL_MS: '0',
+    LOCK_DURATION_MS: '3000',
+    STALLED_INTERVAL_MS: '1000',
+    RESEND_AFTER_MS: '1000',
+  },
+  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
+  { capture: true },
+);
+const databaseUrl = config.DATABASE_URL ?? '';
+
+const SECOND_MS = 1_000;
+const between = (fromMs: number, toMs: number): number => fromMs + Math.random() * (toMs - fromMs);
+
+/**
+ * Changes tasks until it is stopped: from anything to a final status, from one final status to another,
+ * to a newer end, and back to running.
+ */
+async function write(ids: readonly number[], stop: AbortSignal): Promise<number> {
+  const client = await openClient(databaseUrl);
+  let written = 0;
+  for (; !stop.aborted; written++) {
+    const some = Array.from({ length: 20 }, () => ids[Math.floor(Math.random() * ids.length)]);
+    const status = ['Success', 'Error', 'Stopped', 'Running'][Math.floor(Math.random() * 4)];
+    await client.query(
+      `UPDATE task SET status = $2, end_time = clock_timestamp()
+        WHERE id IN (SELECT min(id) FROM task WHERE execution_id = ANY ($1) GROUP BY execution_id)`,
+      [some, status],
+    );
+    await client.query(
+      `UPDATE task SET end_time = clock_timestamp() + interval '1 hour'
+        WHERE id IN (SELECT max(id) FROM task WHERE execution_id = ANY ($1) GROUP BY execution_id)`,
+      [some.slice(0, 5)],
+    );
+  }
+  return written;
+}
+
+it.each([
+  ['while workers run', false],
+  ['while workers are frozen', true],
+])('FLUSHALL at random moments %s: every captured change is seen', async (_name, freeze) => {
+  const ids = await createExecutions(database, 300, ['Running', 'Success']);
+  await startProducer(environment);
+  const workers = [await startWorker(environment), await startWorker(environment)];
+  const stop = new AbortController();
+  const writing = write(ids, stop.signal);
+  for (let flushes = 0; flushes < 3; flushes++) {
+    if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
+    // What is random is the moment; the end below waits for conditions.
+    await new Promise((resolve) => setTimeout(resolve, between(0.2, 1.2) * SECOND_MS));
+    await redis.flushall();
+    if (freeze) for (const worker of workers) worker.kill('SIGCONT');
+  }
+  // Final to another final status, with the reconciler unable to tell, right before the last flush.
+  stop.abort();
+  expect(await writing).toBeGreaterThan(10);
+  await database.query(`UPDATE task SET status = 'Success', end_time = clock_timestamp()`);
+  await until(
+    'the last change to be under way',
+    async () => (await queue.count()) > 0 || (await outboxRows(database)) === 0,
+  );
+  await database.query(
+    `UPDATE task SET status = 'Error', end_time = end_time + interval '1 minute'`,
+  );
+  await redis.flushall();
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
+  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+  const [stored] = await database.query<{ count: number }>(
+    `SELECT count(*) AS count FROM execution WHERE id = ANY ($1) AND status = 'Error'`,
+    [ids],
+  );
+  expect(stored?.count).toBe(ids.length);
+  expect(await queue.getFailedCount()).toBe(0);
+});
