@@ -63,7 +63,8 @@ export async function recordDisagreements(
 ): Promise<DisagreementPage> {
   const rows = await database.query<Disagreement & { last: number | null }>(
     `WITH page AS MATERIALIZED (
-       SELECT e.id, ${MAY_BE_STUCK} AS may_be_stuck FROM execution e WHERE e.id > $1 ORDER BY e.id LIMIT $2
+       SELECT e.id, ${MAY_BE_STUCK} AS may_be_stuck FROM execution e
+        WHERE e.id > $1 AND e.id <= ${Number.MAX_SAFE_INTEGER} ORDER BY e.id LIMIT $2
      ), found AS MATERIALIZED (
        SELECT ${COLUMNS}
          FROM tally.rollup(ARRAY(SELECT p.id::bigint FROM page p WHERE p.may_be_stuck)) r
@@ -138,7 +139,8 @@ async function nextExecutions(
   condition: string,
 ): Promise<{ ids: number[]; last: number | undefined }> {
   const rows = await database.query<{ id: number; wanted: boolean }>(
-    `SELECT e.id::bigint AS id, ${condition} AS wanted FROM execution e WHERE e.id > $1 ORDER BY e.id LIMIT $2`,
+    `SELECT e.id::bigint AS id, ${condition} AS wanted FROM execution e
+      WHERE e.id > $1 AND e.id <= ${Number.MAX_SAFE_INTEGER} ORDER BY e.id LIMIT $2`,
     [after, limit],
   );
   return { ids: rows.filter(({ wanted }) => wanted).map(({ id }) => id), last: rows.at(-1)?.id };

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { enableCapture, readCaptureState } from '../../../shared/capture.ts';
 import { withClient } from '../../../shared/database.ts';
+import { readDisagreements, recordDisagreements } from '../../../shared/disagreements.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -61,6 +62,33 @@ describe('a statement that changes tasks records each execution that it changed,
     await recorded();
     await database.query(`UPDATE task SET status = 'Success'`);
     expect(await recorded()).toHaveLength(100);
+  });
+});
+
+describe('every kind of statement is seen', () => {
+  it.each([
+    [
+      'INSERT … ON CONFLICT DO UPDATE',
+      `INSERT INTO task SELECT * FROM task ON CONFLICT (id) DO UPDATE SET status = 'Error'`,
+    ],
+    [
+      'MERGE',
+      `MERGE INTO task t USING execution e ON t.execution_id = e.id
+         WHEN MATCHED AND t.id % 2 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET status = 'Error'`,
+    ],
+    ['a deletion that cascades', 'DELETE FROM execution'],
+  ])('%s', async (_name, statement) => {
+    const ids = await createExecutions(database, 2);
+    await recorded();
+    const client = await openClient(databaseUrl);
+    await client.query(`BEGIN; ALTER TABLE task DROP CONSTRAINT task_execution_id_fkey,
+      ADD FOREIGN KEY (execution_id) REFERENCES execution ON DELETE CASCADE`);
+    await client.query(statement);
+    const { rows } = await client.query<{ id: string }>(
+      'SELECT DISTINCT execution_id AS id FROM tally.outbox ORDER BY id',
+    );
+    await client.query('ROLLBACK');
+    expect(rows.map(({ id }) => Number(id))).toEqual(ids);
   });
 });
 
@@ -131,6 +159,8 @@ describe('the host is not harmed', () => {
     const client = await openClient(databaseUrl);
     await client.query(`
       CREATE TEMP TABLE outbox (LIKE tally.outbox);
+      CREATE TEMP TABLE old_tasks (LIKE public.task);
+      CREATE TEMP TABLE new_tasks (LIKE public.task);
       CREATE SCHEMA foreign_names;
       CREATE FUNCTION foreign_names.upper(text) RETURNS text LANGUAGE sql AS $$ SELECT 'DIVERTED' $$;
       SET search_path = foreign_names, pg_temp, pg_catalog`);
@@ -201,4 +231,28 @@ describe('enabling', () => {
     await expect(enableCapture(client)).rejects.toThrow(/record refreshes with POST/);
     await client.query('ROLLBACK');
   });
+});
+
+it('a host with bigint ids: those that a refresh can have are recorded and reconciled, the others hinder neither', async () => {
+  await database.query(`ALTER TABLE task ALTER execution_id TYPE bigint, ALTER id TYPE bigint`);
+  await database.query(`ALTER TABLE execution ALTER id TYPE bigint`);
+  const ids = [5_000_000_000, Number.MAX_SAFE_INTEGER];
+  await database.query(
+    `INSERT INTO execution (id, vendor_type, trigger, status) SELECT id, 'SCAN', 'MANUAL', 'Running'
+       FROM unnest($1::bigint[] || '{9007199254740992,9223372036854775807}') AS id`,
+    [ids],
+  );
+  await database.query(
+    `INSERT INTO task (execution_id, status, status_code, vendor_type)
+     SELECT id, 'Success', 3, 'SCAN' FROM execution`,
+  );
+  const identities = ids.map((id) => `${id}:SCAN`);
+  expect(await recorded()).toEqual(identities);
+  await database.query(`UPDATE task SET status = 'Error'`);
+  expect(await recorded()).toEqual(identities);
+  for (const look of [readDisagreements, recordDisagreements]) {
+    const page = await look(database, 0, 10);
+    expect(page.disagreements.map(({ executionId }) => executionId)).toEqual(ids);
+    expect(page.last).toBe(Number.MAX_SAFE_INTEGER);
+  }
 });
