@@ -15,6 +15,8 @@ const { config, database, redis, queue, environment } = await createStores(
     LOCK_DURATION_MS: '3000',
     STALLED_INTERVAL_MS: '1000',
     RESEND_AFTER_MS: '1000',
+    // Slow, so that a flush meets jobs that wait and jobs that run.
+    WORKER_CONCURRENCY: '10',
   },
   { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
   { capture: true },
@@ -52,7 +54,7 @@ it.each([
   ['while workers run', false],
   ['while workers are frozen', true],
 ])('FLUSHALL at random moments %s: every captured change is seen', async (_name, freeze) => {
-  const ids = await createExecutions(database, 300, ['Running', 'Success']);
+  const ids = await createExecutions(database, 1_000, ['Running', 'Success']);
   await startProducer(environment);
   const workers = [await startWorker(environment), await startWorker(environment)];
   const stop = new AbortController();
@@ -64,18 +66,23 @@ it.each([
     await redis.flushall();
     if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   }
-  // Final to another final status, with the reconciler unable to tell, right before the last flush.
   stop.abort();
   expect(await writing).toBeGreaterThan(10);
+  // Once more with nothing after it that could hide a loss: from one final status to another, whose jobs
+  // are lost while they wait or run.
   await database.query(`UPDATE task SET status = 'Success', end_time = clock_timestamp()`);
-  await until(
-    'the last change to be under way',
-    async () => (await queue.count()) > 0 || (await outboxRows(database)) === 0,
-  );
+  await until('all to be refreshed', async () => (await outboxRows(database)) === 0, 40_000);
+  if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
   await database.query(
     `UPDATE task SET status = 'Error', end_time = end_time + interval '1 minute'`,
   );
+  await until('jobs to be on the queue', async () => {
+    const sent = await database.query('SELECT FROM tally.outbox WHERE sent_at IS NOT NULL');
+    return sent.length > (freeze ? ids.length - 1 : 0);
+  });
   await redis.flushall();
+  expect(await outboxRows(database)).toBeGreaterThan(0);
+  if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   const [stored] = await database.query<{ count: number }>(
