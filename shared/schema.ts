@@ -84,7 +84,13 @@ async function createHostTables(client: pg.Client, log: Logger): Promise<boolean
     );
   }
   if (execution) return false;
-  await inTransaction(client, () => client.query(readSql('host-tables')));
+  await inTransaction(client, async () => {
+    // A role named tally comes to schema tally first; what lies there goes when Tally goes.
+    await client.query(
+      `SELECT set_config('search_path', 'public', true) WHERE current_schema() = 'tally'`,
+    );
+    await client.query(readSql('host-tables'));
+  });
   log.info('created the tables execution and task');
   return true;
 }

@@ -15,16 +15,24 @@ export interface Uninstalled {
 /**
  * Removes the triggers and schema `tally`; `execution` and `task` stay as they are. In one transaction.
  * @param force although refreshes wait in the outbox; they are lost
- * @throws TallyError OUTBOX_NOT_EMPTY without `force`, TASK_LOCKED
+ * @throws TallyError OUTBOX_NOT_EMPTY without `force`, HOST_IN_SCHEMA, TASK_LOCKED
  */
 export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstalled> {
   return withClient(databaseUrl, 'uninstall', async (client) => {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
-    const { rows } = await client.query<{ schema: boolean; outbox: boolean }>(
-      `SELECT to_regnamespace('tally') IS NOT NULL AS schema, to_regclass('tally.outbox') IS NOT NULL AS outbox`,
+    const { rows } = await client.query<{ schema: boolean; outbox: boolean; host: boolean }>(
+      `SELECT to_regnamespace('tally') IS NOT NULL AS schema, to_regclass('tally.outbox') IS NOT NULL AS outbox,
+              EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tally')
+                         AND relname IN ('execution', 'task')) AS host`,
     );
-    const { schema = false, outbox = false } = rows[0] ?? {};
+    const { schema = false, outbox = false, host = false } = rows[0] ?? {};
     if (!schema) return { found: false, capture: 'disabled', lostRefreshes: 0 };
+    if (host) {
+      throw new TallyError(
+        'HOST_IN_SCHEMA',
+        'execution or task lies in schema tally and would be removed with it; nothing was removed. Move it first: ALTER TABLE tally.execution SET SCHEMA public; ALTER TABLE tally.task SET SCHEMA public',
+      );
+    }
     return withTaskLocked(client, async () => {
       const capture = await readCaptureState(client);
       await dropCaptureTriggers(client);

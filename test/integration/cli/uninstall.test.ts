@@ -92,6 +92,22 @@ it('with refreshes in the outbox it is refused and removes nothing; --force remo
   expect(left).toEqual([]);
 });
 
+it('the tables of the host are never created in schema tally, nor removed with it', async () => {
+  // The role is named tally, so its own schema comes first, where somebody has made that already.
+  await run('--uninstall', '--force');
+  const client = await openClient(environment.DATABASE_URL);
+  await client.query('CREATE SCHEMA tally; ALTER TABLE task SET SCHEMA tally');
+  const refused = await run('--uninstall', '--force');
+  expect(refused.code).toBe(1);
+  expect(refused.output).toMatch(/^tally: execution or task lies in schema tally .* Move it first/);
+  await client.query('DROP TABLE execution CASCADE; DROP TABLE tally.task');
+  await run();
+  const { rows } = await client.query(
+    `SELECT schemaname AS schema FROM pg_tables WHERE tablename IN ('execution', 'task')`,
+  );
+  expect(rows).toEqual([{ schema: 'public' }, { schema: 'public' }]);
+});
+
 it('--force alone is bad usage, and migrates nothing', async () => {
   const before = await dump();
   const { code, output } = await run('--force');
@@ -112,6 +128,7 @@ it.each([
   'a change of %s that commits while it waits is not thrown away with the schema',
   async (_name, change) => {
     await run('--uninstall', '--force');
+    await createExecutions(database, 1);
     await run();
     await runTally(['capture', 'enable'], environment);
     const writer = await openClient(environment.DATABASE_URL);
