@@ -105,16 +105,20 @@ interface Printer {
   end(found: number): void;
 }
 
-// Printed as they are found: there may be as many as executions.
+// Printed as they are found: there may be as many as executions. Nothing before the first page is there,
+// since a database that refuses it is no document.
 function jsonPrinter(dryRun: boolean): Printer {
-  let separator = '';
-  process.stdout.write('{"disagreements":[');
+  const opening = '{"disagreements":[';
+  let separator = opening;
   return {
     one: (disagreement) => {
       process.stdout.write(`${separator}${JSON.stringify(disagreement)}`);
       separator = ',';
     },
-    end: (found) => void process.stdout.write(`],"enqueued":${dryRun ? 0 : found}}\n`),
+    end: (found) =>
+      void process.stdout.write(
+        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}}\n`,
+      ),
   };
 }
 

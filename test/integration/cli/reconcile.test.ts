@@ -159,6 +159,11 @@ describe('tally reconcile', () => {
     expect(away.code).toBe(1);
     expect(away.output).toMatch(/^tally: Postgres can't be asked: .*; check DATABASE_URL$/);
     expect(away.output).not.toContain('secret');
+    const odd = await emptyDatabase('odd');
+    const client = await openClient(odd);
+    await client.query('CREATE TABLE execution (id int); CREATE TABLE task (id int)');
+    const refused = await runTally(['reconcile', '--dry-run', '--json'], only(odd));
+    expect(refused).toEqual({ code: 1, output: 'tally: column e.status does not exist' });
     const empty = await runTally(['reconcile', '--dry-run'], only(await emptyDatabase('empty')));
     expect(empty).toEqual({
       code: 1,
