@@ -1,0 +1,132 @@
+import { beforeEach, expect, inject, it } from 'vitest';
+import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { countByRevision, createExecutions } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const { database, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0' },
+  { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
+  { capture: true },
+);
+const url = environment['DATABASE_URL'] ?? '';
+const witness = await witnessRefreshes(database);
+
+beforeEach(() => database.query('TRUNCATE ledger, tally.outbox'));
+
+/** Executions with nothing on its way, and jobs for them that only a worker is needed for. */
+async function enqueueNew(count: number): Promise<number[]> {
+  const ids = await createExecutions(database, count);
+  await database.query('TRUNCATE tally.outbox');
+  await enqueueRefreshes(
+    queue,
+    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+  );
+  return ids;
+}
+
+async function allDone(): Promise<void> {
+  await until('all to be done', async () => {
+    const { waiting, active, delayed } = await countJobs(queue);
+    return waiting + active + delayed === 0;
+  });
+}
+
+async function attemptsUsed(worker: TallyProcess): Promise<number> {
+  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+  const metrics = await (await fetch(`${address}/metrics`)).text();
+  return Number(/outcome="failed"\} (\d+)/.exec(metrics)?.[1] ?? 0);
+}
+
+async function verifyAll(ids: readonly number[]): Promise<void> {
+  expect(await queue.getFailedCount()).toBe(0);
+  await startProducer(environment);
+  await witness.change(ids);
+  await witness.verify();
+}
+
+it('a lock timeout costs the one execution that is held an attempt, and it is refreshed when the lock is gone', async () => {
+  // The 10 s of the function, shortened so that nobody has to wait for them.
+  const [source] = await database.query<{ text: string }>(
+    `SELECT pg_get_functiondef('tally.refresh_executions'::regproc) AS text`,
+  );
+  const shortened = source?.text.replace("'10s'", "'300ms'") ?? '';
+  expect(shortened).not.toBe(source?.text);
+  await database.query(shortened);
+  const holder = await openClient(url);
+  const worker = await startWorker(environment);
+  await holder.query('BEGIN');
+  const [held = 0] = await createExecutions(database, 1);
+  await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+  await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
+  const others = await enqueueNew(20);
+  await until('it to wait for its next try', async () => (await countJobs(queue)).delayed === 1);
+  await until('the others to be done', async () => (await countJobs(queue)).waiting === 0);
+  expect(await countByRevision(database, others)).toEqual({ 1: 20 });
+  await holder.query('ROLLBACK');
+  await allDone();
+  expect(await countByRevision(database, [held])).toEqual({ 1: 1 });
+  expect(await attemptsUsed(worker)).toBeGreaterThan(0);
+  await verifyAll([held, ...others]);
+});
+
+it('too many connections: the worker waits, not ready, without using an attempt, and goes on when one is free', async () => {
+  const name = new URL(url).pathname.slice(1);
+  // With the rights that docs/operations.md asks for, and what the witness needs.
+  for (const statement of [
+    `CREATE ROLE ${name} LOGIN PASSWORD 'secret' CONNECTION LIMIT 1`,
+    `GRANT USAGE ON SCHEMA tally TO ${name}`,
+    `GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tally TO ${name}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON tally.outbox, tally.failure, tally.reconciler TO ${name}`,
+    `GRANT SELECT ON tally.migration, execution, task TO ${name}`,
+    `GRANT UPDATE (status, end_time, revision, update_time) ON execution TO ${name}`,
+  ]) {
+    await database.query(statement);
+  }
+  const limited = Object.assign(new URL(url), { username: name, password: 'secret' }).href;
+  const worker = await startWorker({ ...environment, DATABASE_URL: limited });
+  // Takes the one connection, once the worker's own is gone.
+  expect(await endBackends(`usename = '${name}'`)).toBe(1);
+  const taker = await openClient(limited);
+  const ids = await enqueueNew(20);
+  await worker.said(/Postgres is away: too many connections/);
+  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
+  expect((await fetch(`${address}/readyz`)).status).toBe(503);
+  expect(await countByRevision(database, ids)).toEqual({ 0: 20 });
+  await taker.end();
+  await allDone();
+  expect(await countByRevision(database, ids)).toEqual({ 1: 20 });
+  expect(await attemptsUsed(worker)).toBe(0);
+  await verifyAll(ids);
+  worker.kill('SIGKILL');
+  await worker.ended;
+  await endBackends(`usename = '${name}'`);
+  await database.query(`DROP OWNED BY ${name}`);
+  await database.query(`DROP ROLE ${name}`);
+});
+
+it('idle connections that are killed cost neither the process nor an attempt', async () => {
+  const worker = await startWorker(environment);
+  const before = await enqueueNew(20);
+  await allDone();
+  for (let times = 0; times < 3; times++) {
+    expect(await endBackends(`application_name = 'tally worker'`)).toBeGreaterThan(0);
+    const ids = await enqueueNew(20);
+    await allDone();
+    expect(await countByRevision(database, ids)).toEqual({ 1: 20 });
+  }
+  expect(await attemptsUsed(worker)).toBe(0);
+  expect(worker.lines.filter((line) => line.includes('Postgres is away'))).toEqual([]);
+  await verifyAll(before);
+});
+
+/** Ends backends of this database and waits until they are gone. @returns how many there were */
+async function endBackends(condition: string): Promise<number> {
+  const ended = await database.query(
+    `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+      WHERE datname = current_database() AND ${condition}`,
+  );
+  return ended.length;
+}
