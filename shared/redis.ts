@@ -14,6 +14,8 @@ export type RedisProfile = 'failFast' | 'patient';
 // would stay as it is until the kernel gives up after some 15 minutes. So one that owes an answer for this long is
 // made anew. Longer than whatever may keep an answer: the command timeout; BullMQ's blocking wait of up to 10 s.
 const SILENCE_MS = { failFast: 5_000, patient: 12_000 };
+// BullMQ times the next try of a failed job by the clock of the worker that ran it.
+const MAX_CLOCK_DIFFERENCE_S = 10;
 
 /** After which a command of a connection that must not hang fails. */
 export const COMMAND_TIMEOUT_MS = 3_000;
@@ -93,9 +95,9 @@ function placeOf({ options }: Redis): string {
   return `${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} (master ${name})`;
 }
 
-/** Facts about a Redis server that decide whether a queue is safe on it. */
+/** Facts about a Redis server that decide whether a queue is safe on it, and about this machine's clock beside it. */
 export async function redisWarnings(redis: Redis): Promise<string[]> {
-  const info = await redis.info();
+  const [info, [seconds]] = await Promise.all([redis.info(), redis.time()]);
   const field = (name: string): string =>
     new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   const warnings: string[] = [];
@@ -108,6 +110,13 @@ export async function redisWarnings(redis: Redis): Promise<string[]> {
   if (policy !== '' && policy !== 'noeviction') {
     warnings.push(
       `Redis may evict jobs (maxmemory-policy ${policy}); run: redis-cli CONFIG SET maxmemory-policy noeviction`,
+    );
+  }
+  const aheadS = Math.round(Date.now() / 1000 - Number(seconds));
+  if (Math.abs(aheadS) > MAX_CLOCK_DIFFERENCE_S) {
+    const difference = `${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'}`;
+    warnings.push(
+      `the clock of this machine is ${difference} that of Redis, and a job that failed is tried again that much too late or too early; set it by NTP`,
     );
   }
   return warnings;

@@ -37,6 +37,8 @@ it('workers whose clocks are two hours ahead and two hours back: nothing is lost
     return Math.round((Date.parse(time) - Date.now()) / HOUR_MS) + 0;
   });
   expect(hours).toEqual([2, -2, 0]);
+  await ahead.said(/clock of this machine is 7[12]\d\d s ahead of that of Redis/);
+  await others[0]?.said(/clock of this machine is 7[12]\d\d s behind that of Redis/);
 
   const ids = await createExecutions(database, 600);
   const [bad = 0] = ids;
