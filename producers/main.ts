@@ -37,7 +37,12 @@ export async function runProducer(
   log: Logger,
 ): Promise<void> {
   const databaseUrl = config.DATABASE_URL ?? '';
-  const database = openDatabase(databaseUrl, log, { connections: 4, name: 'producer' });
+  const database = openDatabase(databaseUrl, log, {
+    connections: 4,
+    name: 'producer',
+    // A network that swallows an answer stops the relay for as long as this.
+    statementTimeoutMs: 10_000,
+  });
   lifecycle.onStop('Postgres', () => database.close());
   // Connecting and answering together stay below the 3 s within which the API promises its 503.
   const apiDatabase = openDatabase(databaseUrl, log, {

@@ -145,6 +145,7 @@ export class OutboxRelay {
     if (lost && this.#started) {
       this.#parts.log.warn(`Redis has lost the queue; ${rows} outbox rows are sent again`);
     }
+    if (!this.#started) this.#parts.log.info('sending outbox rows to the queue');
     this.#started = true;
   }
 

@@ -45,18 +45,21 @@ export async function enableCapture(client: pg.Client): Promise<void> {
       'task is a view, partitioned or part of an inheritance, where changes can pass by a trigger; record refreshes with POST /v1/refreshes or an INSERT into tally.outbox instead',
     );
   }
-  await withTaskLocked(client, async () => {
-    for (const [name, event, tables] of TRIGGERS) {
-      await client.query(
-        `CREATE OR REPLACE TRIGGER tally_capture_${name} ${event} ON task REFERENCING ${tables}
-         FOR EACH STATEMENT EXECUTE FUNCTION tally.capture_${name}()`,
-      );
-    }
-    // One that an administrator had switched off stays off when it is replaced.
+  await withTaskLocked(client, () => createCaptureTriggers(client));
+}
+
+/** Makes the triggers in the transaction of the caller. */
+export async function createCaptureTriggers(client: pg.Client): Promise<void> {
+  for (const [name, event, tables] of TRIGGERS) {
     await client.query(
-      TRIGGERS.map(([name]) => `ALTER TABLE task ENABLE TRIGGER tally_capture_${name}`).join(';'),
+      `CREATE OR REPLACE TRIGGER tally_capture_${name} ${event} ON task REFERENCING ${tables}
+       FOR EACH STATEMENT EXECUTE FUNCTION tally.capture_${name}()`,
     );
-  });
+  }
+  // One that an administrator had switched off stays off when it is replaced.
+  await client.query(
+    TRIGGERS.map(([name]) => `ALTER TABLE task ENABLE TRIGGER tally_capture_${name}`).join(';'),
+  );
 }
 
 /** Drops the triggers; what they have recorded stays in the outbox. @throws TallyError TASK_LOCKED */
@@ -99,12 +102,13 @@ export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T
       await client.query('COMMIT');
       return result;
     } catch (error) {
-      await client.query('ROLLBACK');
+      // On a lost connection this fails as well; what it was lost by is worth more.
+      await client.query('ROLLBACK').catch(() => undefined);
       if (!(error instanceof DatabaseError) || error.code !== '55P03') throw error;
       if (attempt === LOCK_TRIES) {
         throw new TallyError(
           'TASK_LOCKED',
-          'other transactions hold the table task; nothing was changed. End the long ones (pg_stat_activity shows them) or run the command again when it is quieter',
+          'other transactions hold the table task (or tally.outbox); nothing was changed. End the long ones (pg_stat_activity shows them) or run the command again when it is quieter',
           { cause: error },
         );
       }

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import { enableCapture } from './capture.ts';
+import { createCaptureTriggers } from './capture.ts';
 import { withClient, type Database } from './database.ts';
 import { describeError, TallyError } from './errors.ts';
 import type { Logger } from './logger.ts';
@@ -19,15 +19,14 @@ export function readSql(name: string): string {
 
 /**
  * Creates or upgrades schema `tally`, and the host's two tables, with capture, when the database has
- * neither.
- * Safe to run at the same time by many (the others wait), and without effect when run again.
+ * neither. Safe to run at the same time by many (the others wait), and without effect when run again.
  * @returns the names of the migrations that ran
  * @throws TallyError HALF_A_HOST when only one of `execution` and `task` exists
  */
 export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
   return withClient(databaseUrl, 'migrate', async (client) => {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
-    const created = await createHostTables(client, log);
+    const hostIsMissing = await findHost(client);
     // Loaded here, since every process reads this file and only this one needs it.
     const { runner } = await import('node-pg-migrate');
     const applied = await runner({
@@ -47,12 +46,14 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
       },
     });
     await inTransaction(client, async () => {
+      if (hostIsMissing) await createHostTables(client);
       await client.query(rollupFunction());
       await client.query(readSql('refresh_executions'));
       await client.query(readSql('capture'));
+      // Nobody else's tables, so nobody has to be asked.
+      if (hostIsMissing) await createCaptureTriggers(client);
     });
-    // Nobody else's tables, so nobody has to be asked.
-    if (created) await enableCapture(client);
+    if (hostIsMissing) log.info('created the tables execution and task, with capture');
     return applied.map(({ name }) => name);
   });
 }
@@ -70,8 +71,8 @@ function rollupFunction(): string {
     REVOKE EXECUTE ON FUNCTION tally.rollup(bigint[]) FROM PUBLIC;`;
 }
 
-/** @returns whether they were created */
-async function createHostTables(client: pg.Client, log: Logger): Promise<boolean> {
+/** @returns true when the database has neither of the host's tables */
+async function findHost(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ execution: boolean; task: boolean }>(
     `SELECT to_regclass('execution') IS NOT NULL AS execution, to_regclass('task') IS NOT NULL AS task`,
   );
@@ -83,16 +84,15 @@ async function createHostTables(client: pg.Client, log: Logger): Promise<boolean
         'point DATABASE_URL at the database (and the role at the schema) that has both, or at an empty one',
     );
   }
-  if (execution) return false;
-  await inTransaction(client, async () => {
-    // A role named tally comes to schema tally first; what lies there goes when Tally goes.
-    await client.query(
-      `SELECT set_config('search_path', 'public', true) WHERE current_schema() = 'tally'`,
-    );
-    await client.query(readSql('host-tables'));
-  });
-  log.info('created the tables execution and task');
-  return true;
+  return !execution;
+}
+
+async function createHostTables(client: pg.Client): Promise<void> {
+  // A role named tally comes to schema tally first; what lies there goes when Tally goes.
+  await client.query(
+    `SELECT set_config('search_path', 'public', true) WHERE current_schema() = 'tally'`,
+  );
+  await client.query(readSql('host-tables'));
 }
 
 async function inTransaction(client: pg.Client, work: () => Promise<unknown>): Promise<void> {

@@ -18,6 +18,7 @@ import { forgetRecorded, noteFailure, type RefreshReport } from './refresh-execu
 export const WORKER_CONNECTIONS = 6;
 const LOCKED_LANES = 4;
 // Redis' own outages are logged where the connection is, lost locks by an event of their own.
+const REPEAT_AFTER_MS = 60_000;
 const SAID_ELSEWHERE =
   /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
 
@@ -126,12 +127,15 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   worker.on('lockRenewalFailed', (jobIds: string[]) => {
     log.warn(`lost the locks of ${jobIds.length} jobs; they are done again by another worker`);
   });
-  let lastError = '';
+  const saidAtMs = new Map<string, number>();
   worker.on('error', (error) => {
-    // BullMQ says the same for each job.
+    // BullMQ says the same for each job, and after a freeze or a flush several things by turns.
     const text = describeError(error).replaceAll(/\d+:[A-Z0-9_]+:[\w-]+/g, '<job>');
-    if (text === lastError || SAID_ELSEWHERE.test(text)) return;
-    lastError = text;
+    if (SAID_ELSEWHERE.test(text)) return;
+    const nowMs = performance.now();
+    if (nowMs - (saidAtMs.get(text) ?? -Infinity) < REPEAT_AFTER_MS) return;
+    if (saidAtMs.size > 100) saidAtMs.clear();
+    saidAtMs.set(text, nowMs);
     log.warn(`queue: ${describeError(error)}`);
   });
 

@@ -62,7 +62,7 @@ const SUM_REVISIONS = `SELECT coalesce(sum(revision), 0)::bigint AS revisions FR
 
 async function readStatements(database: Database): Promise<Statements | undefined> {
   try {
-    await database.query('CREATE EXTENSION IF NOT EXISTS pg_stat_statements');
+    await database.query('CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public');
     const [statements] = await database.query<Statements & Record<string, unknown>>(STATEMENTS);
     return statements;
   } catch {

@@ -1,169 +1,285 @@
 import { Counter, Registry } from 'prom-client';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Reconciler } from '../../../producers/reconciler.ts';
-import type { Database } from '../../../shared/database.ts';
-import { countDisagreements } from '../../../shared/disagreements.ts';
+import { disableCapture, enableCapture } from '../../../shared/capture.ts';
+import { openDatabase, withClient } from '../../../shared/database.ts';
+import { recordRefreshes } from '../../../shared/outbox.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
-import { createStores, silent } from '../../support/stores.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { config, database, environment } = await createStores({ RECONCILE_INTERVAL_MS: '200' });
-
-interface State {
-  readonly found: number;
-  readonly lastPass: string | null;
-}
-
-async function readState(): Promise<State> {
-  const [state] = await database.query<State & Record<string, unknown>>(
-    `SELECT found_total AS found, last_pass_at::text AS "lastPass" FROM tally.reconciler`,
-  );
-  if (state === undefined) throw new Error('tally.reconciler is empty');
-  return state;
-}
-
-/** Waits until a pass that began after this call has ended. */
-async function nextPass(): Promise<void> {
-  for (let passes = 0; passes < 2; passes++) {
-    const { lastPass } = await readState();
-    await until('a pass to end', async () => (await readState()).lastPass !== lastPass);
-  }
-}
-
-function startReconciler(intervalMs = 200, through = database): { readonly repaired: Counter } {
-  const repaired = new Counter({ name: 'repaired', help: 'x', registers: [new Registry()] });
-  const reconciler = new Reconciler({
-    config: { ...config, RECONCILE_INTERVAL_MS: intervalMs },
-    database: through,
-    log: silent,
-    repaired,
-  });
-  onTestFinished(() => reconciler.close());
-  reconciler.start();
-  return { repaired };
-}
-
-async function store(id: number | undefined, set: string): Promise<void> {
-  await database.query(`UPDATE execution SET ${set} WHERE id = $1`, [id]);
-}
-
-const counted = async (counter: Counter): Promise<number> =>
-  (await counter.get()).values[0]?.value ?? 0;
+const INTERVAL_MS = 300;
+const { config, database, queue, environment } = await createStores({
+  RECONCILE_INTERVAL_MS: String(INTERVAL_MS),
+});
+const databaseUrl = config.DATABASE_URL ?? '';
+const WITHOUT_REDIS = { ...environment, REDIS_URL: 'redis://127.0.0.1:1' };
+const ENDED = '2026-01-02 03:04:05';
+const HOUR_MS = 3_600_000;
 
 beforeEach(async () => {
-  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
+  await queue.obliterate({ force: true });
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure RESTART IDENTITY');
   await database.query(
     `UPDATE tally.reconciler SET active_at = '-infinity', last_pass_at = NULL, found_total = 0`,
   );
 });
 
-describe('the reconciler', () => {
-  it('repairs what is stored as running, as nothing or without its end though its tasks are final', async () => {
-    const [running, nothing, empty, endless] = await createExecutions(database, 4, ['Error']);
-    await store(nothing, 'status = NULL');
-    await store(empty, `status = ''`);
-    await store(endless, `status = 'Error'`);
+/** An execution that is stored like this, with tasks like those. */
+async function createStored(
+  status: string | null,
+  taskStatuses: readonly string[],
+  endTime: string | null = null,
+): Promise<number> {
+  const [id = 0] = await createExecutions(database, 1, taskStatuses);
+  await database.query('UPDATE execution SET status = $2, end_time = $3 WHERE id = $1', [
+    id,
+    status,
+    endTime,
+  ]);
+  return id;
+}
+
+interface Turns {
+  readonly found: number;
+  readonly lastPass: string | null;
+}
+
+async function readTurns(): Promise<Turns> {
+  const [turns] = await database.query<Turns & Record<string, unknown>>(
+    'SELECT found_total AS found, last_pass_at::text AS "lastPass" FROM tally.reconciler',
+  );
+  return turns ?? { found: 0, lastPass: null };
+}
+
+/** Resolves once a pass has ended that began after this was called: two ends, as one may be under way. */
+async function wholePass(): Promise<void> {
+  for (let ends = 0; ends < 2; ends++) {
+    const { lastPass } = await readTurns();
+    await until('a pass to end', async () => (await readTurns()).lastPass !== lastPass);
+  }
+}
+
+describe('an execution that is stuck behind its tasks, with nothing recorded', () => {
+  it('is refreshed, whatever is stored, and counted once', async () => {
+    const stuck = [
+      await createStored('Running', ['Success', 'Error']),
+      await createStored(null, ['Success', 'Stopped']),
+      await createStored('', ['Success']),
+      await createStored('Pending', ['Success', 'Weird']),
+      await createStored('Success', ['Success']),
+    ];
+    const producer = await startProducer(environment);
     await startWorker(environment);
+    await until('all to be refreshed', async () => {
+      const behind = await database.query('SELECT FROM execution WHERE revision = 0');
+      return behind.length === 0;
+    });
+    await wholePass();
+    expect(await Promise.all(stuck.map((id) => readExecution(database, id)))).toEqual(
+      ['Error', 'Stopped', 'Success', 'Success', 'Success'].map((status) => ({
+        status,
+        endTime: ENDED,
+        revision: 1,
+      })),
+    );
+    expect((await readTurns()).found).toBe(5);
+    expect(await (await fetch(`${producer.url}/metrics`)).text()).toMatch(
+      /^tally_disagreements_repaired_total 5$/m,
+    );
+    await producer.said('5 executions were stuck behind their tasks');
+  });
+
+  it('is recorded while Redis is away', async () => {
+    await createStored('Running', ['Success']);
+    await startProducer(WITHOUT_REDIS);
+    await until('it to be recorded', async () => (await outboxRows(database)) === 1);
+  });
+
+  it('is found by the next producer when the one that looked was killed in the middle of its pass', async () => {
+    await createStored('Running', ['Success']);
+    const keeper = await openClient(databaseUrl);
+    await keeper.query('BEGIN; LOCK TABLE tally.outbox IN SHARE MODE');
+    const victim = await startProducer(WITHOUT_REDIS);
+    const page = await until('a page to be under way', async () => {
+      const [waiting] = await database.query<{ pid: number }>(
+        `SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+            AND wait_event_type = 'Lock' AND query LIKE 'WITH page AS%'`,
+      );
+      return waiting;
+    });
+    victim.kill('SIGKILL');
+    await victim.ended;
+    await database.query('SELECT pg_terminate_backend($1)', [page.pid]);
+    await until('its statement to be gone', async () => {
+      const left = await database.query('SELECT FROM pg_stat_activity WHERE pid = $1', [page.pid]);
+      return left.length === 0;
+    });
+    await keeper.query('ROLLBACK');
+    expect(await outboxRows(database)).toBe(0);
+    expect((await readTurns()).lastPass).toBeNull();
+    await startProducer(WITHOUT_REDIS);
+    await until('it to be recorded', async () => (await outboxRows(database)) === 1);
+  });
+});
+
+describe('the reconciler leaves alone', () => {
+  it('what a person has set by hand, until a task changes', async () => {
+    const byHand = [
+      await createStored('Error', ['Success', 'Success'], ENDED),
+      await createStored('Error', ['Success', 'Running'], ENDED),
+      await createStored('Success', ['Running']),
+      await createStored('Stopped', ['Success']),
+      await createStored('Error', ['Success']),
+    ];
     await startProducer(environment);
-    for (const id of [running, nothing, empty, endless]) {
-      await until(`execution ${id} to be right`, async () => {
-        const stored = await readExecution(database, id ?? 0);
-        return stored.status === 'Error' && stored.endTime === '2026-01-02 03:04:05';
+    await startWorker(environment);
+    await wholePass();
+    expect((await readTurns()).found).toBe(0);
+    expect(await outboxRows(database)).toBe(0);
+    expect(await database.query('SELECT FROM execution WHERE revision = 0')).toHaveLength(5);
+
+    await withClient(databaseUrl, 'test', enableCapture);
+    try {
+      await database.query(
+        `UPDATE task SET end_time = end_time + interval '1 day' WHERE status <> 'Running'`,
+      );
+      await database.query(`UPDATE task SET status = 'Scheduled' WHERE status = 'Running'`);
+      await until('their tasks to overrule it', async () => {
+        const stored = await Promise.all(byHand.map((id) => readExecution(database, id)));
+        const statuses = stored.map(({ status }) => status).join();
+        return statuses === 'Success,Running,Running,Success,Success' || undefined;
       });
+    } finally {
+      await withClient(databaseUrl, 'test', disableCapture);
     }
-    expect((await readState()).found).toBe(4);
   });
 
-  it.each([
-    ['Error', 'all its tasks succeeded', ['Success'], `'2026-05-05 05:05:05'`],
-    ['Error', 'all its tasks succeeded', ['Success'], 'NULL'],
-    ['Error', 'some of them still run', ['Success', 'Running'], 'NULL'],
-    ['Success', 'one of them failed', ['Success', 'Error'], `'2026-05-05 05:05:05'`],
-  ])('leaves a status %s that was set by hand although %s', async (status, _why, tasks, end) => {
-    const [id] = await createExecutions(database, 1, tasks);
-    await store(id, `status = '${status}', end_time = ${end}`);
-    startReconciler();
-    await nextPass();
+  it('executions that run, or have no task of a known status', async () => {
+    await createStored('Running', ['Success', 'Running']);
+    await createStored(null, ['Pending']);
+    await createStored('Running', []);
+    await createStored('Running', ['Weird']);
+    await startProducer(WITHOUT_REDIS);
+    await wholePass();
+    expect((await readTurns()).found).toBe(0);
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('leaves an execution that still runs by its tasks, and one without tasks', async () => {
-    await createExecutions(database, 2, ['Success', 'Running']);
-    await createExecutions(database, 2, []);
-    startReconciler();
-    await nextPass();
-    expect(await outboxRows(database)).toBe(0);
+  it('executions with an outbox row, due or not, or with a failed job', async () => {
+    const [due = 0, later = 0, failed = 0, refreshed = 0] = await createExecutions(database, 4);
+    const identity = (executionId: number) => ({ executionId, vendor: 'REPLICATION' });
+    await recordRefreshes(database, [identity(due)], 'api');
+    await recordRefreshes(database, [identity(later)], 'api', HOUR_MS);
+    await database.query(
+      `INSERT INTO tally.failure (job_id, execution_id, vendor, refreshed)
+       VALUES ('a', $1, 'REPLICATION', false), ('b', $2, 'REPLICATION', true)`,
+      [failed, refreshed],
+    );
+    await startProducer(WITHOUT_REDIS);
+    await wholePass();
+    const rows = await database.query(
+      'SELECT execution_id AS id, source FROM tally.outbox ORDER BY execution_id',
+    );
+    expect(rows).toEqual([
+      { id: due, source: 'api' },
+      { id: later, source: 'api' },
+      { id: refreshed, source: 'reconciler' },
+    ]);
   });
 
-  it('adds nothing for executions that have a refresh on its way, however far away, or a failed job', async () => {
-    const ids = await createExecutions(database, 2_000);
+  it('everything when RECONCILE_INTERVAL_MS is 0', async () => {
+    await createStored('Running', ['Success']);
+    const producer = await startProducer({ ...environment, RECONCILE_INTERVAL_MS: '0' });
+    await startWorker(environment);
+    // It starts with the relay, so when that has had a refresh done a pass would have begun, too.
+    const asked = await createStored('Success', ['Success'], ENDED);
+    await recordRefreshes(database, [{ executionId: asked, vendor: 'REPLICATION' }], 'api');
+    await until('the other to be refreshed', async () => (await outboxRows(database)) === 0);
+    expect(await database.query('SELECT FROM tally.reconciler WHERE isfinite(active_at)')).toEqual(
+      [],
+    );
+    expect(await (await fetch(`${producer.url}/metrics`)).text()).toMatch(
+      /^tally_disagreements_repaired_total 0$/m,
+    );
+  });
+});
+
+describe('among several', () => {
+  it('two producers take turns, also when a page takes long: one pass an interval, nothing recorded twice', async () => {
+    const intervalMs = 1_000;
+    await createExecutions(database, 1_500);
+    // A rest of nine times a page would be longer than the interval.
+    await database.query(`
+      CREATE TABLE public.turn_log (n serial, at timestamptz, producer text, ended boolean);
+      CREATE FUNCTION public.log_turn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO public.turn_log (at, producer, ended) VALUES (clock_timestamp(),
+          current_setting('application_name'), NEW.last_pass_at IS DISTINCT FROM OLD.last_pass_at);
+        RETURN NULL; END $$;
+      CREATE TRIGGER log_turn AFTER UPDATE ON tally.reconciler FOR EACH ROW EXECUTE FUNCTION public.log_turn();
+      CREATE FUNCTION public.take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF EXISTS (SELECT FROM inserted) THEN PERFORM pg_sleep(0.2); END IF; RETURN NULL; END $$;
+      CREATE TRIGGER take_long AFTER INSERT ON tally.outbox REFERENCING NEW TABLE AS inserted
+        EXECUTE FUNCTION public.take_long()`);
+    onTestFinished(async () => {
+      await database.query(`
+        DROP FUNCTION public.log_turn() CASCADE;
+        DROP FUNCTION public.take_long() CASCADE;
+        DROP TABLE public.turn_log`);
+    });
+    const start = (name: string) =>
+      startProducer({
+        ...WITHOUT_REDIS,
+        RECONCILE_INTERVAL_MS: String(intervalMs),
+        DATABASE_URL: `${databaseUrl}?application_name=${name}`,
+      });
+    await Promise.all([start('one'), start('two')]);
+    const log = await until('three passes', async () => {
+      const rows = await database.query<{ atMs: number; producer: string; ended: boolean }>(
+        `SELECT extract(epoch FROM at)::double precision * 1000 AS "atMs", producer, ended
+           FROM public.turn_log ORDER BY n`,
+      );
+      return rows.filter(({ ended }) => ended).length >= 3 ? rows : undefined;
+    });
+    for (const [at, { atMs, producer }] of log.entries()) {
+      const before = log[at - 1];
+      if (before === undefined) continue;
+      // A pass is its turn, its pages, its end; the interval counts from its last page.
+      if (!before.ended) expect(producer).toBe(before.producer);
+      else expect(atMs - (log[at - 2]?.atMs ?? 0)).toBeGreaterThanOrEqual(intervalMs - 5);
+    }
+    expect(await outboxRows(database)).toBe(1_500);
+    expect((await readTurns()).found).toBe(1_500);
+  });
+
+  it('a pass over 20,000 executions with outbox rows for all adds none and scans neither task nor outbox', async () => {
+    const ids = await createExecutions(database, 20_000, ['Success', 'Success']);
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
-       SELECT id, 'REPLICATION', 'marker', now() + interval '1 hour' FROM unnest($1::bigint[]) AS id`,
-      [ids.slice(1)],
+       SELECT id, 'REPLICATION', 'marker', clock_timestamp() + interval '1 hour'
+         FROM unnest($1::bigint[]) id`,
+      [ids],
     );
-    await database.query(
-      `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('42:REPLICATION:x', $1, 'REPLICATION')`,
-      [ids[0]],
-    );
-    startReconciler();
-    await nextPass();
-    expect(await outboxRows(database)).toBe(1_999);
-    await database.query('UPDATE tally.failure SET refreshed = true');
-    await until('it to care for the one whose failure is over', async () => {
-      return (await outboxRows(database)) === 2_000;
-    });
-  });
-
-  it('finds all of many pages, counts them, and records each once among several producers', async () => {
-    await createExecutions(database, 3_500);
-    const reconcilers = [startReconciler(), startReconciler(), startReconciler()];
-    await until('all to be recorded', async () => (await outboxRows(database)) >= 3_500);
-    await nextPass();
-    expect(await outboxRows(database)).toBe(3_500);
-    expect((await readState()).found).toBe(3_500);
-    const counts = await Promise.all(reconcilers.map(({ repaired }) => counted(repaired)));
-    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3_500);
-    expect(await countDisagreements(database, 'stuck')).toBe(0);
-  });
-
-  it('takes one turn an interval among several, not one each', async () => {
-    let asked = 0;
-    let passes = 0;
-    const watched: Database = {
-      ...database,
-      query: (sql, values) => {
-        if (sql.includes('RETURNING 1')) asked++;
-        // There are no executions, so a pass is one page.
-        if (sql.includes('WITH page')) passes++;
-        return database.query(sql, values);
-      },
-    };
-    const begin = performance.now();
-    for (let n = 0; n < 4; n++) startReconciler(800, watched);
-    await until('each to ask several times', () => asked >= 24);
-    const seconds = (performance.now() - begin) / 1_000;
-    expect(passes).toBeGreaterThanOrEqual(1);
-    expect(passes).toBeLessThanOrEqual(1 + seconds / 0.8);
-  });
-
-  it('a pass that was cut off is followed by another, from the beginning', async () => {
-    await createExecutions(database, 10);
-    await database.query('UPDATE tally.reconciler SET active_at = clock_timestamp()');
-    startReconciler(500);
-    await until('all to be recorded', async () => (await outboxRows(database)) === 10);
-  });
-
-  it('does nothing when its interval is 0', async () => {
-    await createExecutions(database, 1);
-    await startProducer({ ...environment, RECONCILE_INTERVAL_MS: '0' });
-    const producer = await startProducer({ ...environment, RECONCILE_INTERVAL_MS: '3600000' });
-    await until(
-      'the other one to make its pass',
-      async () => (await readState()).lastPass !== null,
-    );
-    expect(producer.lines.join('\n')).toContain('1 executions were stuck behind their tasks');
-    expect((await readState()).found).toBe(1);
+    await database.query('ANALYZE');
+    const scans = () =>
+      database.query<{ relname: string; scans: number }>(
+        `SELECT relname, seq_scan AS scans FROM pg_stat_user_tables
+          WHERE relid IN ('task'::regclass, 'tally.outbox'::regclass) ORDER BY relname`,
+      );
+    // In this process, beside no relay. A connection reports what it has scanned at its end, at the latest.
+    await database.query('SELECT pg_stat_force_next_flush()');
+    const before = await scans();
+    const own = openDatabase(databaseUrl, silent, { connections: 1, name: 'test' });
+    const repaired = new Counter({ name: 'repaired', help: '-', registers: [new Registry()] });
+    const reconciler = new Reconciler({ config, database: own, log: silent, repaired });
+    reconciler.start();
+    await until('a pass', async () => (await readTurns()).lastPass !== null, 40_000);
+    await reconciler.close();
+    await own.close();
+    expect(before).toHaveLength(2);
+    expect(await scans()).toEqual(before);
+    expect(await outboxRows(database)).toBe(20_000);
+    expect((await readTurns()).found).toBe(0);
   });
 });

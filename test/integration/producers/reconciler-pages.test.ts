@@ -1,0 +1,125 @@
+import { Counter, Registry } from 'prom-client';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { Reconciler } from '../../../producers/reconciler.ts';
+import type { Database } from '../../../shared/database.ts';
+import { countDisagreements } from '../../../shared/disagreements.ts';
+import { createExecutions, outboxRows } from '../../support/executions.ts';
+import { createStores, silent } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { config, database } = await createStores({ RECONCILE_INTERVAL_MS: '200' });
+
+interface State {
+  readonly found: number;
+  readonly lastPass: string | null;
+}
+
+async function readState(): Promise<State> {
+  const [state] = await database.query<State & Record<string, unknown>>(
+    `SELECT found_total AS found, last_pass_at::text AS "lastPass" FROM tally.reconciler`,
+  );
+  if (state === undefined) throw new Error('tally.reconciler is empty');
+  return state;
+}
+
+/** Waits until a pass that began after this call has ended. */
+async function nextPass(): Promise<void> {
+  for (let passes = 0; passes < 2; passes++) {
+    const { lastPass } = await readState();
+    await until('a pass to end', async () => (await readState()).lastPass !== lastPass);
+  }
+}
+
+function startReconciler(intervalMs = 200, through = database): { readonly repaired: Counter } {
+  const repaired = new Counter({ name: 'repaired', help: 'x', registers: [new Registry()] });
+  const reconciler = new Reconciler({
+    config: { ...config, RECONCILE_INTERVAL_MS: intervalMs },
+    database: through,
+    log: silent,
+    repaired,
+  });
+  onTestFinished(() => reconciler.close());
+  reconciler.start();
+  return { repaired };
+}
+
+async function store(id: number | undefined, set: string): Promise<void> {
+  await database.query(`UPDATE execution SET ${set} WHERE id = $1`, [id]);
+}
+
+const counted = async (counter: Counter): Promise<number> =>
+  (await counter.get()).values[0]?.value ?? 0;
+
+beforeEach(async () => {
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
+  await database.query(
+    `UPDATE tally.reconciler SET active_at = '-infinity', last_pass_at = NULL, found_total = 0`,
+  );
+});
+
+describe('the reconciler, page by page,', () => {
+  it.each([
+    ['Error', 'all its tasks succeeded', ['Success'], `'2026-05-05 05:05:05'`],
+    ['Error', 'all its tasks succeeded', ['Success'], 'NULL'],
+    ['Error', 'some of them still run', ['Success', 'Running'], 'NULL'],
+    ['Success', 'one of them failed', ['Success', 'Error'], `'2026-05-05 05:05:05'`],
+  ])('leaves a status %s that was set by hand although %s', async (status, _why, tasks, end) => {
+    const [id] = await createExecutions(database, 1, tasks);
+    await store(id, `status = '${status}', end_time = ${end}`);
+    startReconciler();
+    await nextPass();
+    expect(await outboxRows(database)).toBe(0);
+  });
+
+  it('adds nothing for executions that have a refresh on its way, however far away, or a failed job', async () => {
+    const ids = await createExecutions(database, 2_000);
+    await database.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
+       SELECT id, 'REPLICATION', 'marker', now() + interval '1 hour' FROM unnest($1::bigint[]) AS id`,
+      [ids.slice(1)],
+    );
+    await database.query(
+      `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('42:REPLICATION:x', $1, 'REPLICATION')`,
+      [ids[0]],
+    );
+    startReconciler();
+    await nextPass();
+    expect(await outboxRows(database)).toBe(1_999);
+    await database.query('UPDATE tally.failure SET refreshed = true');
+    await until('it to care for the one whose failure is over', async () => {
+      return (await outboxRows(database)) === 2_000;
+    });
+  });
+
+  it('finds all of many pages, counts them, and records each once among several producers', async () => {
+    await createExecutions(database, 3_500);
+    const reconcilers = [startReconciler(), startReconciler(), startReconciler()];
+    await until('all to be recorded', async () => (await outboxRows(database)) >= 3_500);
+    await nextPass();
+    expect(await outboxRows(database)).toBe(3_500);
+    expect((await readState()).found).toBe(3_500);
+    const counts = await Promise.all(reconcilers.map(({ repaired }) => counted(repaired)));
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3_500);
+    expect(await countDisagreements(database, 'stuck')).toBe(0);
+  });
+
+  it('takes one turn an interval among several, not one each', async () => {
+    let asked = 0;
+    let passes = 0;
+    const watched: Database = {
+      ...database,
+      query: (sql, values) => {
+        if (sql.includes('RETURNING 1')) asked++;
+        // There are no executions, so a pass is one page.
+        if (sql.includes('WITH page')) passes++;
+        return database.query(sql, values);
+      },
+    };
+    const begin = performance.now();
+    for (let n = 0; n < 4; n++) startReconciler(800, watched);
+    await until('each to ask several times', () => asked >= 24);
+    const seconds = (performance.now() - begin) / 1_000;
+    expect(passes).toBeGreaterThanOrEqual(1);
+    expect(passes).toBeLessThanOrEqual(1 + seconds / 0.8);
+  });
+});
