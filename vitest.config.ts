@@ -4,8 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
-    // The files start processes of their own; on two cores side by side they would only wait longer.
-    fileParallelism: false,
+    // Two at a time, however many cores there are: most of a file's time is waiting (for locks to run out, for servers
+    // to start), and each starts several processes of its own.
+    maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -1,12 +1,10 @@
-import { Counter, Registry } from 'prom-client';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { Reconciler } from '../../../producers/reconciler.ts';
 import { disableCapture, enableCapture } from '../../../shared/capture.ts';
-import { openDatabase, withClient } from '../../../shared/database.ts';
+import { withClient } from '../../../shared/database.ts';
 import { recordRefreshes } from '../../../shared/outbox.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
-import { createStores, openClient, silent } from '../../support/stores.ts';
+import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const INTERVAL_MS = 300;
@@ -251,35 +249,5 @@ describe('among several', () => {
     }
     expect(await outboxRows(database)).toBe(1_500);
     expect((await readTurns()).found).toBe(1_500);
-  });
-
-  it('a pass over 20,000 executions with outbox rows for all adds none and scans neither task nor outbox', async () => {
-    const ids = await createExecutions(database, 20_000, ['Success', 'Success']);
-    await database.query(
-      `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
-       SELECT id, 'REPLICATION', 'marker', clock_timestamp() + interval '1 hour'
-         FROM unnest($1::bigint[]) id`,
-      [ids],
-    );
-    await database.query('ANALYZE');
-    const scans = () =>
-      database.query<{ relname: string; scans: number }>(
-        `SELECT relname, seq_scan AS scans FROM pg_stat_user_tables
-          WHERE relid IN ('task'::regclass, 'tally.outbox'::regclass) ORDER BY relname`,
-      );
-    // In this process, beside no relay. A connection reports what it has scanned at its end, at the latest.
-    await database.query('SELECT pg_stat_force_next_flush()');
-    const before = await scans();
-    const own = openDatabase(databaseUrl, silent, { connections: 1, name: 'test' });
-    const repaired = new Counter({ name: 'repaired', help: '-', registers: [new Registry()] });
-    const reconciler = new Reconciler({ config, database: own, log: silent, repaired });
-    reconciler.start();
-    await until('a pass', async () => (await readTurns()).lastPass !== null, 40_000);
-    await reconciler.close();
-    await own.close();
-    expect(before).toHaveLength(2);
-    expect(await scans()).toEqual(before);
-    expect(await outboxRows(database)).toBe(20_000);
-    expect((await readTurns()).found).toBe(0);
   });
 });
