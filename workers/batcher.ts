@@ -76,12 +76,16 @@ export class Batcher {
     this.#flushing = false;
   }
 
-  /** Waits while refreshes keep arriving. */
+  /**
+   * Waits while refreshes keep arriving, but not for more than half a batch: a worker has as many jobs in hand as
+   * a batch can have, so while one half is refreshed the other half is completed and replaced. (Waiting for all of
+   * them left the database idle meanwhile, and Redis while it worked: a fifth less with one worker.)
+   */
   async #gather(): Promise<void> {
     const quietTurns = this.#lastBatchSize < LARGE_BATCH ? 1 : QUIET_TURNS;
     const endMs = performance.now() + GATHER_MS;
     let size = this.#gathering.size;
-    for (let quiet = 0; quiet < quietTurns && size < this.#maxBatchSize;) {
+    for (let quiet = 0; quiet < quietTurns && size < this.#maxBatchSize / 2;) {
       await delay(TURN_MS);
       quiet = this.#gathering.size > size ? 0 : quiet + 1;
       size = this.#gathering.size;
