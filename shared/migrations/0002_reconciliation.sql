@@ -11,7 +11,8 @@ CREATE TABLE tally.failure (
 );
 
 CREATE INDEX failure_execution ON tally.failure (execution_id);
-CREATE INDEX failure_refreshed ON tally.failure (failed_at) WHERE refreshed;
+-- Read in pages along the key.
+CREATE INDEX failure_refreshed ON tally.failure (job_id) WHERE refreshed;
 
 -- One row, by which any number of producers take turns in looking for disagreements.
 CREATE TABLE tally.reconciler (

@@ -11,12 +11,6 @@ CREATE TABLE tally.failed_janitor (
 
 INSERT INTO tally.failed_janitor DEFAULT VALUES;
 
--- Notes are read in pages along their key.
-DROP INDEX tally.failure_refreshed;
-CREATE INDEX failure_refreshed ON tally.failure (job_id) WHERE refreshed;
-
 -- Down Migration
 
-DROP INDEX tally.failure_refreshed;
-CREATE INDEX failure_refreshed ON tally.failure (failed_at) WHERE refreshed;
 DROP TABLE tally.failed_janitor;
