@@ -129,6 +129,8 @@ function environment(
     DATABASE_URL: arena.databaseUrl,
     REDIS_URL: arena.redisUrl,
     QUEUE_PREFIX,
+    // What a run begins with is out of date, so the reconciler would find it before the clock starts.
+    RECONCILE_INTERVAL_MS: '0',
     PRODUCER_PORT: '0',
     ...settings,
   };
