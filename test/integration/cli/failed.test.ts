@@ -1,15 +1,22 @@
 import { readFileSync } from 'node:fs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest';
 import { countJobs } from '../../../shared/refresh-queue.ts';
 import { retryInBulk } from '../../../shared/bulk-retry.ts';
 import { countByRevision, createExecutions } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf } from '../../support/failed-jobs.ts';
 import { runTally, startTally, startWorker } from '../../support/processes.ts';
 import { slowCommands } from '../../support/slow-log.ts';
+import { newRedis } from '../../support/servers.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { database, queue, redis, environment } = await createStores();
+// Its slow log tells of this file's commands only.
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const { database, queue, redis, environment } = await createStores(
+  {},
+  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+);
 const parts = { queue, redis };
 const tally = (...args: string[]) => runTally(args, environment);
 

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { Registry } from 'prom-client';
 import { withSettings } from '../../../shared/config.ts';
 import { createJanitorMetrics } from '../../../shared/metrics.ts';
@@ -9,10 +9,17 @@ import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
 import { startWorker } from '../../support/processes.ts';
 import { slowCommands } from '../../support/slow-log.ts';
+import { newRedis } from '../../support/servers.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { config, database, queue, redis, environment } = await createStores({ JOB_ATTEMPTS: '1' });
+// Its slow log tells of this file's commands only.
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const { config, database, queue, redis, environment } = await createStores(
+  { JOB_ATTEMPTS: '1' },
+  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+);
 const running = new AbortController().signal;
 const registry = new Registry();
 const parts = {
