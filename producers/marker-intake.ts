@@ -25,7 +25,7 @@ interface Parts {
   readonly malformed: Counter;
 }
 
-/** Makes this session the only one that takes markers in, until it ends. @returns false: another one is it */
+/** Makes this connection to Postgres the only one that takes markers in, until it ends. @returns false: another one is it */
 export async function takeIntakeLock(session: Database): Promise<boolean> {
   const [row] = await session.query<{ taken: boolean }>(
     'SELECT pg_try_advisory_lock($1) AS taken',
