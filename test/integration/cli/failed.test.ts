@@ -202,7 +202,9 @@ async function fillWaiting(count: number): Promise<void> {
 /** Memory of a process that is in use now, in MiB; 0 when it has ended. */
 function residentMb(pid: number): number {
   try {
-    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1_024;
+    // One that has ended and was not waited for yet has a file, and no memory in it.
+    const [, kib = 0] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(kib) / 1_024;
   } catch {
     return 0;
   }
