@@ -16,6 +16,7 @@ import { SendInterval } from './send-interval.ts';
 
 const CLAIM_LIMIT = 1_000;
 const IDLE_POLL_FACTOR = 4;
+const MIN_PAUSE_MS = 1;
 
 interface Parts {
   readonly config: Config;
@@ -64,20 +65,23 @@ export class OutboxRelay {
   async #run(): Promise<void> {
     const { OUTBOX_POLL_MS } = this.#parts.config;
     const { signal } = this.#stop;
-    let waitMs = OUTBOX_POLL_MS;
+    let pollMs = OUTBOX_POLL_MS;
     let failures = 0;
     while (!signal.aborted) {
+      const beginMs = performance.now();
       const claimed = await this.#cycle();
       if (claimed === undefined) {
         failures++;
-        waitMs = backoffMs(failures, 100, 2_000);
-      } else {
-        failures = 0;
-        if (claimed === CLAIM_LIMIT) continue;
-        waitMs =
-          claimed > 0 ? OUTBOX_POLL_MS : Math.min(waitMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
+        await pause(backoffMs(failures, 100, 2_000), signal);
+        continue;
       }
-      await pause(waitMs, signal);
+      failures = 0;
+      if (claimed === CLAIM_LIMIT) continue;
+      pollMs =
+        claimed > 0 ? OUTBOX_POLL_MS : Math.min(pollMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
+      // From one look to the next: a pause after each would add what the looks take to every refresh's lag.
+      const restMs = beginMs + pollMs - performance.now();
+      await pause(Math.max(MIN_PAUSE_MS, restMs), signal);
     }
   }
 

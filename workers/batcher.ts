@@ -4,13 +4,13 @@ import type { RefreshResult, RefreshResults } from './refresh-batch.ts';
 type Refresh = (executionIds: readonly number[], wait: boolean) => Promise<RefreshResults>;
 type Settle = (result: RefreshResult) => void;
 
-// The refreshes of a batch, once settled, ask for their next ones over some milliseconds. After a large batch the
-// next one therefore waits until none has arrived for some turns (turns, not time: on a busy machine they take
-// longer, and so do arrivals); a lone refresh waits one turn.
+// The refreshes of a batch, once settled, ask for their next ones over some milliseconds. The next batch therefore
+// waits until none has arrived for some turns (turns, not time: on a busy machine they take longer, and so do
+// arrivals): for more of them after a large batch, since then many more wait. Where they trickle in, it ends all the same.
 const TURN_MS = 1;
-const QUIET_TURNS = 4;
-const GATHER_MS = 40;
-const LARGE_BATCH = 8;
+const REFRESHES_A_TURN = 12;
+const MAX_QUIET_TURNS = 10;
+const MAX_GATHER_MS_A_TURN = 10;
 
 /**
  * Gathers single refreshes into batches: one statement is in flight, and the next batch gathers
@@ -82,8 +82,11 @@ export class Batcher {
    * them left the database idle meanwhile, and Redis while it worked: a fifth less with one worker.)
    */
   async #gather(): Promise<void> {
-    const quietTurns = this.#lastBatchSize < LARGE_BATCH ? 1 : QUIET_TURNS;
-    const endMs = performance.now() + GATHER_MS;
+    const quietTurns = Math.min(
+      Math.max(1, Math.floor(this.#lastBatchSize / REFRESHES_A_TURN)),
+      MAX_QUIET_TURNS,
+    );
+    const endMs = performance.now() + quietTurns * MAX_GATHER_MS_A_TURN;
     let size = this.#gathering.size;
     for (let quiet = 0; quiet < quietTurns && size < this.#maxBatchSize / 2;) {
       await delay(TURN_MS);
