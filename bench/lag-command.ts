@@ -5,13 +5,20 @@ import { setCapture } from './capture.ts';
 import { markInSet, MARKER_SET } from './contenders/harbor-loop.ts';
 import { configOf, jobsLeft } from './contenders/tally.ts';
 import { identityPages } from './data.ts';
-import { matchChanges, readLag, recordRefreshTimes, type Lag } from './lag-record.ts';
+import {
+  databaseTimeS,
+  matchChanges,
+  readLag,
+  recordRefreshTimes,
+  type Lag,
+  type LagFilter,
+} from './lag-record.ts';
 import { describeMachine } from './machine.ts';
 import { startContender, startTally, type MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, number } from './table.ts';
-import { changeTasks, type ChangeOptions } from './task-changes.ts';
+import { changeTasks, readTasks, type ChangeOptions } from './task-changes.ts';
 
 const TASKS = 7;
 const TALLY_WORKERS = 2;
@@ -19,6 +26,8 @@ const HARBOR_PROCESSES = 5;
 // Harbor's processes have up to a hundred executions each in hand when the set is empty.
 const HARBOR_SETTLE_MS = 5_000;
 const POLL_MS = 100;
+// A process that was just started runs code that isn't compiled yet, several times as slow.
+const WARM_UP_S = 10;
 
 export interface LagOptions {
   readonly executions: number;
@@ -78,34 +87,50 @@ async function measure(
   progress(`${keeper.name}, ${backlog === 0 ? 'at rest' : `beside ${backlog} waiting`}`);
   await refreshAll(arena, executions);
   await recordRefreshTimes(arena);
+  const tasks = await readTasks(arena, executions);
   const processes = await keeper.start(arena);
   try {
-    if (backlog > 0) await keeper.addBacklog(arena, executions);
     const beforeChange = keeper.beforeChange(arena);
     const { rate, seconds } = options;
-    const reachedPerSecond = await changeTasks(arena, {
-      rate,
-      seconds,
-      executions,
-      ...(beforeChange === undefined ? {} : { beforeChange }),
-    });
+    const [reachedPerSecond, warmAtS] = await Promise.all([
+      changeTasks(arena, tasks, {
+        rate,
+        seconds: WARM_UP_S + seconds,
+        ...(beforeChange === undefined ? {} : { beforeChange }),
+      }),
+      delay(WARM_UP_S * 1000).then(async () => {
+        if (backlog > 0) await keeper.addBacklog(arena, executions);
+        return await databaseTimeS(arena);
+      }),
+    ]);
     await keeper.settled(arena);
-    await matchChanges(arena, executions);
+    await matchChanges(arena, executions, warmAtS);
     const disagreements = await countDisagreements(arena.database, 'outOfDate');
-    const duringBacklog = backlog > 0;
-    const when = duringBacklog ? 'while a backlog is worked off' : 'at rest';
-    const row = (title: string, lag: Lag): Measured => ({
+    const row = async (title: string, filter: Partial<LagFilter>): Promise<Measured> => ({
       title,
-      lag,
+      lag: await readLag(arena, {
+        warmUp: false,
+        duringBacklog: backlog > 0,
+        notSentWithinMs: -1,
+        ...filter,
+      }),
       reachedPerSecond,
       disagreements,
     });
-    const all = await readLag(arena, { duringBacklog, notSentWithinMs: -1 });
-    const rows = [row(`${keeper.title}, ${when}`, all)];
+    const when = backlog > 0 ? 'while a backlog is worked off' : 'at rest';
+    const rows = [await row(`${keeper.title}, ${when}`, {})];
     if (keeper === tally) {
       const pauseMs = configOf(arena.redisUrl).REFRESH_INTERVAL_MS;
-      const rested = await readLag(arena, { duringBacklog, notSentWithinMs: pauseMs });
-      rows.push(row(`– of executions not sent in the ${pauseMs} ms before`, rested));
+      rows.push(
+        await row(`– of executions not sent in the ${pauseMs} ms before`, {
+          notSentWithinMs: pauseMs,
+        }),
+      );
+      if (backlog === 0) {
+        rows.push(
+          await row(`– in the ${WARM_UP_S} s before, its processes just started`, { warmUp: true }),
+        );
+      }
     }
     return rows;
   } finally {
@@ -195,7 +220,7 @@ function table(measured: readonly Measured[]): string {
 function conditions({ rate, seconds, executions, backlog }: LagOptions): string {
   return (
     `${number(rate)} task changes a second for ${seconds} s over ${number(executions)} executions of ${TASKS} tasks, ` +
-    `each in a transaction of its own; the backlog is ${number(backlog)} other executions, recorded at the start. ` +
+    `each in a transaction of its own, after ${WARM_UP_S} s of the same; the backlog is ${number(backlog)} other executions, recorded then. ` +
     'Both moments are commit times of Postgres.'
   );
 }

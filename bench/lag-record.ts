@@ -13,6 +13,8 @@ export interface Lag {
 
 /** Which changes are looked at: all, those while the backlog lasted; and those not held back by design. */
 export interface LagFilter {
+  /** Changes before the moment that `matchChanges` was told, or those after it. */
+  readonly warmUp: boolean;
   readonly duringBacklog: boolean;
   /** Leaves out changes of executions that were sent within so many milliseconds before them. */
   readonly notSentWithinMs: number;
@@ -46,8 +48,23 @@ export async function recordRefreshTimes(arena: Arena): Promise<void> {
   for (const statement of statements) await arena.database.query(statement);
 }
 
-/** Joins each change with the first refresh of its execution that was committed after it. */
-export async function matchChanges(arena: Arena, changedExecutions: number): Promise<void> {
+/** This moment by the database's clock, in seconds since 1970. */
+export async function databaseTimeS(arena: Arena): Promise<number> {
+  const [row] = await arena.database.query<{ now: number }>(
+    'SELECT extract(epoch FROM clock_timestamp())::double precision AS now',
+  );
+  return row?.now ?? NaN;
+}
+
+/**
+ * Joins each change with the first refresh of its execution that was committed after it.
+ * @param warmAtS seconds since 1970 by the database's clock: changes before it are of the warm-up
+ */
+export async function matchChanges(
+  arena: Arena,
+  changedExecutions: number,
+  warmAtS: number,
+): Promise<void> {
   const statements = [
     `CREATE TABLE bench.refresh AS
        SELECT execution_id, pg_xact_commit_timestamp(xmin) AS at FROM bench.refreshed`,
@@ -60,6 +77,7 @@ export async function matchChanges(arena: Arena, changedExecutions: number): Pro
                 WHERE r.execution_id = c.execution_id AND r.at > c.at)::double precision AS ms,
               (SELECT extract(epoch FROM c.at - max(s.sent_at)) * 1000 FROM bench.sent s
                 WHERE s.execution_id = c.execution_id AND s.sent_at <= c.at)::double precision AS sent_ms_before,
+              c.at < to_timestamp(${warmAtS}) AS warm_up,
               c.at <= (SELECT max(r.at) FROM bench.refresh r WHERE r.execution_id > ${changedExecutions}) AS backlog
          FROM (SELECT execution_id, pg_xact_commit_timestamp(xid) AS at FROM bench.change) c`,
   ];
@@ -76,8 +94,8 @@ export async function readLag(arena: Arena, filter: LagFilter): Promise<Lag> {
     `SELECT count(*) AS changes, count(*) FILTER (WHERE ms IS NULL) AS never,
             percentile_disc(ARRAY[0.5, 0.95, 0.99, 1]) WITHIN GROUP (ORDER BY ms) AS quantiles
        FROM bench.lag
-      WHERE (NOT $1 OR backlog) AND coalesce(sent_ms_before, 'infinity') > $2`,
-    [filter.duringBacklog, filter.notSentWithinMs],
+      WHERE warm_up = $1 AND (NOT $2 OR backlog) AND coalesce(sent_ms_before, 'infinity') > $3`,
+    [filter.warmUp, filter.duringBacklog, filter.notSentWithinMs],
   );
   const [p50, p95, p99, max] = (row?.quantiles ?? []).map((value) => value ?? undefined);
   return { changes: row?.changes ?? 0, never: row?.never ?? 0, p50, p95, p99, max };

@@ -35,7 +35,7 @@ program
 program
   .command('lag')
   .description('from the commit of a task change to the refreshed execution, beside Harbor')
-  .addOption(executions(20_000))
+  .addOption(executions(100_000))
   .option('--rate <n>', 'task changes a second', wholeNumber(1, 20_000), 2_000)
   .option('--seconds <n>', 'how long tasks change', wholeNumber(1, 3_600), 60)
   .option(

@@ -7,7 +7,8 @@ import type { Arena } from './servers.ts';
 const CONNECTIONS = 16;
 const STATUSES = ['Running', 'Success', 'Error', 'Stopped'] as const;
 
-interface Task extends Identity {
+/** A task that may be changed. */
+export interface Task extends Identity {
   readonly taskId: number;
 }
 
@@ -21,23 +22,29 @@ export interface ChangeOptions {
   /** Changes a second, each in a transaction of its own. */
   readonly rate: number;
   readonly seconds: number;
-  /** Only tasks of executions 1 to this one are changed. */
-  readonly executions: number;
   /** Called before each change, as Harbor's hooks mark an execution before they commit. */
   readonly beforeChange?: (identity: Identity) => Promise<unknown>;
 }
 
+/** The tasks of executions 1 to `executions`. */
+export async function readTasks(arena: Arena, executions: number): Promise<readonly Task[]> {
+  return await arena.database.query<Task & Record<string, unknown>>(
+    `SELECT id::bigint AS "taskId", execution_id::bigint AS "executionId", vendor_type AS vendor
+       FROM task WHERE execution_id <= $1`,
+    [executions],
+  );
+}
+
 /**
- * Changes random tasks at an even pace, and records each change in `bench.change` afterwards, so that
+ * Changes random ones of the tasks at an even pace, and records each change in `bench.change` afterwards, so that
  * recording costs nothing while it is measured.
  * @returns changes a second that were reached
  */
-export async function changeTasks(arena: Arena, options: ChangeOptions): Promise<number> {
-  const tasks = await arena.database.query<Task & Record<string, unknown>>(
-    `SELECT id::bigint AS "taskId", execution_id::bigint AS "executionId", vendor_type AS vendor
-       FROM task WHERE execution_id <= $1`,
-    [options.executions],
-  );
+export async function changeTasks(
+  arena: Arena,
+  tasks: readonly Task[],
+  options: ChangeOptions,
+): Promise<number> {
   const beginMs = performance.now();
   const changes = await Promise.all(
     Array.from({ length: CONNECTIONS }, (_, nth) => write(arena, tasks, options, beginMs, nth)),
