@@ -7,7 +7,7 @@ export default defineConfig({
     // Two at a time, however many cores there are: most of a file's time is waiting (for locks to run out, for servers
     // to start), and each starts several processes of its own.
     maxWorkers: 2,
-    testTimeout: 60_000,
+    testTimeout: 120_000,
     hookTimeout: 60_000,
   },
 });

@@ -3,11 +3,11 @@ import { exportRefreshes } from '../../cli/harbor-export.ts';
 import { recordRefreshes } from '../../shared/outbox.ts';
 import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
 import { killAt } from '../support/killing.ts';
-import { markedIds, memberOf, openHarborRedis, range } from '../support/markers.ts';
+import { markedIds, memberOf, newHarborRedis, range } from '../support/markers.ts';
 import { createStores } from '../support/stores.ts';
 
-const { database, queue, config } = await createStores();
-const harbor = await openHarborRedis(config.REDIS_URL ?? '');
+const { database, queue } = await createStores();
+const { redis: harbor } = await newHarborRedis();
 const TAKEN = 'tally:taken:execution:status_outdate';
 const identities = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));

@@ -8,13 +8,13 @@ import {
   markedIds,
   markInSet,
   memberOf,
-  openHarborRedis,
+  newHarborRedis,
   range,
 } from '../support/markers.ts';
 import { createStores } from '../support/stores.ts';
 
-const { database, config } = await createStores();
-const harbor = await openHarborRedis(config.REDIS_URL ?? '');
+const { database } = await createStores();
+const { redis: harbor } = await newHarborRedis();
 const TAKEN = 'tally:taken:execution:status_outdate';
 const MARKERS = range(1, 2_500);
 const DELAY_MS = 35_000;

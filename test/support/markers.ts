@@ -2,24 +2,30 @@ import type { Redis } from 'ioredis';
 import { afterAll } from 'vitest';
 import { connectHarborRedis } from '../../shared/harbor-redis.ts';
 import { waitForRedis } from '../../shared/redis.ts';
+import { newRedis } from './servers.ts';
 import { silent } from './stores.ts';
 
-/** Database number that stands in for Harbor's Redis in the tests; nothing else of the tests is in it. */
+/** Not the first, so that a number that is ignored is noticed. */
 const HARBOR_DB = 7;
 
-export function harborUrlOf(redisUrl: string): string {
-  return Object.assign(new URL(redisUrl), { pathname: `/${HARBOR_DB}` }).href;
+/** What stands in for Harbor's Redis: a server of this file's own, gone when the file is done. */
+export interface HarborRedis {
+  /** With the number of the database that markers are in. */
+  readonly url: string;
+  readonly redis: Redis;
 }
 
-/** A connection to Harbor's Redis, closed when the file is done. Call it at the top of a file. */
-export async function openHarborRedis(redisUrl: string): Promise<Redis> {
-  const redis = connectHarborRedis(harborUrlOf(redisUrl), silent);
+/** Call it at the top of a file. */
+export async function newHarborRedis(): Promise<HarborRedis> {
+  const server = await newRedis();
+  const url = `${server.url}/${HARBOR_DB}`;
+  const redis = connectHarborRedis(url, silent);
   afterAll(async () => {
-    if (redis.status === 'ready') await redis.flushdb();
     redis.disconnect();
+    await server.stop();
   });
   await waitForRedis(redis, 5_000, 'HARBOR_REDIS_URL');
-  return redis;
+  return { url, redis };
 }
 
 export const memberOf = (id: number): string => `${id}:REPLICATION`;

@@ -1,29 +1,27 @@
 import { UnrecoverableError, Worker } from 'bullmq';
-import { beforeEach, describe, expect, inject, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { describeExport, exportRefreshes } from '../../../cli/harbor-export.ts';
 import { recordRefreshes } from '../../../shared/outbox.ts';
 import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
 import { outboxRows } from '../../support/executions.ts';
 import {
-  harborUrlOf,
   keyOf,
   markByKeys,
   markedIds,
   markInSet,
   memberOf,
-  openHarborRedis,
+  newHarborRedis,
   range,
 } from '../../support/markers.ts';
 import { runTally, startProducer } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const redisUrl = inject('redisUrl');
+const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { database, queue, redis, environment } = await createStores({
-  HARBOR_REDIS_URL: harborUrlOf(redisUrl),
+  HARBOR_REDIS_URL: harborUrl,
   HARBOR_MARKER_DELAY_MS: '0',
 });
-const harbor = await openHarborRedis(redisUrl);
 const identities = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 

@@ -1,8 +1,9 @@
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, inject, it } from 'vitest';
 import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
+import { newRedis } from '../../support/servers.ts';
 import { createStores } from '../../support/stores.ts';
 
 const WAITING = 30_000;
@@ -10,13 +11,15 @@ const WAITING = 30_000;
 const FAILED = 12_000;
 const SLOW_MICROSECONDS = 50_000;
 
-const stores = await createStores();
+// What is slow by its slow log is by this file.
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const stores = await createStores(
+  {},
+  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+);
 const { queue, redis, database } = stores;
 const { url } = await serveDashboard(stores);
-
-// The server is shared with the other files, which run one after the other.
-const [, before = '10000'] = await redis.config('GET', 'slowlog-log-slower-than');
-afterAll(() => redis.config('SET', 'slowlog-log-slower-than', before));
 
 async function slowCommands(): Promise<string[]> {
   const entries = (await redis.slowlog('GET', 20)) as [number, number, number, string[]][];

@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Redis } from 'ioredis';
 import { MarkerIntake } from '../../../producers/marker-intake.ts';
 import { openSession } from '../../../shared/database.ts';
@@ -7,14 +7,13 @@ import { createLogger } from '../../../shared/logger.ts';
 import { createMalformedMarkersMetric, createRegistry } from '../../../shared/metrics.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import {
-  harborUrlOf,
   inPipelines,
   keyOf,
   markByKeys,
   markedIds,
   markInSet,
   memberOf,
-  openHarborRedis,
+  newHarborRedis,
   range,
 } from '../../support/markers.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
@@ -23,11 +22,10 @@ import { newRedis } from '../../support/servers.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const redisUrl = inject('redisUrl');
+const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { database, config, environment } = await createStores({
-  HARBOR_REDIS_URL: harborUrlOf(redisUrl),
+  HARBOR_REDIS_URL: harborUrl,
 });
-const harbor = await openHarborRedis(redisUrl);
 
 beforeEach(async () => {
   await harbor.flushdb();

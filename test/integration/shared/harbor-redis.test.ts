@@ -2,17 +2,16 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, inject, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../../cli/embedded/ports.ts';
 import { findOnPath } from '../../../cli/embedded/server.ts';
 import { connectHarborRedis } from '../../../shared/harbor-redis.ts';
 import { waitForRedis } from '../../../shared/redis.ts';
-import { openHarborRedis } from '../../support/markers.ts';
+import { newHarborRedis } from '../../support/markers.ts';
 import { newFolder } from '../../support/servers.ts';
 import { silent } from '../../support/stores.ts';
 
-const redisUrl = inject('redisUrl');
-const direct = await openHarborRedis(redisUrl);
+const { url: harborUrl, redis: direct } = await newHarborRedis();
 
 /** A sentinel that watches the Redis of the tests under the name mymaster, with the same password; ended after the test. */
 async function startSentinel(password: string): Promise<number> {
@@ -24,7 +23,7 @@ async function startSentinel(password: string): Promise<number> {
     `port ${port}
 bind 127.0.0.1
 requirepass "${password}"
-sentinel monitor mymaster 127.0.0.1 ${new URL(redisUrl).port} 1
+sentinel monitor mymaster 127.0.0.1 ${new URL(harborUrl).port} 1
 sentinel auth-pass mymaster "${password}"
 `,
   );
@@ -39,7 +38,7 @@ sentinel auth-pass mymaster "${password}"
 }
 
 it("a URL with sentinels, as Harbor writes it, leads to the master's database of that number", async () => {
-  const password = decodeURIComponent(new URL(redisUrl).password);
+  const password = decodeURIComponent(new URL(harborUrl).password);
   const port = await startSentinel(password);
   const url = `redis+sentinel://:${encodeURIComponent(password)}@127.0.0.1:1,127.0.0.1:${port}/mymaster/7?idle_timeout_seconds=30`;
   const redis = connectHarborRedis(url, silent);
