@@ -60,6 +60,8 @@ export class Lifecycle {
 export interface SignalSource {
   on(signal: 'SIGINT' | 'SIGTERM' | 'disconnect', listener: () => void): unknown;
   exit(code: number): void;
+  /** Of a child process: whether the channel to its parent is open. */
+  readonly connected?: boolean | undefined;
 }
 
 /**
@@ -95,4 +97,6 @@ export function stopOnSignals(
   for (const signal of ['SIGINT', 'SIGTERM', 'disconnect'] as const) {
     source.on(signal, () => stop(signal));
   }
+  // The parent may have gone while this process was loading, and then says so no more.
+  if (source.connected === false) stop('disconnect');
 }

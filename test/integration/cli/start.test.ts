@@ -82,6 +82,17 @@ describe('npm start', () => {
     expect(leftOver(data)).toBe('');
   });
 
+  it('a process of it that was still loading when it was killed ends by itself', async () => {
+    const worker = spawn(process.execPath, ['dist/cli/main.js', 'worker'], {
+      env: { DATABASE_URL: inject('postgresUrl'), REDIS_URL: inject('redisUrl') },
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    worker.disconnect();
+    const late = setTimeout(() => worker.kill('SIGKILL'), 30_000);
+    expect(await once(worker, 'exit')).toEqual([0, null]);
+    clearTimeout(late);
+  });
+
   it('--once with a DATABASE_URL is refused: there is no demonstration on a database that is given', async () => {
     const { code, output } = await runTally(['start', '--once'], {
       DATABASE_URL: 'postgres://127.0.0.1:1/production',

@@ -140,6 +140,13 @@ describe('signals', () => {
     expect(lines.at(-1)).toContain('leaving now');
   });
 
+  test('a parent that was gone before we listened closes everything, too', async () => {
+    const orphan = Object.assign(new FakeProcess(), { connected: false });
+    stopOnSignals(new Lifecycle(log), orphan, GRACE_MS, log);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(orphan.exits).toEqual([0]);
+  });
+
   test('a parent that goes while we stop does not cut us off', async () => {
     source.emit('SIGTERM');
     source.emit('disconnect');
