@@ -51,7 +51,7 @@ export function startTally(
     }),
     said: (text, timeoutMs) =>
       until(
-        `${args.join(' ')} to say ${String(text)}; it said\n${lines.slice(-20).join('\n')}`,
+        () => `${args.join(' ')} to say ${String(text)}; it said\n${lines.slice(-20).join('\n')}`,
         () =>
           lines.find((line) => (typeof text === 'string' ? line.includes(text) : text.test(line))),
         timeoutMs,

@@ -7,7 +7,7 @@ const POLL_MS = 20;
  * @throws after `timeoutMs` milliseconds, saying what was waited for
  */
 export async function until<T>(
-  what: string,
+  what: string | (() => string),
   condition: () => T | Promise<T>,
   timeoutMs = 40_000,
 ): Promise<NonNullable<T>> {
@@ -16,7 +16,8 @@ export async function until<T>(
     const value = await condition();
     if (value !== undefined && value !== null && value !== false) return value;
     if (performance.now() > endMs) {
-      throw new Error(`waited ${timeoutMs} ms in vain: ${what}; last seen ${String(value)}`);
+      const text = typeof what === 'string' ? what : what();
+      throw new Error(`waited ${timeoutMs} ms in vain: ${text}; last seen ${String(value)}`);
     }
     await delay(POLL_MS);
   }
