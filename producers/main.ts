@@ -21,6 +21,7 @@ import { openRefreshQueue } from '../shared/refresh-queue.ts';
 import { schemaProblem, waitForSchema } from '../shared/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
+import { CLAIM_IN_ORDER } from './outbox-claims.ts';
 import { OutboxRelay } from './outbox-relay.ts';
 import { Reconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
@@ -42,6 +43,7 @@ export async function runProducer(
     name: 'producer',
     // A network that swallows an answer stops the relay for as long as this.
     statementTimeoutMs: 10_000,
+    begin: CLAIM_IN_ORDER,
   });
   lifecycle.onStop('Postgres', () => database.close());
   // Connecting and answering together stay below the 3 s within which the API promises its 503.

@@ -6,6 +6,12 @@ export interface ClaimedRow extends Identity {
   readonly rowId: number;
 }
 
+/**
+ * What a connection that claims begins with. Until statistics have caught up with a backlog that came at once, the
+ * planner takes the due rows for a handful and sorts them: all of them for every claim, 100 ms instead of 10 with 400,000.
+ */
+export const CLAIM_IN_ORDER = 'SET enable_bitmapscan = off';
+
 // A row becomes visible when its transaction commits, so rows may appear behind one that was claimed
 // already. A look that goes on where the last one ended starts this much earlier.
 const LOOK_BACK_S = 2;
@@ -56,11 +62,12 @@ function claimDueRows(
   limit: number,
   fromS: number | undefined,
 ): Promise<(ClaimedRow & { readonly lastDueS: number })[]> {
+  // All have the same sent_at. It is named because the planner knows an index's order only from its first column on.
   return database.query(
     `WITH due AS (
        SELECT id, due_at FROM tally.outbox
         WHERE sent_at IS NULL AND due_at <= now() AND due_at >= to_timestamp($2)
-        ORDER BY due_at
+        ORDER BY sent_at, due_at
         LIMIT $1
           FOR UPDATE SKIP LOCKED)
      UPDATE tally.outbox o SET sent_at = clock_timestamp()
