@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Redis } from 'ioredis';
 import { MarkerIntake } from '../../../producers/marker-intake.ts';
 import { openSession } from '../../../shared/database.ts';
@@ -212,7 +212,7 @@ describe('the marker intake', () => {
 
   it('says once that the Redis of Harbor is away, and goes on when it is back', async () => {
     const server = await controlledRedis();
-    afterAll(() => server.remove());
+    onTestFinished(() => server.remove());
     const lines: string[] = [];
     const log = createLogger(config, 'producer', (line) => lines.push(line));
     const redis = connectHarborRedis(server.url, log);
