@@ -62,8 +62,7 @@ it.each([
   const writing = write(ids, stop.signal);
   for (let flushes = 0; flushes < 3; flushes++) {
     if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
-    // What is random is the moment; the end below waits for conditions.
-    // Nothing is waited for here: the moment of the flush is what is drawn.
+    // Nothing is waited for here: the moment of the flush is drawn. The end below waits for conditions.
     await new Promise((resolve) => setTimeout(resolve, between(0.2, 1.2) * SECOND_MS));
     await redis.flushall();
     if (freeze) for (const worker of workers) worker.kill('SIGCONT');
