@@ -21,7 +21,7 @@ const LOOK_BACK_S = 2;
 const REST_FACTOR = 20;
 
 /**
- * Marks due rows as sent and gives them, oldest first. Committed at once: no lock is held while Redis is
+ * Marks the oldest due rows as sent and gives them, in no particular order. Committed at once: no lock is held while Redis is
  * asked, so the refresh of a job that was just sent finds its rows free to delete. Rows of a relay that
  * dies before it has sent them are sent again later.
  */
@@ -43,8 +43,8 @@ export class OutboxClaims {
       const endMs = performance.now();
       this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
     }
-    const lastS = rows[0]?.lastDueS;
-    if (lastS !== undefined) {
+    if (rows.length > 0) {
+      const lastS = Math.max(...rows.map(({ dueS }) => dueS));
       // When there may be more, they come after the last; otherwise a straggler moves nothing back.
       this.#fromS = rows.length === limit ? lastS : Math.max(lastS, this.#fromS ?? lastS);
     }
@@ -61,19 +61,19 @@ function claimDueRows(
   database: Database,
   limit: number,
   fromS: number | undefined,
-): Promise<(ClaimedRow & { readonly lastDueS: number })[]> {
+): Promise<(ClaimedRow & { readonly dueS: number })[]> {
   // All have the same sent_at. It is named because the planner knows an index's order only from its first column on.
+  // The ids go through an array, since a join with so many rows may read the whole outbox.
   return database.query(
-    `WITH due AS (
-       SELECT id, due_at FROM tally.outbox
-        WHERE sent_at IS NULL AND due_at <= now() AND due_at >= to_timestamp($2)
-        ORDER BY sent_at, due_at
-        LIMIT $1
-          FOR UPDATE SKIP LOCKED)
-     UPDATE tally.outbox o SET sent_at = clock_timestamp()
-       FROM due WHERE o.id = due.id
-     RETURNING o.id AS "rowId", o.execution_id AS "executionId", o.vendor,
-               (SELECT extract(epoch FROM max(due_at)) FROM due)::double precision AS "lastDueS"`,
+    `UPDATE tally.outbox SET sent_at = clock_timestamp()
+      WHERE id = ANY (ARRAY(
+            SELECT id FROM tally.outbox
+             WHERE sent_at IS NULL AND due_at <= now() AND due_at >= to_timestamp($2)
+             ORDER BY sent_at, due_at
+             LIMIT $1
+               FOR UPDATE SKIP LOCKED))
+     RETURNING id AS "rowId", execution_id AS "executionId", vendor,
+               extract(epoch FROM due_at)::double precision AS "dueS"`,
     [limit, fromS === undefined ? '-infinity' : fromS - LOOK_BACK_S],
   );
 }

@@ -20,6 +20,10 @@ CREATE OR REPLACE FUNCTION tally.refresh_executions(ids bigint[], wait boolean D
 RETURNS TABLE (execution_id bigint, outcome text, source text, lag_ms double precision)
 LANGUAGE plpgsql
 VOLATILE
+-- A session keeps the plans that it made for ten executions, perhaps while the outbox was empty: joins that are
+-- quadratic in the batch and scans of whole tables would stay when batches and backlog have grown.
+SET enable_nestloop = off
+SET enable_seqscan = off
 AS $function$
 #variable_conflict use_column
 DECLARE

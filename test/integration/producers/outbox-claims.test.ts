@@ -25,7 +25,7 @@ it('a claim from a backlog that came at once, before the planner knows of it, so
   const [statement] = await database.query<{ calls: number; spilt: number }>(
     `SELECT sum(calls)::bigint AS calls, sum(temp_blks_written)::bigint AS spilt FROM pg_stat_statements
       WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND query LIKE 'WITH due AS (%'`,
+        AND query LIKE 'UPDATE tally.outbox SET sent_at = clock_timestamp()%'`,
   );
   expect(statement).toEqual({ calls: 2, spilt: 0 });
 });

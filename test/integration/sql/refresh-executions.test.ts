@@ -226,3 +226,33 @@ describe('two at a time', () => {
     await refresher.query('ROLLBACK');
   });
 });
+
+it('a session whose plans were made for empty tables reads only what it needs of full ones', async () => {
+  const client = await openClient(environment['DATABASE_URL'] ?? '');
+  const refresh = async (ids: readonly number[]): Promise<void> => {
+    await client.query('SELECT * FROM tally.refresh_executions($1)', [ids]);
+  };
+  const read = async (): Promise<number> => {
+    await client.query('SELECT pg_stat_force_next_flush()');
+    const [row] = await database.query<{ rows: number }>(
+      `SELECT sum(seq_tup_read)::bigint AS rows FROM pg_stat_user_tables
+        WHERE relname IN ('outbox', 'failure', 'execution', 'task')`,
+    );
+    return row?.rows ?? -1;
+  };
+  for (const table of ['tally.outbox', 'tally.failure', 'execution', 'task']) {
+    await client.query(`VACUUM ANALYZE ${table}`);
+  }
+  // Postgres keeps a plan from the sixth call on.
+  for (let call = 0; call < 10; call++) await refresh([1, 2]);
+  const ids = await createExecutions(database, 5_000, ['Success']);
+  await recordRefreshes(
+    database,
+    ids.map((executionId) => ({ executionId, vendor: 'SCAN' })),
+    'api',
+  );
+  const before = await read();
+  await refresh(ids.slice(0, 100));
+  expect(await read()).toBe(before);
+  await client.end();
+});
