@@ -25,6 +25,8 @@ export interface Measured {
 const PAIRS = [
   ['tally-5', 'harbor-main'],
   ['tally-5', 'harbor-released'],
+  ['tally-queue-5', 'harbor-main'],
+  ['tally-queue-5', 'harbor-released'],
   ['tally-2', 'bullmq'],
   ['tally-2', 'graphile-worker'],
   ['tally-2', 'pg-boss'],
