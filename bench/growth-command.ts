@@ -67,9 +67,11 @@ export async function growthReport(
     data[title] = measured;
     parts.push(growthTable(title, measured));
   }
-  const conditions =
-    `From outbox rows, one producer; ${options.rounds} rounds, medians, in parentheses the smallest and the largest. ` +
-    'Costs are for each refresh.';
+  const rounds =
+    options.rounds === 1
+      ? '1 round'
+      : `${options.rounds} rounds, medians, in parentheses the smallest and the largest`;
+  const conditions = `From outbox rows, one producer; ${rounds}. Costs are for each refresh.`;
   return { command, machine, text: [...parts, conditions].join('\n\n'), data };
 }
 
