@@ -21,9 +21,9 @@ const LOOK_BACK_S = 2;
 const REST_FACTOR = 20;
 
 /**
- * Marks the oldest due rows as sent and gives them, in no particular order. Committed at once: no lock is held while Redis is
- * asked, so the refresh of a job that was just sent finds its rows free to delete. Rows of a relay that
- * dies before it has sent them are sent again later.
+ * Marks the oldest due rows as sent and gives them, in no particular order. Committed at once: no lock is
+ * held while Redis is asked, so the refresh of a job that was just sent finds its rows free to delete. Rows
+ * of a relay that dies before it has sent them are sent again later.
  */
 export class OutboxClaims {
   readonly #database: Database;
