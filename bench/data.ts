@@ -1,6 +1,6 @@
-import { migrate } from '../shared/schema.ts';
-import { silentLogger } from '../shared/logger.ts';
-import { withClient, type Database } from '../shared/database.ts';
+import { migrate } from '../shared/postgres/schema.ts';
+import { silentLogger } from '../shared/process/logger.ts';
+import { withClient, type Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
 
 const PAGE = 5_000;

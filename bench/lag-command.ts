@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { countDisagreements } from '../shared/disagreements.ts';
+import { countDisagreements } from '../shared/postgres/disagreements.ts';
 import { formatIdentity } from '../shared/execution.ts';
 import { setCapture } from './capture.ts';
 import { markInSet, MARKER_SET } from './contenders/harbor-loop.ts';

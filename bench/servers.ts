@@ -6,8 +6,8 @@ import { Redis } from 'ioredis';
 import type { EmbeddedServer } from '../cli/embedded/server.ts';
 import { startEmbeddedPostgres } from '../cli/embedded/postgres.ts';
 import { startEmbeddedRedis } from '../cli/embedded/redis.ts';
-import { openDatabase, withClient, type Database } from '../shared/database.ts';
-import { silentLogger } from '../shared/logger.ts';
+import { openDatabase, withClient, type Database } from '../shared/postgres/database.ts';
+import { silentLogger } from '../shared/process/logger.ts';
 import { seed, type Size } from './data.ts';
 
 const HOUR_MS = 3_600_000;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import type { Database } from '../shared/database.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
 import type { Arena } from './servers.ts';
 

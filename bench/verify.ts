@@ -1,5 +1,5 @@
-import { countDisagreements } from '../shared/disagreements.ts';
-import type { Database } from '../shared/database.ts';
+import { countDisagreements } from '../shared/postgres/disagreements.ts';
+import type { Database } from '../shared/postgres/database.ts';
 
 /** What is wrong after a run in which every execution was recorded once. */
 export interface Verdict {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import { loadConfig, withSettings, type Config } from '../shared/config.ts';
-import { readRunFile } from './run-file.ts';
+import { loadConfig, withSettings, type Config } from '../shared/process/config.ts';
+import { readRunFile } from './start/run-file.ts';
 
 export const DATA_OPTION = '--data <dir>';
 export const DEFAULT_DATA = '.tally';

@@ -2,17 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { describeError, TallyError, UsageError } from '../shared/errors.ts';
-import { scrubSecrets } from '../shared/logger.ts';
-import { addCaptureCommand } from './capture.ts';
-import { addEnqueueCommand } from './enqueue.ts';
-import { addFailedCommand } from './failed.ts';
-import { addHarborCommand } from './harbor.ts';
-import { addMigrateCommand } from './migrate.ts';
-import { addProcessCommands } from './processes.ts';
-import { addReconcileCommand } from './reconcile.ts';
-import { addRetryCommand } from './retry.ts';
-import { addStartCommand } from './start.ts';
-import { addStatusCommand } from './status.ts';
+import { scrubSecrets } from '../shared/process/logger.ts';
+import { addCaptureCommand } from './commands/capture.ts';
+import { addEnqueueCommand } from './commands/enqueue.ts';
+import { addFailedCommand } from './commands/failed.ts';
+import { addHarborCommand } from './commands/harbor.ts';
+import { addMigrateCommand } from './commands/migrate.ts';
+import { addProcessCommands } from './commands/processes.ts';
+import { addReconcileCommand } from './commands/reconcile.ts';
+import { addRetryCommand } from './commands/retry.ts';
+import { addStartCommand } from './commands/start.ts';
+import { addStatusCommand } from './commands/status.ts';
 
 function version(): string {
   // From dist/cli and from cli/ alike: the first package.json above.

@@ -1,8 +1,8 @@
-import type { Config } from '../shared/config.ts';
-import type { FailedJobs } from '../shared/failed-refreshes.ts';
-import { silentLogger } from '../shared/logger.ts';
-import { connectRedis, waitForRedis } from '../shared/redis.ts';
-import { openRefreshQueue } from '../shared/refresh-queue.ts';
+import type { Config } from '../shared/process/config.ts';
+import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
+import { silentLogger } from '../shared/process/logger.ts';
+import { connectRedis, waitForRedis } from '../shared/queue/redis.ts';
+import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 

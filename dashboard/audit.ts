@@ -1,7 +1,7 @@
 import type { Request, RequestHandler } from 'express';
 import { formatIdentity } from '../shared/execution.ts';
-import type { Logger } from '../shared/logger.ts';
-import { readPayload } from '../shared/refresh-queue.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { readPayload } from '../shared/queue/refresh-queue.ts';
 import { isChange, visitorOf } from './auth.ts';
 
 /**

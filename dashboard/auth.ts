@@ -1,8 +1,8 @@
 import basicAuth from 'basic-auth';
 import type { RequestHandler, Response } from 'express';
-import type { Config } from '../shared/config.ts';
-import { isSameSecret, limitWrong } from '../shared/credentials.ts';
-import type { Logger } from '../shared/logger.ts';
+import type { Config } from '../shared/process/config.ts';
+import { isSameSecret, limitWrong } from '../shared/http/credentials.ts';
+import type { Logger } from '../shared/process/logger.ts';
 
 /** What a user of the dashboard may do: see everything, or change it as well. */
 type Role = 'operator' | 'viewer';

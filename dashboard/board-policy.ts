@@ -1,5 +1,5 @@
 import type { BeforeHook } from '@bull-board/api/typings/app';
-import type { RefreshQueue } from '../shared/refresh-queue.ts';
+import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
 
 const BACK_FROM_OUTBOX =
   'it would drop refreshes that were put straight on the queue, and the others come back from the outbox anyway';

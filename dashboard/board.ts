@@ -4,16 +4,16 @@ import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
 import { Router, type Express, type RequestHandler } from 'express';
-import { retryInBulk } from '../shared/bulk-retry.ts';
+import { retryInBulk } from '../shared/queue/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
-import type { FailedJobs } from '../shared/failed-refreshes.ts';
+import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
 import {
   enqueueRefreshes,
   readPayload,
   retryFailedRefresh,
   type RefreshQueue,
-} from '../shared/refresh-queue.ts';
+} from '../shared/queue/refresh-queue.ts';
 import { visitorOf } from './auth.ts';
 import { boardPolicy } from './board-policy.ts';
 

@@ -1,8 +1,12 @@
 import type { Registry } from 'prom-client';
-import type { Database } from '../shared/database.ts';
-import { createBacklogMetrics } from '../shared/metrics.ts';
-import { summarizeOutbox } from '../shared/outbox.ts';
-import { countJobs, oldestWaitingSeconds, type RefreshQueue } from '../shared/refresh-queue.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import { createBacklogMetrics } from '../shared/process/metrics.ts';
+import { summarizeOutbox } from '../shared/postgres/outbox.ts';
+import {
+  countJobs,
+  oldestWaitingSeconds,
+  type RefreshQueue,
+} from '../shared/queue/refresh-queue.ts';
 
 /** Measures queue and outbox at each scrape. A store that is away leaves its gauges without a value. */
 export function measureBacklog(registry: Registry, database: Database, queue: RefreshQueue): void {

@@ -1,10 +1,10 @@
 import type { Redis } from 'ioredis';
 import type { Counter } from 'prom-client';
-import type { Database } from '../shared/database.ts';
-import type { Logger } from '../shared/logger.ts';
-import { Outage } from '../shared/outage.ts';
-import { backoffMs, pause } from '../shared/wait.ts';
-import { MarkerTransfer, type MarkerPage } from './marker-transfer.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { Outage } from '../shared/process/outage.ts';
+import { backoffMs, pause } from '../shared/process/wait.ts';
+import { MarkerTransfer, type MarkerPage } from '../shared/harbor/transfer.ts';
 
 const INTAKE_LOCK = 7_411_002;
 const SET_POLL_MS = 1_000;

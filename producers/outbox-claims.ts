@@ -1,4 +1,4 @@
-import type { Database } from '../shared/database.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
 
 /** An outbox row that this relay has marked as sent and is about to send. */

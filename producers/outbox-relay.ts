@@ -1,16 +1,16 @@
 import type { Redis } from 'ioredis';
-import type { Config } from '../shared/config.ts';
-import type { Database } from '../shared/database.ts';
+import type { Config } from '../shared/process/config.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
-import type { Logger } from '../shared/logger.ts';
-import { Outage } from '../shared/outage.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { Outage } from '../shared/process/outage.ts';
 import {
   countJobs,
   enqueueRefreshes,
   relayMarkerKey,
   type RefreshQueue,
-} from '../shared/refresh-queue.ts';
-import { backoffMs, pause } from '../shared/wait.ts';
+} from '../shared/queue/refresh-queue.ts';
+import { backoffMs, pause } from '../shared/process/wait.ts';
 import { OutboxClaims, releaseRows, resendRows, type ClaimedRow } from './outbox-claims.ts';
 import { SendInterval } from './send-interval.ts';
 

@@ -1,10 +1,10 @@
 import type { Counter } from 'prom-client';
-import type { Config } from '../shared/config.ts';
-import type { Database } from '../shared/database.ts';
-import { recordDisagreements } from '../shared/disagreements.ts';
-import type { Logger } from '../shared/logger.ts';
-import { Outage } from '../shared/outage.ts';
-import { pause } from '../shared/wait.ts';
+import type { Config } from '../shared/process/config.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import { recordDisagreements } from '../shared/postgres/disagreements.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { Outage } from '../shared/process/outage.ts';
+import { pause } from '../shared/process/wait.ts';
 
 // Smaller ones would not be faster where it is the way to the database that takes the time.
 const PAGE_MIN = 50;

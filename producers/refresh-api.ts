@@ -4,14 +4,14 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express';
-import type { Config } from '../shared/config.ts';
-import { isSameSecret, limitWrong } from '../shared/credentials.ts';
-import type { Database } from '../shared/database.ts';
+import type { Config } from '../shared/process/config.ts';
+import { isSameSecret, limitWrong } from '../shared/http/credentials.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
 import { executionIdProblem, vendorProblem, type Identity } from '../shared/execution.ts';
-import { requireLocalHost } from '../shared/http-server.ts';
-import type { Logger } from '../shared/logger.ts';
-import { recordRefreshes } from '../shared/outbox.ts';
+import { requireLocalHost } from '../shared/http/server.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { recordRefreshes } from '../shared/postgres/outbox.ts';
 
 const MAX_REFRESHES = 1_000;
 const MAX_BODY_BYTES = 1024 * 1024;

@@ -5,8 +5,8 @@ import {
   noActivity,
   recordActivity,
   type WorkerSign,
-} from '../shared/activity-history.ts';
-import type { Config } from '../shared/config.ts';
+} from '../shared/queue/activity.ts';
+import type { Config } from '../shared/process/config.ts';
 
 const BUCKET_MS = BUCKET_SECONDS * 1_000;
 const CLOSE_TIMEOUT_MS = 1_000;

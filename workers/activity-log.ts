@@ -1,4 +1,4 @@
-import type { Logger } from '../shared/logger.ts';
+import type { Logger } from '../shared/process/logger.ts';
 import type { ActivityHistory } from './activity-history.ts';
 
 const INTERVAL_MS = 1_000;

@@ -1,6 +1,6 @@
-import type { Logger } from '../shared/logger.ts';
-import { Outage } from '../shared/outage.ts';
-import { backoffMs, pause } from '../shared/wait.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { Outage } from '../shared/process/outage.ts';
+import { backoffMs, pause } from '../shared/process/wait.ts';
 import type { Probe } from './refresh-batch.ts';
 
 // How long a database on which nobody tries a refresh counts as away after a probe that succeeded.

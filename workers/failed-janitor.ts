@@ -1,15 +1,15 @@
-import type { Config } from '../shared/config.ts';
-import type { Database } from '../shared/database.ts';
+import type { Config } from '../shared/process/config.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import {
   FAILED_PAGE,
   findJobs,
   removeFailed,
   type FailedJobs,
-} from '../shared/failed-refreshes.ts';
-import type { Logger } from '../shared/logger.ts';
-import type { JanitorMetrics } from '../shared/metrics.ts';
-import { Outage } from '../shared/outage.ts';
-import { pause } from '../shared/wait.ts';
+} from '../shared/queue/failed-jobs.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import type { JanitorMetrics } from '../shared/process/metrics.ts';
+import { Outage } from '../shared/process/outage.ts';
+import { pause } from '../shared/process/wait.ts';
 
 // An operator sees a failed job that is overtaken for about this long. A pass that finds nothing costs three
 // statements and three commands.

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Database } from '../shared/database.ts';
-import { backoffMs } from '../shared/wait.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import { backoffMs } from '../shared/process/wait.ts';
 import { classifyRefreshError } from './refresh-errors.ts';
 import { refreshExecutions, type RefreshReport } from './refresh-executions.ts';
 

@@ -1,6 +1,6 @@
-import type { Database } from '../shared/database.ts';
+import type { Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
-import type { RefreshSource } from '../shared/outbox.ts';
+import type { RefreshSource } from '../shared/postgres/outbox.ts';
 
 /** What the SQL function reports of one execution. `busy`: another transaction holds its row. */
 export interface RefreshReport {

@@ -1,9 +1,9 @@
 import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 import { Pool } from 'pg';
 import { z } from 'zod';
-import { openDatabase } from '../../shared/database.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
 import { formatIdentity } from '../../shared/execution.ts';
-import { silentLogger } from '../../shared/logger.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
 import { Batcher } from '../../workers/batcher.ts';
 import { refreshBatch } from '../../workers/refresh-batch.ts';
 import { identityPages } from '../data.ts';

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 // oxlint-disable-next-line import/default -- a CommonJS module, whose exports are its default
 import PgBoss from 'pg-boss';
-import { openDatabase } from '../../shared/database.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
 import { describeError } from '../../shared/errors.ts';
 import { formatIdentity, type Identity } from '../../shared/execution.ts';
-import { silentLogger } from '../../shared/logger.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
 import { refreshBatch } from '../../workers/refresh-batch.ts';
 import { identityPages } from '../data.ts';
 import { startContender } from '../processes.ts';

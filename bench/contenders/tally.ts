@@ -1,14 +1,14 @@
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { loadConfig, type Config } from '../../shared/config.ts';
-import { silentLogger } from '../../shared/logger.ts';
-import { connectRedis } from '../../shared/redis.ts';
+import { loadConfig, type Config } from '../../shared/process/config.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
 import {
   countJobs,
   enqueueRefreshes,
   openRefreshQueue,
   type RefreshQueue,
-} from '../../shared/refresh-queue.ts';
+} from '../../shared/queue/refresh-queue.ts';
 import { identityPages } from '../data.ts';
 import { QUEUE_PREFIX, startTally, type MeasuredProcess } from '../processes.ts';
 import type { Arena } from '../servers.ts';

@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from 'vitest';
-import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { openBrowser, openPage, OTHER_HOST } from '../support/browser.ts';
 import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';

@@ -1,6 +1,6 @@
 import { afterAll, expect, inject, it } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';

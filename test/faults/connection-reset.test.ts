@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, expect, inject, it } from 'vitest';
-import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';

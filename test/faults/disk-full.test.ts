@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, expect, inject, it } from 'vitest';
 import { findOnPath } from '../../cli/embedded/server.ts';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startTally, startWorker } from '../support/processes.ts';

@@ -1,6 +1,6 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { countDisagreements } from '../../shared/disagreements.ts';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { exportRefreshes } from '../../cli/harbor-export.ts';
-import { recordRefreshes } from '../../shared/outbox.ts';
-import { enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { exportRefreshes } from '../../shared/harbor/export.ts';
+import { recordRefreshes } from '../../shared/postgres/outbox.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { killAt } from '../support/killing.ts';
 import { markedIds, memberOf, newHarborRedis, range } from '../support/markers.ts';
 import { createStores } from '../support/stores.ts';

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { MarkerTransfer } from '../../producers/marker-transfer.ts';
-import type { Database } from '../../shared/database.ts';
+import { MarkerTransfer } from '../../shared/harbor/transfer.ts';
+import type { Database } from '../../shared/postgres/database.ts';
 import { killAt } from '../support/killing.ts';
 import {
   inPipelines,

@@ -1,6 +1,6 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { recordRefreshes } from '../../shared/outbox.ts';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { recordRefreshes } from '../../shared/postgres/outbox.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';

@@ -1,8 +1,8 @@
 import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
-import { openDatabase } from '../../shared/database.ts';
-import { createRefreshMetrics, createRegistry } from '../../shared/metrics.ts';
-import { connectRedis } from '../../shared/redis.ts';
-import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
+import { createRefreshMetrics, createRegistry } from '../../shared/process/metrics.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { ActivityLog } from '../../workers/activity-log.ts';
 import { createRefreshWorker } from '../../workers/refresh-worker.ts';
 import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';

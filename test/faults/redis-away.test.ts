@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, inject, it } from 'vitest';
-import { recordRefreshes } from '../../shared/outbox.ts';
+import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import {
   countByRevision,
   createExecutions,

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { afterAll, expect, inject, it } from 'vitest';
-import { countJobs, relayMarkerKey } from '../../shared/refresh-queue.ts';
+import { countJobs, relayMarkerKey } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';

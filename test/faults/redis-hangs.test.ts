@@ -1,5 +1,5 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';

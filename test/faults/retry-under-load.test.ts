@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/disagreements.ts';
-import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { countJobs, enqueueRefreshes } from '../../shared/refresh-queue.ts';
+import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/disagreements.ts';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { countJobs } from '../../shared/refresh-queue.ts';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import type { FailedJobs } from '../../shared/failed-refreshes.ts';
+import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
 
 // Runs that are to be seen take several times as long.
 const LOOK_EVERY_MS = 2;

@@ -2,9 +2,9 @@ import { createBullBoard } from '@bull-board/api';
 import { pino } from 'pino';
 import { afterAll } from 'vitest';
 import { createDashboard } from '../../dashboard/app.ts';
-import { loadConfig } from '../../shared/config.ts';
-import { listen } from '../../shared/http-server.ts';
-import { createRegistry } from '../../shared/metrics.ts';
+import { loadConfig } from '../../shared/process/config.ts';
+import { listen } from '../../shared/http/server.ts';
+import { createRegistry } from '../../shared/process/metrics.ts';
 import type { Stores } from './stores.ts';
 
 export const OPERATOR = { user: 'admin', password: 'the-operators-word' };

@@ -1,4 +1,4 @@
-import type { Database } from '../../shared/database.ts';
+import type { Database } from '../../shared/postgres/database.ts';
 
 export interface StoredExecution {
   readonly status: string | null;

@@ -1,5 +1,5 @@
 import { formatIdentity, type Identity } from '../../shared/execution.ts';
-import type { FailedJobs } from '../../shared/failed-refreshes.ts';
+import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
 
 export interface FailedJob {
   readonly jobId: string;

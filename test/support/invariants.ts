@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
-import type { Database } from '../../shared/database.ts';
-import { countDisagreements } from '../../shared/disagreements.ts';
+import type { Database } from '../../shared/postgres/database.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { outboxRows } from './executions.ts';
 import { until } from './wait.ts';
 

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, inject, onTestFinished } from 'vitest';
-import { loadConfig, type Config } from '../../shared/config.ts';
-import { disableCapture } from '../../shared/capture.ts';
-import { openDatabase, withClient, type Database } from '../../shared/database.ts';
-import { silentLogger } from '../../shared/logger.ts';
-import { connectRedis } from '../../shared/redis.ts';
-import { openRefreshQueue, type RefreshQueue } from '../../shared/refresh-queue.ts';
-import { migrate } from '../../shared/schema.ts';
+import { loadConfig, type Config } from '../../shared/process/config.ts';
+import { disableCapture } from '../../shared/postgres/capture.ts';
+import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
+import { openRefreshQueue, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { migrate } from '../../shared/postgres/schema.ts';
 
 export const silent = silentLogger();
 

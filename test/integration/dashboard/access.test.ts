@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
+import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import {
   boardRoutes,
   login,

@@ -1,5 +1,5 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
+import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { openDatabase } from '../../../shared/database.ts';
-import { recordRefreshes } from '../../../shared/outbox.ts';
-import { connectRedis } from '../../../shared/redis.ts';
-import { enqueueRefreshes, openRefreshQueue } from '../../../shared/refresh-queue.ts';
+import { openDatabase } from '../../../shared/postgres/database.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import { connectRedis } from '../../../shared/queue/redis.ts';
+import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { startWorker } from '../../support/processes.ts';

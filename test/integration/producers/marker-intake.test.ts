@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Redis } from 'ioredis';
 import { MarkerIntake } from '../../../producers/marker-intake.ts';
-import { openSession } from '../../../shared/database.ts';
-import { connectHarborRedis } from '../../../shared/harbor-redis.ts';
-import { createLogger } from '../../../shared/logger.ts';
-import { createMalformedMarkersMetric, createRegistry } from '../../../shared/metrics.ts';
+import { openSession } from '../../../shared/postgres/database.ts';
+import { connectHarborRedis } from '../../../shared/harbor/redis.ts';
+import { createLogger } from '../../../shared/process/logger.ts';
+import { createMalformedMarkersMetric, createRegistry } from '../../../shared/process/metrics.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import {
   inPipelines,

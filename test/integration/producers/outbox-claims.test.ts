@@ -1,6 +1,6 @@
 import { afterAll, expect, it } from 'vitest';
 import { CLAIM_IN_ORDER, OutboxClaims } from '../../../producers/outbox-claims.ts';
-import { openDatabase } from '../../../shared/database.ts';
+import { openDatabase } from '../../../shared/postgres/database.ts';
 import { createStores, silent } from '../../support/stores.ts';
 
 const { config, database } = await createStores();

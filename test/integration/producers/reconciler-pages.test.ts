@@ -1,8 +1,8 @@
 import { Counter, Registry } from 'prom-client';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { Reconciler } from '../../../producers/reconciler.ts';
-import type { Database } from '../../../shared/database.ts';
-import { countDisagreements } from '../../../shared/disagreements.ts';
+import type { Database } from '../../../shared/postgres/database.ts';
+import { countDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { createExecutions, outboxRows } from '../../support/executions.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';

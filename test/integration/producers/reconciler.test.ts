@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { disableCapture, enableCapture } from '../../../shared/capture.ts';
-import { withClient } from '../../../shared/database.ts';
-import { recordRefreshes } from '../../../shared/outbox.ts';
+import { disableCapture, enableCapture } from '../../../shared/postgres/capture.ts';
+import { withClient } from '../../../shared/postgres/database.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { OutboxRelay } from '../../../producers/outbox-relay.ts';
-import { recordRefreshes } from '../../../shared/outbox.ts';
-import { enqueueRefreshes, type RefreshQueue } from '../../../shared/refresh-queue.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import { enqueueRefreshes, type RefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, silent } from '../../support/stores.ts';

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { enableCapture, readCaptureState } from '../../../shared/capture.ts';
-import { withClient } from '../../../shared/database.ts';
-import { readDisagreements, recordDisagreements } from '../../../shared/disagreements.ts';
+import { enableCapture, readCaptureState } from '../../../shared/postgres/capture.ts';
+import { withClient } from '../../../shared/postgres/database.ts';
+import { readDisagreements, recordDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { recordRefreshes } from '../../../shared/outbox.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { createStores, openClient } from '../../support/stores.ts';

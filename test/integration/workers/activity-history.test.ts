@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { readActivity } from '../../../shared/activity-history.ts';
-import { recordRefreshes } from '../../../shared/outbox.ts';
-import { enqueueRefreshes } from '../../../shared/refresh-queue.ts';
-import { listWorkers } from '../../../shared/worker-list.ts';
+import { readActivity } from '../../../shared/queue/activity.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
+import { listWorkers } from '../../../dashboard/overview/worker-list.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';

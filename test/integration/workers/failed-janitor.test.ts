@@ -1,9 +1,9 @@
 import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
 import { Registry } from 'prom-client';
-import { withSettings } from '../../../shared/config.ts';
-import { createJanitorMetrics } from '../../../shared/metrics.ts';
-import { connectRedis } from '../../../shared/redis.ts';
-import { enqueueRefreshes, openRefreshQueue } from '../../../shared/refresh-queue.ts';
+import { withSettings } from '../../../shared/process/config.ts';
+import { createJanitorMetrics } from '../../../shared/process/metrics.ts';
+import { connectRedis } from '../../../shared/queue/redis.ts';
+import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';

@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { recordRefreshes } from '../../../shared/outbox.ts';
-import { countJobs, enqueueRefreshes, retryFailedRefresh } from '../../../shared/refresh-queue.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import {
+  countJobs,
+  enqueueRefreshes,
+  retryFailedRefresh,
+} from '../../../shared/queue/refresh-queue.ts';
 import {
   countByRevision,
   createExecutions,

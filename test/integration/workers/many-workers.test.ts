@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { recordRefreshes } from '../../../shared/outbox.ts';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';

@@ -2,7 +2,7 @@ import { request as httpRequest } from 'node:http';
 import type { RequestHandler } from 'express';
 import { afterEach, describe, expect, test } from 'vitest';
 import { refuseCrossSite, requirePassword } from '../../../dashboard/auth.ts';
-import { createApp, listen, type RunningServer } from '../../../shared/http-server.ts';
+import { createApp, listen, type RunningServer } from '../../../shared/http/server.ts';
 import { silent } from '../../support/stores.ts';
 
 type Headers = Readonly<Record<string, string>>;

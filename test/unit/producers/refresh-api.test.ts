@@ -3,9 +3,9 @@ import { pino } from 'pino';
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { apiIsOff, createRefreshApi } from '../../../producers/refresh-api.ts';
-import { loadConfig } from '../../../shared/config.ts';
-import type { Database } from '../../../shared/database.ts';
-import { createApp, listen, type RunningServer } from '../../../shared/http-server.ts';
+import { loadConfig } from '../../../shared/process/config.ts';
+import type { Database } from '../../../shared/postgres/database.ts';
+import { createApp, listen, type RunningServer } from '../../../shared/http/server.ts';
 
 interface ErrorBody {
   readonly error: {

@@ -1,6 +1,6 @@
 import { DatabaseError, type QueryResultRow } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Database } from '../../../shared/database.ts';
+import type { Database } from '../../../shared/postgres/database.ts';
 import { refreshBatch, type RefreshResults } from '../../../workers/refresh-batch.ts';
 import type { RefreshReport } from '../../../workers/refresh-executions.ts';
 

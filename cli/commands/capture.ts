@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { disableCapture, enableCapture, readCaptureState } from '../../shared/postgres/capture.ts';
+import { withClient } from '../../shared/postgres/database.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+
+type Client = Parameters<typeof enableCapture>[0];
+
+/** `tally capture enable`, `disable` and `status`: the triggers on the host's table `task`. */
+export function addCaptureCommand(program: Command): void {
+  const capture = program
+    .command('capture')
+    .description('the triggers on task that record every change');
+  const add = (
+    name: string,
+    description: string,
+    work: (client: Client) => Promise<string>,
+  ): void => {
+    capture
+      .command(name)
+      .description(description)
+      .option(
+        DATA_OPTION,
+        'the folder of a running tally start, used when no URL is set',
+        DEFAULT_DATA,
+      )
+      .action(async (options: { data: string }) => {
+        const config = commandConfig(['DATABASE_URL'], options.data);
+        const line = await withClient(config.DATABASE_URL ?? '', 'capture', work);
+        process.stdout.write(`${line}\n`);
+      });
+  };
+  add('enable', 'record changes of tasks from now on', async (client) => {
+    await enableCapture(client);
+    return 'capture is enabled; what changed before is found by: tally reconcile';
+  });
+  add('disable', 'stop recording; what is recorded is still refreshed', async (client) => {
+    await disableCapture(client);
+    return 'capture is disabled; changes of tasks are not seen any more';
+  });
+  add('status', 'say whether changes are recorded', async (client) => {
+    const state = await readCaptureState(client);
+    return state === 'incomplete'
+      ? 'incomplete: a trigger is missing or switched off; run: tally capture enable'
+      : state;
+  });
+}

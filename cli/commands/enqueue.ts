@@ -1,0 +1,63 @@
+import { createInterface } from 'node:readline';
+import type { Command } from 'commander';
+import type { Config } from '../../shared/process/config.ts';
+import { TallyError, UsageError } from '../../shared/errors.ts';
+import { parseIdentity, type Identity } from '../../shared/execution.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { withQueue } from '../with-queue.ts';
+
+export function addEnqueueCommand(program: Command): void {
+  program
+    .command('enqueue')
+    .description('put refreshes straight onto the queue')
+    .argument(
+      '<identity...>',
+      'for example 42:REPLICATION, or - to read one a line from standard input',
+    )
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action(async (texts: string[], options: { data: string }) => {
+      const config = commandConfig(['REDIS_URL'], options.data);
+      const fromInput = texts.length === 1 && texts[0] === '-';
+      // All are read before the first is put on the queue, so that a bad line leaves nothing half done.
+      const identities = readIdentities(fromInput ? await readLines() : texts);
+      await enqueue(config, identities);
+      process.stdout.write(`enqueued ${identities.length}\n`);
+    });
+}
+
+function enqueue(config: Config, identities: readonly Identity[]): Promise<void> {
+  return withQueue(config, ({ queue }) =>
+    enqueueRefreshes(queue, identities).catch((error: unknown) => {
+      throw new TallyError(
+        'REDIS_AWAY',
+        'Redis stopped answering; some refreshes may be on the queue. Run the same command again, that is harmless',
+        { cause: error },
+      );
+    }),
+  );
+}
+
+async function readLines(): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (line.trim() !== '') lines.push(line.trim());
+  }
+  return lines;
+}
+
+function readIdentities(texts: readonly string[]): Identity[] {
+  return texts.map((text, index) => {
+    try {
+      return parseIdentity(text);
+    } catch (error) {
+      const place = texts.length > 1 ? `number ${index + 1}: ` : '';
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new UsageError(`${place}${problem}; nothing was enqueued`, { cause: error });
+    }
+  });
+}

@@ -1,0 +1,174 @@
+import { Option, type Command } from 'commander';
+import type { Redis } from 'ioredis';
+import { takeIntakeLock } from '../../producers/marker-intake.ts';
+import { MarkerTransfer } from '../../shared/harbor/transfer.ts';
+import { loadConfig, type Config } from '../../shared/process/config.ts';
+import { openSession, type Database } from '../../shared/postgres/database.ts';
+import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
+import {
+  findMarkerFormats,
+  MARKER_SET,
+  TAKEN_SET,
+  type MarkerFormat,
+} from '../../shared/harbor/markers.ts';
+import { connectHarborRedis } from '../../shared/harbor/redis.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
+import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { schemaProblem } from '../../shared/postgres/schema.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import {
+  describeExport,
+  exportRefreshes,
+  refuseRunningProducers,
+} from '../../shared/harbor/export.ts';
+import { progressBar } from '../progress-bar.ts';
+
+const CONNECT_TIMEOUT_MS = 3_000;
+
+interface Stores {
+  readonly harbor: Redis;
+  /** Holds the lock of the marker intake. */
+  readonly session: Database;
+}
+
+interface ExportOptions {
+  readonly format?: MarkerFormat;
+  readonly force?: true;
+  readonly data: string;
+}
+
+/** `tally harbor import` and `export`: Harbor's markers in, and waiting refreshes back out. */
+export function addHarborCommand(program: Command): void {
+  const harbor = program
+    .command('harbor')
+    .description("take Harbor's markers in, or put waiting refreshes back as markers");
+  harbor
+    .command('import')
+    .description('record a refresh for every marker that stands in HARBOR_REDIS_URL, and end')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action((options: { data: string }) => {
+      const config = harborConfig(['DATABASE_URL', 'HARBOR_REDIS_URL'], options.data);
+      return withStores(config, (stores) => importMarkers(config, stores));
+    });
+  harbor
+    .command('export')
+    .description(
+      'turn every refresh that waits in outbox or queue into a marker; stop the producers first',
+    )
+    .addOption(
+      new Option(
+        '--format <format>',
+        'keys for Harbor 2.8 to 2.15, set for later ones; as the markers that stand there when left out',
+      ).choices(['set', 'keys']),
+    )
+    .option('--force', 'although a producer seems to run')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action((options: ExportOptions) => {
+      const config = harborConfig(['DATABASE_URL', 'REDIS_URL', 'HARBOR_REDIS_URL'], options.data);
+      return withStores(config, (stores) => exportMarkers(config, options, stores));
+    });
+}
+
+/** @throws UsageError when a setting is missing; those of a `tally start` don't name Harbor's Redis */
+function harborConfig(required: Parameters<typeof commandConfig>[0], data: string): Config {
+  loadConfig(['HARBOR_REDIS_URL']);
+  return commandConfig(required, data);
+}
+
+async function withStores(config: Config, work: (stores: Stores) => Promise<void>): Promise<void> {
+  const harbor = connectHarborRedis(config.HARBOR_REDIS_URL ?? '', silentLogger());
+  let session: Database | undefined;
+  try {
+    await waitForRedis(harbor, CONNECT_TIMEOUT_MS, 'HARBOR_REDIS_URL');
+    session = await openSession(config.DATABASE_URL ?? '', 'harbor').catch((error: unknown) => {
+      throw new TallyError(
+        'DATABASE_AWAY',
+        `Postgres can't be used: ${describeError(error)}; check DATABASE_URL and that the server runs`,
+        { cause: error },
+      );
+    });
+    const problem = await schemaProblem(session);
+    if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
+    if (!(await takeIntakeLock(session))) {
+      throw new TallyError(
+        'INTAKE_RUNS',
+        "another process takes in Harbor's markers: a producer with HARBOR_REDIS_URL, or a second tally harbor; stop it and run this again",
+      );
+    }
+    await work({ harbor, session });
+  } catch (error) {
+    if (error instanceof TallyError) throw error;
+    throw new TallyError(
+      'INTERRUPTED',
+      `stopped half-way: ${describeError(error)}; nothing is lost, run the same command again`,
+      { cause: error },
+    );
+  } finally {
+    harbor.disconnect();
+    await session?.close();
+  }
+}
+
+async function importMarkers(config: Config, { harbor, session }: Stores): Promise<void> {
+  const bar = progressBar(process.stderr, 'markers and keys');
+  let [taken, malformed, looked] = [0, 0, 0];
+  const transfer = new MarkerTransfer(harbor, config.HARBOR_MARKER_DELAY_MS, (page) => {
+    taken += page.taken;
+    malformed += page.malformed.length;
+    bar.at(taken + malformed);
+  });
+  const never = new AbortController().signal;
+  try {
+    const sets = [await harbor.scard(TAKEN_SET), await harbor.scard(MARKER_SET)] as const;
+    bar.total(sets[0] + sets[1]);
+    // A leftover of an intake that was killed is a set of its own.
+    if (sets[0] > 0) await transfer.takeSet(session, never);
+    await transfer.takeSet(session, never);
+    const keys = await harbor.dbsize();
+    bar.total(keys);
+    await transfer.takeKeys(session, never, (count) => bar.at(Math.min((looked += count), keys)));
+  } finally {
+    bar.stop();
+  }
+  process.stdout.write(`imported ${taken} markers, ${malformed} malformed dropped\n`);
+}
+
+async function exportMarkers(
+  config: Config,
+  options: ExportOptions,
+  { harbor, session }: Stores,
+): Promise<void> {
+  if (options.force !== true) await refuseRunningProducers(session);
+  const format = options.format ?? (await detectFormat(harbor));
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', silentLogger());
+  const bar = progressBar(process.stderr, 'refreshes');
+  try {
+    await waitForRedis(redis, CONNECT_TIMEOUT_MS);
+    const queue = openRefreshQueue(config, redis);
+    const exported = await exportRefreshes({ session, harbor, queue, format, bar });
+    bar.stop();
+    process.stdout.write(describeExport(exported, format));
+  } finally {
+    bar.stop();
+    redis.disconnect();
+  }
+}
+
+/** @throws UsageError when it can't be told which of the two Harbor reads */
+async function detectFormat(harbor: Redis): Promise<MarkerFormat> {
+  const [first, second] = await findMarkerFormats(harbor);
+  if (first !== undefined && second === undefined) return first;
+  const found = first === undefined ? 'no markers' : 'markers of both formats';
+  throw new UsageError(
+    `there are ${found} in HARBOR_REDIS_URL, so tell which Harbor reads: --format keys for 2.8 to 2.15, --format set for later ones`,
+  );
+}

@@ -1,0 +1,56 @@
+import type { Command } from 'commander';
+import type { Config } from '../../shared/process/config.ts';
+import { UsageError } from '../../shared/errors.ts';
+import { createLogger, standardOutput } from '../../shared/process/logger.ts';
+import { migrate } from '../../shared/postgres/schema.ts';
+import { uninstall } from '../../shared/postgres/uninstall.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+
+interface Options {
+  readonly uninstall?: true;
+  readonly force?: true;
+  readonly data: string;
+}
+
+export function addMigrateCommand(program: Command): void {
+  program
+    .command('migrate')
+    .description('create or upgrade schema tally (and execution and task, when there is neither)')
+    .option('--uninstall', 'remove schema tally and the triggers instead; execution and task stay')
+    .option('--force', 'with --uninstall: although refreshes wait in the outbox')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action(async (options: Options) => {
+      if (options.force && !options.uninstall) {
+        throw new UsageError('--force goes with --uninstall only');
+      }
+      const config = commandConfig(['DATABASE_URL'], options.data);
+      if (options.uninstall) await remove(config, options.force === true);
+      else await install(config);
+    });
+}
+
+async function install(config: Config): Promise<void> {
+  const log = createLogger(config, 'migrate', standardOutput(process.stdout.isTTY));
+  const applied = await migrate(config.DATABASE_URL ?? '', log);
+  log.info(
+    applied.length === 0
+      ? 'schema tally is up to date; functions installed again'
+      : `migrated: ${applied.join(', ')}`,
+  );
+}
+
+async function remove(config: Config, force: boolean): Promise<void> {
+  const { found, capture, lostRefreshes } = await uninstall(config.DATABASE_URL ?? '', force);
+  const lines = found
+    ? [
+        `schema tally is removed${capture === 'disabled' ? '' : ', and the triggers on task'}; execution and task are as they were`,
+        ...(lostRefreshes > 0 ? [`${lostRefreshes} refreshes were not done and are lost`] : []),
+        `what is left in Redis: redis-cli --scan --pattern '${config.QUEUE_PREFIX}:refresh*' | xargs redis-cli UNLINK`,
+      ]
+    : ['there is no schema tally; nothing to remove'];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}

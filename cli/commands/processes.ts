@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { Config } from '../../shared/process/config.ts';
+import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
+import { createLogger, standardOutput, type Logger } from '../../shared/process/logger.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+
+type Run = (config: Config, lifecycle: Lifecycle, log: Logger) => Promise<void>;
+
+/** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
+export function addProcessCommands(program: Command): void {
+  const both = ['DATABASE_URL', 'REDIS_URL'] as const;
+  const add = (
+    role: string,
+    description: string,
+    required: Parameters<typeof commandConfig>[0],
+    load: () => Promise<Run>,
+  ): void => {
+    program
+      .command(role)
+      .description(description)
+      .option(
+        DATA_OPTION,
+        'the folder of a running tally start, used when no URL is set',
+        DEFAULT_DATA,
+      )
+      .action(async (options: { data: string }) =>
+        runProcess(role, commandConfig(required, options.data), await load()),
+      );
+  };
+  // Loaded when they are run: together they take longer to load than most commands to run.
+  add('worker', 'run one worker: takes jobs and refreshes executions', both, async () => {
+    const { runWorker } = await import('../../workers/run.ts');
+    return runWorker;
+  });
+  add(
+    'producer',
+    'run one producer: the API, the relay from outbox to queue, and the reconciler',
+    both,
+    async () => {
+      const { runProducer } = await import('../../producers/run.ts');
+      return runProducer;
+    },
+  );
+  add('dashboard', 'run the dashboard: overview, executions, Bull Board', both, async () => {
+    const { runDashboard } = await import('../../dashboard/run.ts');
+    return runDashboard;
+  });
+}
+
+async function runProcess(role: string, config: Config, run: Run): Promise<void> {
+  const log = createLogger(config, role, standardOutput(process.stdout.isTTY));
+  const lifecycle = new Lifecycle(log);
+  stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
+  try {
+    await run(config, lifecycle, log);
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}

@@ -1,0 +1,133 @@
+import type { Command } from 'commander';
+import { openDatabase, type Database } from '../../shared/postgres/database.ts';
+import {
+  readDisagreements,
+  recordDisagreements,
+  type Disagreement,
+} from '../../shared/postgres/disagreements.ts';
+import { describeError, TallyError } from '../../shared/errors.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { schemaProblem } from '../../shared/postgres/schema.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { printable } from '../printable.ts';
+import { progressBar } from '../progress-bar.ts';
+
+const PAGE = 1_000;
+
+interface Options {
+  readonly dryRun?: true;
+  readonly json?: true;
+  readonly data: string;
+}
+
+export function addReconcileCommand(program: Command): void {
+  program
+    .command('reconcile')
+    .description('find every execution that is stuck behind its tasks, and record its refresh')
+    .option('--dry-run', 'only show them; needs nothing but SELECT on execution and task')
+    .option('--json', 'print one JSON document')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action(async (options: Options) => {
+      const config = commandConfig(['DATABASE_URL'], options.data);
+      const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+        connections: 1,
+        name: 'reconcile',
+      });
+      try {
+        await reconcile(database, options);
+      } finally {
+        await database.close();
+      }
+    });
+}
+
+async function reconcile(database: Database, options: Options): Promise<void> {
+  await refuseWrongDatabase(database, options.dryRun === true);
+  const print = options.json ? jsonPrinter(options.dryRun === true) : linePrinter();
+  const [count] = await database.query<{ estimate: number }>(
+    `SELECT greatest(reltuples, 0)::bigint AS estimate FROM pg_class WHERE oid = to_regclass('execution')`,
+  );
+  const bar = progressBar(process.stderr, 'executions');
+  bar.total(count?.estimate ?? 0);
+  const nextPage = options.dryRun ? readDisagreements : recordDisagreements;
+  let found = 0;
+  try {
+    let seen = 0;
+    for (let after: number | undefined = 0; after !== undefined;) {
+      const page: Awaited<ReturnType<typeof nextPage>> = await nextPage(database, after, PAGE);
+      for (const disagreement of page.disagreements) print.one(disagreement);
+      found += page.disagreements.length;
+      seen += PAGE;
+      bar.at(Math.min(seen, count?.estimate ?? 0));
+      after = page.last;
+    }
+  } finally {
+    bar.stop();
+  }
+  print.end(found);
+  if (!options.json) {
+    process.stderr.write(
+      options.dryRun
+        ? `${found} disagreements; nothing was changed\n`
+        : `${found} disagreements; a refresh of each is recorded\n`,
+    );
+  }
+}
+
+/** @throws TallyError with what to do when the database is away or isn't one with the host's tables */
+async function refuseWrongDatabase(database: Database, dryRun: boolean): Promise<void> {
+  const problem = await findProblem(database, dryRun).catch((error: unknown) => {
+    throw new TallyError(
+      'DATABASE_AWAY',
+      `Postgres can't be asked: ${describeError(error)}; check DATABASE_URL`,
+      { cause: error },
+    );
+  });
+  if (problem !== undefined) throw new TallyError('WRONG_DATABASE', problem);
+}
+
+async function findProblem(database: Database, dryRun: boolean): Promise<string | undefined> {
+  const [tables] = await database.query<{ present: boolean }>(
+    `SELECT to_regclass('execution') IS NOT NULL AND to_regclass('task') IS NOT NULL AS present`,
+  );
+  if (tables?.present !== true) {
+    return 'the database has no tables execution and task; check DATABASE_URL';
+  }
+  return dryRun ? undefined : schemaProblem(database);
+}
+
+interface Printer {
+  one(disagreement: Disagreement): void;
+  end(found: number): void;
+}
+
+// Printed as they are found: there may be as many as executions. Nothing before the first page is there,
+// since a database that refuses it is no document.
+function jsonPrinter(dryRun: boolean): Printer {
+  const opening = '{"disagreements":[';
+  let separator = opening;
+  return {
+    one: (disagreement) => {
+      process.stdout.write(`${separator}${JSON.stringify(disagreement)}`);
+      separator = ',';
+    },
+    end: (found) =>
+      void process.stdout.write(
+        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}}\n`,
+      ),
+  };
+}
+
+function linePrinter(): Printer {
+  return {
+    one: ({ executionId, vendor, stored, computed, since }) =>
+      void process.stdout.write(
+        `${executionId}:${printable(vendor)}  stored ${printable(stored ?? '') || 'nothing'}, by its tasks ${computed}${since === null ? '' : ` since ${since}`}\n`,
+      ),
+    end: () => undefined,
+  };
+}

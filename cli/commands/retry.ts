@@ -1,0 +1,125 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import {
+  retryInBulk,
+  type BulkRetryProgress,
+  type FailureSelection,
+} from '../../shared/queue/bulk-retry.ts';
+import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
+import { executionIdProblem, vendorProblem } from '../../shared/execution.ts';
+import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { progressBar } from '../progress-bar.ts';
+import { withQueue } from '../with-queue.ts';
+
+interface Options {
+  readonly all?: true;
+  readonly execution?: number;
+  readonly vendor?: string;
+  readonly error?: string;
+  readonly dryRun?: true;
+  readonly data: string;
+}
+
+export function addRetryCommand(program: Command): void {
+  program
+    .command('retry')
+    .description(
+      'put failed jobs on the queue again; what is selected more than once must all apply',
+    )
+    .option('--all', 'every failed job')
+    .option('--execution <id>', 'those of one execution', readExecutionId)
+    .option('--vendor <vendor>', 'those of one vendor', readVendor)
+    .option(
+      '--error <text>',
+      'those whose error, as it is or as tally failed shows it, has this text',
+    )
+    .option('--dry-run', 'only count them')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action(async (options: Options) => {
+      const selection = selectionOf(options);
+      const config = commandConfig(['REDIS_URL'], options.data);
+      const dryRun = options.dryRun === true;
+      const { retried, noRefresh } = await withQueue(config, (parts) =>
+        retry(parts, selection, dryRun),
+      );
+      process.stdout.write(`${dryRun ? 'would retry' : 'retried'} ${retried}\n`);
+      if (noRefresh > 0) {
+        process.stderr.write(
+          `tally: ${noRefresh} failed jobs are no refreshes and stay; remove them on the dashboard\n`,
+        );
+      }
+    });
+}
+
+/** @throws UsageError when nothing is selected, or everything and a part */
+function selectionOf({ all, execution, vendor, error }: Options): FailureSelection {
+  const parts = [execution, vendor, error].filter((value) => value !== undefined);
+  if (all && parts.length > 0) {
+    throw new UsageError(
+      '--all is every failed job; leave it out to select with the other options',
+    );
+  }
+  if (!all && parts.length === 0) {
+    throw new UsageError(
+      'say which: --all, --execution <id>, --vendor <vendor> or --error <text>; tally failed shows what there is',
+    );
+  }
+  if (error === '') throw new UsageError('--error is empty; to retry every failed job use --all');
+  return { executionId: execution, vendor, error };
+}
+
+async function retry(
+  parts: FailedJobs,
+  selection: FailureSelection,
+  dryRun: boolean,
+): Promise<BulkRetryProgress> {
+  const interrupt = new AbortController();
+  const stop = (): void => interrupt.abort();
+  // Once: whoever asks a second time doesn't want to wait for the page in hand, either.
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  const bar = progressBar(process.stderr, 'failed jobs');
+  let progress: BulkRetryProgress = { retried: 0, noRefresh: 0, seen: 0 };
+  try {
+    bar.total(await parts.queue.getFailedCount());
+    progress = await retryInBulk(parts, selection, {
+      dryRun,
+      signal: interrupt.signal,
+      onPage: (now) => {
+        progress = now;
+        bar.at(now.seen);
+      },
+    });
+  } catch (error) {
+    throw new TallyError(
+      'REDIS_AWAY',
+      `Redis stopped answering (${describeError(error)}) after ${progress.retried} were retried; nothing is lost. Run the same command again`,
+      { cause: error },
+    );
+  } finally {
+    bar.stop();
+  }
+  if (interrupt.signal.aborted) {
+    throw new TallyError(
+      'INTERRUPTED',
+      `interrupted after ${progress.retried} were retried; nothing is lost. Run the same command again for the rest`,
+    );
+  }
+  return progress;
+}
+
+function readExecutionId(text: string): number {
+  const id = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  const problem = executionIdProblem(id);
+  if (problem !== undefined) throw new InvalidArgumentError(`${problem}.`);
+  return id;
+}
+
+function readVendor(text: string): string {
+  const problem = vendorProblem(text);
+  if (problem !== undefined) throw new InvalidArgumentError(`${problem}.`);
+  return text;
+}

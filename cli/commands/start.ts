@@ -1,0 +1,234 @@
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { InvalidArgumentError, type Command } from 'commander';
+import { loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
+import { TallyError } from '../../shared/errors.ts';
+import { Lifecycle } from '../../shared/process/lifecycle.ts';
+import { createLogger, type Logger } from '../../shared/process/logger.ts';
+import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
+import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { migrate } from '../../shared/postgres/schema.ts';
+import { Children } from '../start/children.ts';
+import { SimulatedJobService } from '../start/demonstration/job-service.ts';
+import { drainOnce } from '../start/demonstration/once.ts';
+import { seedDemonstration } from '../start/demonstration/seed.ts';
+import { freePort } from '../embedded/ports.ts';
+import { startEmbeddedPostgres } from '../embedded/postgres.ts';
+import { startEmbeddedRedis } from '../embedded/redis.ts';
+import { RecentRefreshes } from '../start/progress.ts';
+import { dropRunFile, takeRunFile, writeRunFile } from '../start/run-file.ts';
+import { Screen } from '../start/screen.ts';
+import { stopOnce } from '../start/stop-once.ts';
+
+// Less than the 10 s in which everything is gone, so that there is time left to kill what hangs.
+const CHILD_GRACE_MS = 6_000;
+const REDIS_TIMEOUT_MS = 5_000;
+
+interface StartOptions {
+  readonly data: string;
+  readonly workers: number;
+  readonly executions: number;
+  readonly rate: number;
+  readonly demo: boolean;
+  readonly once?: true;
+}
+
+export function addStartCommand(program: Command): void {
+  program
+    .command('start')
+    .description(
+      'run everything on this machine: servers where no URL is set, producer, workers, dashboard',
+    )
+    .option('--data <dir>', 'where the embedded servers keep their data', '.tally')
+    .option('--workers <n>', 'worker processes', wholeNumber(1, 64), 2)
+    .option(
+      '--executions <n>',
+      'executions of the demonstration',
+      wholeNumber(1, 5_000_000),
+      20_000,
+    )
+    .option('--rate <n>', 'simulated task changes a second', wholeNumber(0, 5_000), 200)
+    .option('--no-demo', 'no demonstration on an embedded database')
+    .option('--once', 'load the demonstration, drain it, print a summary and end')
+    .action((options: StartOptions) => start(options));
+}
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+async function start(options: StartOptions): Promise<void> {
+  const config = loadConfig();
+  if (options.once && (config.DATABASE_URL !== undefined || !options.demo)) {
+    throw new TallyError(
+      'NO_DEMONSTRATION',
+      'the demonstration runs on an embedded database only; for --once unset DATABASE_URL and leave out --no-demo',
+    );
+  }
+  const screen = new Screen(process.stdout);
+  const log = createLogger(config, 'start', (line) => screen.log(line.trimEnd()));
+  const lifecycle = new Lifecycle(log);
+  const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
+  const running = run(options, config, lifecycle, log, screen);
+  try {
+    const code = await Promise.race([stopped, running.then((work) => work())]);
+    await lifecycle.stop();
+    // What was still being opened is closed as soon as it is there.
+    await running.catch(() => undefined);
+    await lifecycle.stop();
+    process.exitCode = code;
+    screen.say('Stopped; no process is left behind.');
+  } catch (error) {
+    await lifecycle.stop();
+    throw error;
+  }
+}
+
+/**
+ * Opens everything.
+ * @returns what is left to wait for; it gives the exit code when there is nothing left to do
+ */
+async function run(
+  options: StartOptions,
+  given: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+  screen: Screen,
+): Promise<() => Promise<number>> {
+  lifecycle.onStop('the screen', () => screen.close());
+  const config = await openStores(options, given, lifecycle, screen);
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  await waitForRedis(redis, REDIS_TIMEOUT_MS);
+  const queue = openRefreshQueue(config, redis);
+  const databaseUrl = config.DATABASE_URL ?? '';
+  await migrate(databaseUrl, log);
+  const database = openDatabase(databaseUrl, log, {
+    connections: 3,
+    name: 'start',
+    statementTimeoutMs: 600_000,
+  });
+  lifecycle.onStop('Postgres', () => database.close());
+  const demo = options.demo && given.DATABASE_URL === undefined;
+  if (demo) {
+    screen.say(
+      `Loading the demonstration: ${options.executions} executions, statuses out of date.`,
+    );
+    await seedDemonstration(database, options.executions);
+  }
+  const recent = new RecentRefreshes();
+  let giveUp: (error: Error) => void = () => undefined;
+  const hopeless = new Promise<never>((_resolve, reject) => {
+    giveUp = reject;
+  });
+  // It may come before anyone waits for it.
+  hopeless.catch(() => undefined);
+  const children = new Children({
+    environment: childEnvironment(config),
+    log,
+    onLine: (line) => {
+      recent.read(line);
+      screen.log(line);
+    },
+    onHopeless: (role) =>
+      giveUp(
+        new TallyError(
+          'CHILD_ENDS',
+          `the ${role} ends as soon as it is started; its reason stands above`,
+        ),
+      ),
+  });
+  lifecycle.onStop('the processes', () => children.stop(CHILD_GRACE_MS));
+  const begin = performance.now();
+  children.start('producer');
+  for (let n = 0; n < options.workers; n++) children.start('worker', { WORKER_PORT: '0' });
+  children.start('dashboard');
+  const dashboardUrl = `http://${config.HTTP_HOST}:${config.DASHBOARD_PORT}`;
+  writeRunFile(resolve(options.data), {
+    databaseUrl,
+    redisUrl: config.REDIS_URL ?? '',
+    dashboardUrl,
+  });
+  screen.say(`Dashboard: ${dashboardUrl}`);
+  screen.say(`API: http://${config.HTTP_HOST}:${config.PRODUCER_PORT}/v1/refreshes`);
+
+  if (options.once) {
+    const say = (line: string): void => screen.say(line);
+    return () => Promise.race([drainOnce({ database, queue, beginMs: begin, say }), hopeless]);
+  }
+  if (demo && options.rate > 0) {
+    const service = new SimulatedJobService(database, options.rate, log);
+    lifecycle.onStop('the simulated job service', () => service.close());
+    service.start();
+  }
+  screen.show({ database, queue, recent, dashboardUrl });
+  return () => hopeless;
+}
+
+/** Starts the servers that no URL is given for. A URL that is given is never replaced. */
+async function openStores(
+  options: StartOptions,
+  given: Config,
+  lifecycle: Lifecycle,
+  screen: Screen,
+): Promise<Config> {
+  const data = resolve(options.data);
+  mkdirSync(data, { recursive: true });
+  takeRunFile(data);
+  lifecycle.onStop('the run file', () => dropRunFile(data));
+  const say = (line: string): void => screen.say(line);
+  let { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = given;
+  if (databaseUrl === undefined) {
+    say(`Starting an embedded Postgres in ${join(options.data, 'postgres')}.`);
+    const postgres = await startEmbeddedPostgres({
+      dataDirectory: join(data, 'postgres'),
+      projectDirectory: process.cwd(),
+      say,
+    });
+    lifecycle.onStop('the embedded Postgres', () => postgres.stop());
+    databaseUrl = postgres.url;
+  }
+  if (redisUrl === undefined) {
+    say(`Starting an embedded Redis in ${join(options.data, 'redis')}.`);
+    const redis = await startEmbeddedRedis({ dataDirectory: join(data, 'redis'), say });
+    lifecycle.onStop('the embedded Redis', () => redis.stop());
+    redisUrl = redis.url;
+  }
+  return withSettings(given, {
+    DATABASE_URL: databaseUrl,
+    REDIS_URL: redisUrl,
+    DASHBOARD_PORT: await usablePort('DASHBOARD_PORT', given.DASHBOARD_PORT, say),
+    PRODUCER_PORT: await usablePort('PRODUCER_PORT', given.PRODUCER_PORT, say),
+  });
+}
+
+/** The port itself when it was asked for by its variable; else another one when it is taken. */
+async function usablePort(
+  variable: 'DASHBOARD_PORT' | 'PRODUCER_PORT',
+  wanted: number,
+  say: (line: string) => void,
+): Promise<number> {
+  const port = await freePort(wanted === 0 ? undefined : wanted);
+  if (port === wanted || wanted === 0) return port;
+  if (process.env[variable]) {
+    throw new TallyError('PORT_IN_USE', `port ${wanted} is in use; set ${variable} to another one`);
+  }
+  say(`Port ${wanted} is in use; taking ${port} (set ${variable} to choose).`);
+  return port;
+}
+
+function childEnvironment(config: Config): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    DATABASE_URL: config.DATABASE_URL,
+    REDIS_URL: config.REDIS_URL,
+    DASHBOARD_PORT: String(config.DASHBOARD_PORT),
+    PRODUCER_PORT: String(config.PRODUCER_PORT),
+    SHUTDOWN_GRACE_MS: String(Math.min(config.SHUTDOWN_GRACE_MS, CHILD_GRACE_MS - 500)),
+  };
+}

@@ -1,0 +1,94 @@
+import type { Command } from 'commander';
+import type { Config } from '../../shared/process/config.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { describeError, TallyError } from '../../shared/errors.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
+import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
+import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { describeQueue, type QueueStatus } from '../queue-status.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { printable } from '../printable.ts';
+
+type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
+
+interface Status extends NullValues<QueueStatus> {
+  readonly outbox: NullValues<OutboxSummary>;
+  readonly disagreements: number | null;
+}
+
+export function addStatusCommand(program: Command): void {
+  program
+    .command('status')
+    .description('show outbox, queue, workers and disagreements')
+    .option('--json', 'print one JSON document')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .action(async (options: { json?: true; data: string }) => {
+      const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
+      const { status, problems } = await readStatus(config);
+      if (problems.length === 2) throw new TallyError('ALL_AWAY', problems.join('; '));
+      for (const problem of problems) process.stderr.write(`tally: ${problem}\n`);
+      process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : asText(status));
+    });
+}
+
+async function readStatus(config: Config): Promise<{ status: Status; problems: string[] }> {
+  const log = silentLogger();
+  const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  const problems: string[] = [];
+  const orNull = async <T>(store: string, read: Promise<T>): Promise<T | null> =>
+    read.catch((error: unknown) => {
+      problems.push(`${store} can't be asked: ${describeError(error)}`);
+      return null;
+    });
+  try {
+    const [stored, queue] = await Promise.all([
+      orNull('Postgres', readStored(database)),
+      orNull(
+        'Redis',
+        waitForRedis(redis, 3_000).then(() => describeQueue(openRefreshQueue(config, redis))),
+      ),
+    ]);
+    const status: Status = {
+      outbox: stored?.outbox ?? { rows: null, unsent: null, oldestSeconds: null },
+      queue: queue?.queue ?? null,
+      workers: queue?.workers ?? null,
+      oldestWaitingSeconds: queue?.oldestWaitingSeconds ?? null,
+      disagreements: stored?.disagreements ?? null,
+    };
+    return { status, problems };
+  } finally {
+    redis.disconnect();
+    await database.close();
+  }
+}
+
+async function readStored(
+  database: Parameters<typeof summarizeOutbox>[0],
+): Promise<{ outbox: OutboxSummary; disagreements: number }> {
+  return {
+    outbox: await summarizeOutbox(database),
+    disagreements: await countDisagreements(database, 'stuck'),
+  };
+}
+
+function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }: Status): string {
+  const show = (value: number | null | undefined): string => (value ?? '?').toString();
+  const seconds = (value: number | null): string =>
+    value === null ? '-' : `${value.toFixed(1)} s`;
+  const lines = [
+    `outbox         ${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds)}`,
+    `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
+    `oldest waiting ${seconds(oldestWaitingSeconds)}`,
+    `disagreements  ${show(disagreements)}`,
+    `workers        ${show(workers?.length)}`,
+    ...(workers ?? []).map(({ name, active }) => `  ${printable(name)}  ${active} active`),
+  ];
+  return `${lines.join('\n')}\n`;
+}

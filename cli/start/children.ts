@@ -1,0 +1,85 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../../shared/process/logger.ts';
+
+const RESTART_AFTER_MS = 1_000;
+const EARLY_MS = 3_000;
+const EARLY_EXITS = 3;
+
+interface Options {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: Logger;
+  /** One line of a child's log, as JSON text. */
+  readonly onLine: (line: string) => void;
+  /** A child ends again and again as soon as it is started. */
+  readonly onHopeless: (role: string) => void;
+}
+
+/**
+ * The processes of `tally start`. One that ends is started again; all of them end when this process
+ * is gone, however it went, because their channel to it closes.
+ */
+export class Children {
+  readonly #options: Options;
+  readonly #children = new Set<ChildProcess>();
+  #stopping = false;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  start(role: string, environment: NodeJS.ProcessEnv = {}): void {
+    void this.#keepRunning(role, environment);
+  }
+
+  /** Asks all to stop and waits until they are gone; what hasn't stopped by then is killed. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    const all = [...this.#children];
+    for (const child of all) child.kill('SIGTERM');
+    const gone = Promise.all(all.filter(isRunning).map((child) => once(child, 'exit')));
+    const late = delay(graceMs, 'late', { ref: false });
+    if ((await Promise.race([gone, late])) === 'late') {
+      for (const child of this.#children) child.kill('SIGKILL');
+      await gone;
+    }
+  }
+
+  async #keepRunning(role: string, environment: NodeJS.ProcessEnv): Promise<void> {
+    for (let earlyExits = 0; !this.#stopping;) {
+      const begin = performance.now();
+      const ended = await this.#run(role, environment);
+      if (this.#stopping) return;
+      earlyExits = performance.now() - begin < EARLY_MS ? earlyExits + 1 : 0;
+      if (earlyExits === EARLY_EXITS) {
+        this.#options.onHopeless(role);
+        return;
+      }
+      this.#options.log.warn(`the ${role} ended (${ended}) and is started again`);
+      await delay(RESTART_AFTER_MS);
+    }
+  }
+
+  async #run(role: string, environment: NodeJS.ProcessEnv): Promise<string> {
+    const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', role], {
+      env: { ...this.#options.environment, ...environment },
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      // A Ctrl-C in the terminal goes to this process alone, which stops the others in their order.
+      detached: true,
+    });
+    this.#children.add(child);
+    if (child.stdout) createInterface({ input: child.stdout }).on('line', this.#options.onLine);
+    try {
+      await once(child, 'exit');
+      return child.signalCode ?? `exit ${child.exitCode}`;
+    } finally {
+      this.#children.delete(child);
+    }
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}

@@ -1,0 +1,90 @@
+import type { Database } from '../../../shared/postgres/database.ts';
+import { describeError } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/process/logger.ts';
+import { pause } from '../../../shared/process/wait.ts';
+import { DEMO_TRIGGER } from './seed.ts';
+
+const TICK_MS = 100;
+const FINAL = ['Success', 'Success', 'Success', 'Success', 'Error', 'Stopped'] as const;
+
+/**
+ * A simulated job service: tasks of the demonstration start again and finish some moments later,
+ * `rate` changes a second in all. It knows nothing of Tally and only changes tasks.
+ */
+export class SimulatedJobService {
+  readonly #database: Database;
+  readonly #changesPerTick: number;
+  readonly #log: Logger;
+  readonly #stop = new AbortController();
+  #running: number[] = [];
+  #loop: Promise<void> | undefined;
+
+  constructor(database: Database, rate: number, log: Logger) {
+    this.#database = database;
+    this.#changesPerTick = (rate * TICK_MS) / 1000;
+    this.#log = log;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let owed = 0;
+    while (!signal.aborted) {
+      await pause(TICK_MS, signal);
+      owed += this.#changesPerTick;
+      try {
+        const range = await this.#taskRange();
+        if (range === undefined) return;
+        await this.#change(Math.floor(owed), range);
+      } catch (error) {
+        if (!signal.aborted) this.#log.debug(`simulated job service: ${describeError(error)}`);
+      }
+      owed %= 1;
+    }
+  }
+
+  async #taskRange(): Promise<{ low: number; high: number } | undefined> {
+    const [range] = await this.#database.query<{ low: number | null; high: number | null }>(
+      'SELECT min(id)::bigint AS low, max(id)::bigint AS high FROM task',
+    );
+    return range?.low == null || range.high == null
+      ? undefined
+      : { low: range.low, high: range.high };
+  }
+
+  async #change(changes: number, range: { low: number; high: number }): Promise<void> {
+    const keepRunning = this.#changesPerTick * 20;
+    const finishing =
+      this.#running.length > keepRunning ? this.#running.splice(0, Math.ceil(changes / 2)) : [];
+    const starting = Array.from(
+      { length: Math.max(0, changes - finishing.length) },
+      () => range.low + Math.floor(Math.random() * (range.high - range.low + 1)),
+    );
+    this.#running.push(...starting);
+    const statuses = [
+      ...finishing.map(() => FINAL[Math.floor(Math.random() * FINAL.length)]),
+      ...starting.map(() => 'Running'),
+    ];
+    await this.#database.query(
+      `WITH wanted AS (
+         SELECT DISTINCT ON (id) id, status FROM unnest($1::bigint[], $2::text[]) AS w (id, status)
+       )
+       UPDATE task t
+          SET status = w.status,
+              status_code = CASE WHEN w.status = 'Running' THEN 2 ELSE 3 END,
+              end_time = CASE WHEN w.status = 'Running' THEN NULL
+                              ELSE date_trunc('second', now() AT TIME ZONE 'UTC') END
+         FROM wanted w, execution e
+        WHERE t.id = w.id AND e.id = t.execution_id AND e.trigger = $3`,
+      [[...finishing, ...starting], statuses, DEMO_TRIGGER],
+    );
+  }
+}

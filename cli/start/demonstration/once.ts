@@ -1,0 +1,71 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Database } from '../../../shared/postgres/database.ts';
+import { countDisagreements } from '../../../shared/postgres/disagreements.ts';
+import { summarizeOutbox } from '../../../shared/postgres/outbox.ts';
+import { countJobs, type RefreshQueue } from '../../../shared/queue/refresh-queue.ts';
+
+const POLL_MS = 100;
+const STATEMENTS = `
+  SELECT coalesce(sum(calls) FILTER (WHERE query LIKE '%tally.refresh_executions(%'), 0)::bigint AS refresh,
+         coalesce(sum(calls) FILTER (WHERE query LIKE '%UPDATE tally.outbox%'), 0)::bigint AS relay
+    FROM pg_stat_statements
+   WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+
+interface Statements {
+  readonly refresh: number;
+  readonly relay: number;
+}
+
+/**
+ * Waits until everything that was recorded is refreshed, and says what it took.
+ * @returns the exit code: 0 only if every stored status is what its tasks say
+ */
+export async function drainOnce(parts: {
+  readonly database: Database;
+  readonly queue: RefreshQueue;
+  readonly beginMs: number;
+  readonly say: (line: string) => void;
+}): Promise<number> {
+  const { database, queue, say } = parts;
+  const before = await readStatements(database);
+  const [sum] = await database.query<{ revisions: number }>(SUM_REVISIONS);
+  for (;;) {
+    const [outbox, jobs] = await Promise.all([summarizeOutbox(database), countJobs(queue)]);
+    // A job that failed for good has no outbox row any more; it counts as a disagreement below.
+    if (outbox.rows === 0 && jobs.waiting + jobs.active + jobs.delayed === 0) break;
+    await delay(POLL_MS);
+  }
+  const seconds = (performance.now() - parts.beginMs) / 1000;
+  const [after] = await database.query<{ revisions: number }>(SUM_REVISIONS);
+  const refreshed = (after?.revisions ?? 0) - (sum?.revisions ?? 0);
+  const left = await countDisagreements(database, 'outOfDate');
+  const statements = await readStatements(database);
+  say(
+    `Refreshed ${refreshed} executions in ${seconds.toFixed(1)} s (${Math.round(refreshed / seconds)}/s, start of the processes included).`,
+  );
+  if (statements !== undefined && before !== undefined) {
+    const refresh = statements.refresh - before.refresh;
+    const relay = statements.relay - before.relay;
+    const each = (count: number): string => (count / Math.max(refreshed, 1)).toFixed(4);
+    say(
+      `SQL statements: ${refresh} refreshing (${each(refresh)} a refresh), ${relay} of the relay.`,
+    );
+  } else {
+    say('SQL statements: not counted, this Postgres has no pg_stat_statements.');
+  }
+  say(`Disagreements left: ${left}.`);
+  return left === 0 ? 0 : 1;
+}
+
+// Every refresh raises its execution's revision by one, so their sum counts refreshes.
+const SUM_REVISIONS = `SELECT coalesce(sum(revision), 0)::bigint AS revisions FROM execution`;
+
+async function readStatements(database: Database): Promise<Statements | undefined> {
+  try {
+    await database.query('CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public');
+    const [statements] = await database.query<Statements & Record<string, unknown>>(STATEMENTS);
+    return statements;
+  } catch {
+    return undefined;
+  }
+}

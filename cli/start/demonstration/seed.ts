@@ -1,0 +1,46 @@
+import type { Database } from '../../../shared/postgres/database.ts';
+
+/** Executions of the demonstration carry this trigger; nothing else is ever touched by it. */
+export const DEMO_TRIGGER = 'DEMO';
+
+const TASKS_PER_EXECUTION = 7;
+
+/**
+ * Fills an embedded database with `executions` executions of 7 tasks each, of five vendors, every
+ * status out of date. Run again on the same database, it makes those that are there out of date again.
+ * Capture records all of them, as it would for any program that changes tasks.
+ */
+export async function seedDemonstration(database: Database, executions: number): Promise<void> {
+  await database.query(
+    `UPDATE execution SET status = 'Running', end_time = NULL WHERE trigger = $1`,
+    [DEMO_TRIGGER],
+  );
+  await database.query(
+    `UPDATE task t
+        SET status = CASE WHEN t.status = 'Running' THEN 'Success' ELSE t.status END, status_code = 3,
+            end_time = coalesce(t.end_time, date_trunc('second', now() AT TIME ZONE 'UTC')) + interval '1 second'
+       FROM execution e WHERE e.id = t.execution_id AND e.trigger = $1`,
+    [DEMO_TRIGGER],
+  );
+  await database.query(
+    `WITH vendors (list) AS (
+       VALUES (ARRAY['REPLICATION', 'GARBAGE_COLLECTION', 'IMAGE_SCAN', 'RETENTION', 'P2P_PREHEAT'])
+     ), missing (count) AS (
+       SELECT greatest($1 - count(*), 0) FROM execution WHERE trigger = $3
+     ), created AS (
+       INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision)
+       SELECT list[1 + n % 5], n, 'Running', $3, 0
+         FROM missing, vendors, generate_series(1, missing.count::integer) AS n
+       RETURNING id, vendor_type
+     )
+     INSERT INTO task (execution_id, status, status_code, vendor_type, job_id, start_time, end_time)
+     SELECT id, drawn.status, 3, vendor_type, md5(id::text || n), now() AT TIME ZONE 'UTC',
+            date_trunc('second', now() AT TIME ZONE 'UTC') - n * interval '1 minute'
+       FROM created, generate_series(1, $2) AS n,
+            LATERAL (SELECT CASE WHEN (id * 31 + n * 17) % 43 = 0 THEN 'Error'
+                                 WHEN (id * 13 + n * 29) % 97 = 0 THEN 'Stopped'
+                                 ELSE 'Success' END AS status) AS drawn`,
+    [executions, TASKS_PER_EXECUTION, DEMO_TRIGGER],
+  );
+  await database.query('ANALYZE');
+}

@@ -1,0 +1,79 @@
+import type { Database } from '../../shared/postgres/database.ts';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { summarizeOutbox } from '../../shared/postgres/outbox.ts';
+import { describeQueue } from '../queue-status.ts';
+import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+
+const WINDOW_MS = 3_000;
+
+/** What `tally start` shows of the work going on; a number is null while its store is away. */
+export interface Progress {
+  readonly waiting: number | null;
+  readonly running: number | null;
+  readonly refreshedPerSecond: number;
+  readonly lagMsP99: number | null;
+  readonly disagreements: number | null;
+}
+
+/** Reads the workers' log lines for what they did lately. */
+export class RecentRefreshes {
+  #lines: { atMs: number; refreshed: number; lagMsP99: number | null }[] = [];
+
+  /** @param line one line of a process's log, JSON */
+  read(line: string): void {
+    if (!line.includes('"refreshed":')) return;
+    try {
+      const { refreshed, lagMsP99 } = JSON.parse(line) as {
+        refreshed: number;
+        lagMsP99: number | null;
+      };
+      this.#lines.push({ atMs: performance.now(), refreshed, lagMsP99 });
+    } catch {
+      // A line cut short by a killed process.
+    }
+  }
+
+  /** Refreshes a second, and the highest p99 of any worker in any second, of the last 3 s. */
+  summarize(): { refreshedPerSecond: number; lagMsP99: number | null } {
+    const since = performance.now() - WINDOW_MS;
+    this.#lines = this.#lines.filter(({ atMs }) => atMs >= since);
+    const refreshed = this.#lines.reduce((sum, line) => sum + line.refreshed, 0);
+    const lags = this.#lines.flatMap(({ lagMsP99 }) => lagMsP99 ?? []);
+    return {
+      refreshedPerSecond: Math.round(refreshed / (WINDOW_MS / 1000)),
+      lagMsP99: lags.length === 0 ? null : Math.max(...lags),
+    };
+  }
+}
+
+/** Waiting counts what is in the outbox and not yet on the queue, too. */
+export async function readProgress(
+  database: Database,
+  queue: RefreshQueue,
+  recent: RecentRefreshes,
+): Promise<Progress> {
+  const [outbox, status, disagreements] = await Promise.all([
+    summarizeOutbox(database).catch(() => null),
+    describeQueue(queue).catch(() => null),
+    countDisagreements(database, 'outOfDate').catch(() => null),
+  ]);
+  return {
+    waiting: outbox && status && outbox.unsent + status.queue.waiting + status.queue.delayed,
+    running: status && status.queue.active,
+    disagreements,
+    ...recent.summarize(),
+  };
+}
+
+/** One line for a terminal. */
+export function formatProgress(progress: Progress, dashboardUrl: string): string {
+  const show = (value: number | null): string => (value ?? '?').toString();
+  return [
+    `waiting ${show(progress.waiting)}`,
+    `running ${show(progress.running)}`,
+    `refreshed/s ${progress.refreshedPerSecond}`,
+    `p99 lag ${progress.lagMsP99 === null ? '-' : `${progress.lagMsP99} ms`}`,
+    `disagreements ${show(progress.disagreements)}`,
+    `dashboard ${dashboardUrl}`,
+  ].join(' | ');
+}

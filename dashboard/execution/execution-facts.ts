@@ -1,0 +1,106 @@
+import type { Database } from '../../shared/postgres/database.ts';
+import { readSql } from '../../shared/postgres/schema.ts';
+
+const KNOWN_STATUSES = ['Pending', 'Scheduled', 'Running', 'Stopped', 'Error', 'Success'];
+const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
+
+/** What Postgres knows of one execution. Times are ISO, UTC. */
+export interface ExecutionFacts {
+  readonly executionId: number;
+  readonly vendor: string;
+  readonly trigger: string;
+  readonly startTime: string | null;
+  readonly stored: {
+    readonly status: string | null;
+    readonly endTime: string | null;
+    readonly revision: number | null;
+    /** When the row was last written: by a refresh, or by the host itself. */
+    readonly updateTime: string | null;
+  };
+  /** What the rule makes of its tasks; null when no task has a status that the rule knows. */
+  readonly computed: { readonly status: string; readonly endTime: string | null } | null;
+  /** Its tasks by status, the most frequent first; `known` says whether the rule knows the status. */
+  readonly tasks: readonly {
+    readonly status: string;
+    readonly count: number;
+    readonly known: boolean;
+  }[];
+  readonly outbox: OutboxOfExecution;
+}
+
+/** The outbox rows of one execution: refreshes that were asked for and are not done yet. */
+interface OutboxOfExecution {
+  readonly rows: number;
+  readonly unsent: number;
+  readonly oldest: string | null;
+  /** When the earliest of them may be sent. */
+  readonly due: string | null;
+  readonly sources: readonly string[];
+}
+
+/**
+ * Reads one execution with three statements, each by an index.
+ * @returns undefined when there is no such execution
+ * @throws the error of `pg`
+ */
+export async function readExecutionFacts(
+  database: Database,
+  executionId: number,
+): Promise<ExecutionFacts | undefined> {
+  const [rows, tasks, outbox] = await Promise.all([
+    database.query<ExecutionRow>(
+      `SELECT e.vendor_type, e.trigger, to_char(e.start_time, ${ISO}) AS start_time,
+              e.status, to_char(e.end_time, ${ISO}) AS end_time, e.revision,
+              to_char(e.update_time, ${ISO}) AS update_time,
+              r.status AS computed_status, to_char(r.end_time, ${ISO}) AS computed_end_time
+         FROM execution e LEFT JOIN (${readSql('rollup')}) r ON r.execution_id = e.id
+        WHERE e.id = ANY ($1::bigint[])`,
+      [[executionId]],
+    ),
+    database.query<{ status: string; count: number }>(
+      `SELECT status, count(*) AS count FROM task WHERE execution_id = $1::bigint
+        GROUP BY status ORDER BY count(*) DESC, status`,
+      [executionId],
+    ),
+    database.query<OutboxOfExecution & Record<string, unknown>>(
+      `SELECT count(*) AS rows, count(*) FILTER (WHERE sent_at IS NULL) AS unsent,
+              to_char(min(created_at) AT TIME ZONE 'UTC', ${ISO}) AS oldest,
+              to_char(min(due_at) AT TIME ZONE 'UTC', ${ISO}) AS due,
+              coalesce(array_agg(DISTINCT source), '{}') AS sources
+         FROM tally.outbox WHERE execution_id = $1::bigint`,
+      [executionId],
+    ),
+  ]);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  return {
+    executionId,
+    vendor: row.vendor_type,
+    trigger: row.trigger,
+    startTime: row.start_time,
+    stored: {
+      status: row.status,
+      endTime: row.end_time,
+      revision: row.revision,
+      updateTime: row.update_time,
+    },
+    computed:
+      row.computed_status === null
+        ? null
+        : { status: row.computed_status, endTime: row.computed_end_time },
+    tasks: tasks.map((task) => ({ ...task, known: KNOWN_STATUSES.includes(task.status) })),
+    outbox: outbox[0] ?? { rows: 0, unsent: 0, oldest: null, due: null, sources: [] },
+  };
+}
+
+interface ExecutionRow extends Record<string, unknown> {
+  readonly vendor_type: string;
+  readonly trigger: string;
+  readonly start_time: string | null;
+  readonly status: string | null;
+  readonly end_time: string | null;
+  readonly revision: number | null;
+  readonly update_time: string | null;
+  readonly computed_status: string | null;
+  readonly computed_end_time: string | null;
+}

@@ -1,0 +1,157 @@
+import { Router, type RequestHandler, type Response } from 'express';
+import type { Redis } from 'ioredis';
+import type { Database } from '../../shared/postgres/database.ts';
+import { describeError } from '../../shared/errors.ts';
+import {
+  executionIdProblem,
+  formatIdentity,
+  vendorProblem,
+  type Identity,
+} from '../../shared/execution.ts';
+import { readExecutionFacts, type ExecutionFacts } from './execution-facts.ts';
+import { findJobs, type ExecutionJobs } from './execution-jobs.ts';
+import type { Logger } from '../../shared/process/logger.ts';
+import { enqueueRefreshes, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { visitorOf } from '../auth.ts';
+import { stateOf } from './execution-state.ts';
+import { executionBody } from './execution-view.ts';
+import { html } from '../html.ts';
+import { inTime } from '../in-time.ts';
+import { sendPage, sendProblem } from '../page.ts';
+
+const RELOAD_SECONDS = 5;
+const NO_JOBS: ExecutionJobs = { current: null, nextRunStored: false, failed: [] };
+
+interface Stores {
+  readonly database: Database;
+  readonly redis: Redis;
+  readonly queue: RefreshQueue;
+  readonly log: Logger;
+}
+
+/** `/executions`: finds one, shows it, refreshes it. Pages for people, JSON for whoever asks for it. */
+export function createExecutionPages(stores: Stores): Router {
+  const router = Router();
+  router.get('/executions', findExecution);
+  router.get('/executions/:id', async (request, response) => {
+    const executionId = readId(request.params.id);
+    if (executionId === undefined) return badId(response);
+    const found = await ask(stores, executionId, response);
+    if (found === undefined) return;
+    const { facts, jobs } = found;
+    const state = stateOf(facts, jobs);
+    // Half of the answer is missing: no success, but what is known is shown.
+    const status = jobs === null ? 503 : 200;
+    if (wantsJson(response)) {
+      response.status(status).json({ ...facts, state, queue: jobs });
+      return;
+    }
+    sendPage(response, status, {
+      title: `Execution ${formatIdentity(facts)}`,
+      search: String(executionId),
+      ...(state === 'on its way' || jobs === null ? { reloadSeconds: RELOAD_SECONDS } : {}),
+      body: executionBody({
+        facts,
+        jobs,
+        state,
+        mayRefresh: visitorOf(response).role === 'operator',
+        justAsked: request.query['asked'] !== undefined,
+        nowMs: Date.now(),
+      }),
+    });
+  });
+  router.post('/executions/:id/refresh', async (request, response) => {
+    const executionId = readId(request.params.id);
+    if (executionId === undefined) return badId(response);
+    const found = await ask(stores, executionId, response);
+    if (found === undefined) return;
+    await refresh(stores, found.facts, response);
+  });
+  return router;
+}
+
+// Straight onto the queue: behind a backlog in the outbox it would wait for its turn.
+async function refresh(stores: Stores, identity: Identity, response: Response): Promise<void> {
+  const problem = vendorProblem(identity.vendor);
+  if (problem !== undefined) {
+    refuse(response, 409, 'BAD_VENDOR', `This execution can't be refreshed: ${problem}.`);
+    return;
+  }
+  const { executionId, vendor } = identity;
+  const added = await inTime(enqueueRefreshes(stores.queue, [{ executionId, vendor }]));
+  if ('problem' in added) {
+    stores.log.warn(
+      `${formatIdentity(identity)} was not put on the queue: ${describeError(added.problem)}`,
+    );
+    refuse(response, 503, 'REDIS_AWAY', 'Redis does not answer; nothing was asked for, try again.');
+  } else if (wantsJson(response)) {
+    response.status(202).json({ enqueued: formatIdentity(identity) });
+  } else {
+    response.redirect(303, `/executions/${executionId}?asked`);
+  }
+}
+
+/** What both stores know; undefined when that is an answer by itself, which was sent then. */
+async function ask(
+  stores: Stores,
+  executionId: number,
+  response: Response,
+): Promise<{ facts: ExecutionFacts; jobs: ExecutionJobs | null } | undefined> {
+  const facts = await inTime(readExecutionFacts(stores.database, executionId));
+  if ('problem' in facts) {
+    stores.log.warn(`execution ${executionId} was not read: ${describeError(facts.problem)}`);
+    const text = 'Postgres does not answer, so nothing is known of this execution now; try again.';
+    refuse(response, 503, 'DATABASE_AWAY', text);
+    return undefined;
+  }
+  if (facts.value === undefined) {
+    refuse(response, 404, 'NO_SUCH_EXECUTION', `There is no execution ${executionId}.`);
+    return undefined;
+  }
+  const { vendor } = facts.value;
+  if (vendorProblem(vendor) !== undefined) return { facts: facts.value, jobs: NO_JOBS };
+  const jobs = await inTime(findJobs(stores.queue, stores.redis, { executionId, vendor }));
+  return { facts: facts.value, jobs: 'value' in jobs ? jobs.value : null };
+}
+
+const findExecution: RequestHandler = (request, response) => {
+  const { id } = request.query;
+  const asked = typeof id === 'string' ? id.trim() : '';
+  if (asked === '') {
+    sendPage(response, 200, { title: 'Find an execution', body: FIND });
+    return;
+  }
+  // The vendor after the colon is for people; the number alone says which one it is.
+  const executionId = readId(asked.split(':', 1)[0] ?? '');
+  if (executionId === undefined) badId(response, asked);
+  else response.redirect(303, `/executions/${executionId}`);
+};
+
+const FIND = html`<div class="head"><h1>Find an execution</h1></div>
+  <p class="notice">
+    Write its number, or its identity such as 42:REPLICATION, into the field above.
+  </p>`;
+
+function readId(text: string): number | undefined {
+  const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  return executionIdProblem(id) === undefined ? id : undefined;
+}
+
+function badId(response: Response, asked = ''): void {
+  const text = 'An execution is found by its number, for example 42, or by 42:REPLICATION.';
+  refuse(response, 400, 'BAD_ID', text, asked);
+}
+
+function refuse(response: Response, status: number, code: string, text: string, asked = ''): void {
+  if (wantsJson(response)) response.status(status).json({ error: { code, message: text } });
+  else sendProblem(response, status, titleOf(status), text, asked);
+}
+
+function titleOf(status: number): string {
+  if (status === 404) return 'Not found';
+  return status === 503 ? 'Not now' : 'Not possible';
+}
+
+function wantsJson(response: Response): boolean {
+  return response.req.accepts(['html', 'json']) === 'json';
+}

@@ -1,0 +1,54 @@
+import type { ExecutionFacts } from './execution-facts.ts';
+import type { ExecutionJobs } from './execution-jobs.ts';
+
+/** How an execution stands. */
+export type ExecutionState =
+  'up to date' | 'on its way' | 'failed' | 'behind' | 'set by hand' | 'no known tasks';
+
+const FINAL = ['Success', 'Error', 'Stopped'];
+
+/** @param jobs null when the queue can't be asked */
+export function stateOf(facts: ExecutionFacts, jobs: ExecutionJobs | null): ExecutionState {
+  const { stored, computed, outbox } = facts;
+  if (outbox.rows > 0 || jobs?.current || jobs?.nextRunStored) return 'on its way';
+  if (computed === null) return 'no known tasks';
+  if (stored.status === computed.status && stored.endTime === computed.endTime) return 'up to date';
+  if (jobs !== null && jobs.failed.length > 0) return 'failed';
+  // The reconciler's rule: a final status that its tasks don't say was set by a person or by the host.
+  const isFinal = FINAL.includes(stored.status ?? '');
+  const lacksItsEnd = stored.status === computed.status && stored.endTime === null;
+  return isFinal && !lacksItsEnd ? 'set by hand' : 'behind';
+}
+
+/** A sentence for an operator, and how serious it is. */
+export function explain(state: ExecutionState): {
+  readonly level: 'good' | 'warn' | 'bad';
+  readonly text: string;
+} {
+  switch (state) {
+    case 'up to date':
+      return { level: 'good', text: 'What is stored is what its tasks say.' };
+    case 'on its way':
+      return { level: 'warn', text: 'A refresh is on its way; see below how far it is.' };
+    case 'failed':
+      return {
+        level: 'bad',
+        text: 'What is stored is not what its tasks say, and its last refresh failed. Remove the cause that stands below, then refresh it.',
+      };
+    case 'behind':
+      return {
+        level: 'bad',
+        text: 'What is stored is behind its tasks, and nobody has asked for a refresh.',
+      };
+    case 'set by hand':
+      return {
+        level: 'warn',
+        text: 'It has a final status that its tasks do not say: a person or the host has set it. It stays so unless a refresh is asked for.',
+      };
+    case 'no known tasks':
+      return {
+        level: 'warn',
+        text: 'None of its tasks has a status that the rule knows, so a refresh writes nothing.',
+      };
+  }
+}

@@ -1,0 +1,245 @@
+import type { ExecutionFacts } from './execution-facts.ts';
+import type { CurrentJob, ExecutionJobs } from './execution-jobs.ts';
+import { explain, type ExecutionState } from './execution-state.ts';
+import { counted, moment, number } from '../format.ts';
+import { html, type Html } from '../html.ts';
+
+export interface ExecutionView {
+  readonly facts: ExecutionFacts;
+  /** Null when Redis doesn't answer. */
+  readonly jobs: ExecutionJobs | null;
+  readonly state: ExecutionState;
+  /** Whether the visitor may refresh it. */
+  readonly mayRefresh: boolean;
+  /** It was asked for a moment ago, by this button. */
+  readonly justAsked: boolean;
+  readonly nowMs: number;
+}
+
+/** The page of one execution: what is stored, what its tasks say, and where its refresh is. */
+export function executionBody(view: ExecutionView): Html {
+  const { facts, jobs, state } = view;
+  const { level, text } = explain(state);
+  return html` <div class="head">
+      <h1>Execution ${facts.executionId}</h1>
+      <span class="tag">${facts.vendor}</span>
+      ${view.mayRefresh && jobs !== null && html`<form method="post" action="/executions/${facts.executionId}/refresh"><button class="main">Refresh now</button></form>`}
+    </div>
+    ${view.justAsked && html`<p class="notice good">The refresh was put on the queue.</p>`}
+    ${jobs === null && html`<p class="notice bad">Redis does not answer: what the queue holds for this execution is not known now.</p>`}
+    <p class="notice ${level}">
+      <strong class="${level}">${firstLetterLarge(state)}.</strong> ${text}
+    </p>
+    <div class="cards">
+      ${statusCard(view)}
+      <div class="column">
+        ${tasksCard(facts)} ${jobs === null ? false : queueCard(jobs, view.nowMs)}
+        ${outboxCard(view)}
+      </div>
+      ${jobs === null || jobs.failed.length === 0 ? false : failedCard(jobs, view.nowMs)}
+    </div>`;
+}
+
+function statusCard({ facts, nowMs }: ExecutionView): Html {
+  const { stored, computed } = facts;
+  const row = (name: string, left: Html | string, right: Html | string, same: boolean): Html =>
+    html`<tr>
+      <th scope="row">${name}</th>
+      <td data-label="Stored">${left}</td>
+      <td data-label="Its tasks say" class="${same ? '' : 'bad'}">${right}</td>
+    </tr>`;
+  const unknown = html`<span class="none">nothing</span>`;
+  return html`<section class="card">
+    <h2>Status</h2>
+    <table class="stack">
+      <thead>
+        <tr>
+          <th></th>
+          <th scope="col">Stored</th>
+          <th scope="col">Its tasks say</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${row('Status', stored.status ?? html`<span class="none">none</span>`, computed?.status ?? unknown, computed === null || computed.status === stored.status)}
+        ${row('End time', moment(stored.endTime, nowMs), computed === null ? unknown : moment(computed.endTime, nowMs), computed === null || computed.endTime === stored.endTime)}
+        <tr>
+          <th scope="row">Revision</th>
+          <td data-label="Stored">${stored.revision ?? html`<span class="none">none</span>`}</td>
+          <td></td>
+        </tr>
+        <tr>
+          <th scope="row">Last written</th>
+          <td data-label="Stored" colspan="2">${moment(stored.updateTime, nowMs)}</td>
+        </tr>
+        <tr>
+          <th scope="row">Started</th>
+          <td data-label="Stored" colspan="2">
+            ${moment(facts.startTime, nowMs)}, ${facts.trigger}
+          </td>
+        </tr>
+      </tbody>
+    </table>
+    <p class="small quiet">
+      Times are UTC. A refresh writes revision and time even when the status stays as it is; the
+      host may write them too.
+    </p>
+  </section>`;
+}
+
+function tasksCard({ tasks }: ExecutionFacts): Html {
+  const total = tasks.reduce((sum, { count }) => sum + count, 0);
+  if (total === 0)
+    return html`<section class="card">
+      <h2>Tasks</h2>
+      <p class="quiet">It has none.</p>
+    </section>`;
+  return html`<section class="card">
+    <h2>Tasks <span class="quiet">${number(total)}</span></h2>
+    <table>
+      <tbody>
+        ${tasks.map(
+          ({ status, count, known }) =>
+            html`<tr>
+              <th scope="row">
+                ${status}${known ? false : html` <span class="warn small">unknown to the rule</span>`}
+              </th>
+              <td class="right">${number(count)}</td>
+              <td class="half">
+                <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">
+                  <rect width="${((100 * count) / total).toFixed(1)}" height="8" />
+                </svg>
+              </td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+function queueCard({ current, nextRunStored }: ExecutionJobs, nowMs: number): Html {
+  return html`<section class="card">
+    <h2>On the queue</h2>
+    ${current === null ? html`<p class="quiet">No job waits, runs or is delayed.</p>` : currentJob(current, nowMs)}
+    ${nextRunStored && html`<p>One more run is stored: something was asked for while this one runs.</p>`}
+  </section>`;
+}
+
+function currentJob(job: CurrentJob, nowMs: number): Html {
+  const since = job.state === 'running' ? job.startedAt : job.addedAt;
+  return html`<table>
+    <tbody>
+      <tr>
+        <th scope="row">State</th>
+        <td><strong>${job.state}</strong>, since ${moment(since, nowMs)}</td>
+      </tr>
+      ${
+        job.worker !== null &&
+        html`<tr>
+          <th scope="row">Worker</th>
+          <td class="mono">${job.worker}</td>
+        </tr>`
+      }
+      ${
+        job.nextTryAt !== null &&
+        html`<tr>
+          <th scope="row">Next try</th>
+          <td>${moment(job.nextTryAt, nowMs)}</td>
+        </tr>`
+      }
+      ${
+        job.attempts > 0 &&
+        html`<tr>
+          <th scope="row">Failed tries</th>
+          <td>${job.attempts}</td>
+        </tr>`
+      }
+      ${
+        job.error !== null &&
+        html`<tr>
+          <th scope="row">Last error</th>
+          <td class="mono error">${job.error}</td>
+        </tr>`
+      }
+      <tr>
+        <th scope="row">Job</th>
+        <td><a class="mono" href="${jobUrl(job.jobId)}">${job.jobId}</a></td>
+      </tr>
+    </tbody>
+  </table>`;
+}
+
+function outboxCard({ facts, nowMs }: ExecutionView): Html {
+  const { rows, unsent, oldest, due, sources } = facts.outbox;
+  if (rows === 0) {
+    return html`<section class="card">
+      <h2>In the outbox</h2>
+      <p class="quiet">Nothing: every change that was recorded has been seen.</p>
+    </section>`;
+  }
+  return html`<section class="card">
+    <h2>In the outbox</h2>
+    <table>
+      <tbody>
+        <tr>
+          <th scope="row">Rows</th>
+          <td>
+            ${number(rows)},
+            ${unsent === 0 ? 'all sent to the queue' : `${number(unsent)} not yet sent`}
+          </td>
+        </tr>
+        <tr>
+          <th scope="row">Oldest</th>
+          <td>${moment(oldest, nowMs)}</td>
+        </tr>
+        ${
+          due !== null &&
+          Date.parse(due) > nowMs &&
+          html`<tr>
+            <th scope="row">Due</th>
+            <td>${moment(due, nowMs)}</td>
+          </tr>`
+        }
+        <tr>
+          <th scope="row">Asked by</th>
+          <td>${sources.join(', ')}</td>
+        </tr>
+      </tbody>
+    </table>
+  </section>`;
+}
+
+function failedCard({ failed }: ExecutionJobs, nowMs: number): Html {
+  return html`<section class="card wide">
+    <h2>Failed for good <span class="quiet">${counted(failed.length, 'job')}</span></h2>
+    <table class="stack">
+      <thead>
+        <tr>
+          <th scope="col">When</th>
+          <th scope="col">Tries</th>
+          <th scope="col">Error</th>
+          <th scope="col">Job</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${failed.map(
+          (job) =>
+            html`<tr>
+              <td data-label="When">${moment(job.failedAt, nowMs)}</td>
+              <td data-label="Tries">${job.attempts}</td>
+              <td data-label="Error" class="mono error">${job.error}</td>
+              <td data-label="Job"><a class="mono" href="${jobUrl(job.jobId)}">${job.jobId}</a></td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+/** The page of a job on the board. */
+export function jobUrl(jobId: string): string {
+  return `/queue/refresh/${encodeURIComponent(jobId)}`;
+}
+
+function firstLetterLarge(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,111 @@
+import { html, type Html } from '../html.ts';
+
+const WIDTH = 720;
+const HEIGHT = 132;
+const PADDING = 14;
+
+/** One line of a chart; null is a time of which nothing is known. */
+interface Series {
+  readonly name: string;
+  readonly values: readonly (number | null)[];
+}
+
+export interface Chart {
+  readonly title: string;
+  /** What the newest values are, in words. */
+  readonly now: Html | string;
+  /** The first is drawn strong, with its area filled where it is the only one. */
+  readonly series: readonly Series[];
+  /** The largest value that is shown at least, so that a quiet hour looks quiet. */
+  readonly atLeast: number;
+  readonly show: (value: number) => string;
+  /** Round numbers that its top may be, where those of the decimal system aren't round, as for times. */
+  readonly tops?: readonly number[];
+  /** For the pointer: the end of the time that a value stands for. */
+  readonly labels: readonly string[];
+  readonly from: string;
+  readonly to: string;
+}
+
+/** A small line chart as SVG, drawn here: no script, and its values are read by pointing at it. */
+export function chart({ title, now, series, atLeast, show, tops, labels, from, to }: Chart): Html {
+  const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
+  const largest = Math.max(atLeast, ...known);
+  const top = tops?.find((round) => round >= largest) ?? niceTop(largest);
+  const count = Math.max(1, labels.length);
+  const x = (at: number): number => round((WIDTH * (at + 0.5)) / count);
+  const y = (value: number): number => round(HEIGHT - (value / top) * (HEIGHT - PADDING));
+  const paths = series.map(({ values }) => linePath(values, x, y));
+  const first = series[0];
+  const area =
+    series.length === 1 && first !== undefined ? areaPath(first.values, x, y) : undefined;
+  const step = WIDTH / count;
+  return html`<figure class="card">
+    <figcaption>
+      <h2>${title}</h2>
+      ${series.length > 1 && series.map(({ name }, n) => html`<span class="key small${n > 0 && ' second'}">${name}</span>`)}
+      <span class="now small quiet">${now}</span>
+    </figcaption>
+    <div class="plot">
+      <span class="top">${show(top)}</span>
+      <svg
+        viewBox="0 0 ${WIDTH} ${HEIGHT}"
+        preserveAspectRatio="none"
+        role="img"
+        aria-label="${title}"
+      >
+        <path
+          class="grid"
+          d="M0 ${PADDING}H${WIDTH}M0 ${round((HEIGHT + PADDING) / 2)}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}"
+          vector-effect="non-scaling-stroke"
+        />
+        ${area !== undefined && html`<path class="area" d="${area}" />`}
+        ${paths.map((path, n) => html`<path class="${n === 0 ? 'line' : 'line2'}" d="${path}" vector-effect="non-scaling-stroke" />`)}
+        ${labels.map((label, at) => {
+          const said = series.map(({ name, values }) => {
+            const value = values[at];
+            return value === null || value === undefined ? '' : ` ${name} ${show(value)}`;
+          });
+          // Only where there is something to read.
+          return (
+            said.some((text) => text !== '') &&
+            html`<rect class="hit" x="${round(at * step)}" width="${round(step)}" height="${HEIGHT}"
+              ><title>${label}:${said}</title></rect
+            >`
+          );
+        })}
+      </svg>
+    </div>
+    <div class="axis"><span>${from}</span><span>${to}</span></div>
+  </figure>`;
+}
+
+type Scale = (value: number) => number;
+
+function linePath(values: readonly (number | null)[], x: Scale, y: Scale): string {
+  let pen = false;
+  return values
+    .map((value, at) => {
+      const command = pen ? 'L' : 'M';
+      pen = value !== null;
+      // A point without neighbours is a line to itself, so that it is seen.
+      return value === null ? '' : `${command}${x(at)} ${y(value)}${command === 'M' ? 'h0' : ''}`;
+    })
+    .join('');
+}
+
+function areaPath(values: readonly (number | null)[], x: Scale, y: Scale): string {
+  const points = values.map((value, at) => `L${x(at)} ${y(value ?? 0)}`).join('');
+  return `M${x(0)} ${HEIGHT}${points}L${x(values.length - 1)} ${HEIGHT}Z`;
+}
+
+/** 1, 2 or 5 times a power of ten. */
+function niceTop(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const found = [1, 2, 5, 10].find((step) => step * power >= value) ?? 10;
+  return found * power;
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10;
+}

@@ -1,0 +1,218 @@
+import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
+import type { FailureCause } from '../../shared/queue/failure-causes.ts';
+import type { WorkerOnline } from './worker-list.ts';
+import { chart } from './chart.ts';
+import { jobUrl } from '../execution/execution-view.ts';
+import { counted, duration, moment, number } from '../format.ts';
+import { html, type Html } from '../html.ts';
+import { FAILURES_READ, type Overview } from './overview.ts';
+
+// "Now" is the last minute: ten seconds alone jump about.
+const NOW_POINTS = 60 / BUCKET_SECONDS;
+const LAG_TOPS_MS = [
+  100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
+  3_600_000,
+];
+const LEAST_POINTS = 300 / BUCKET_SECONDS;
+
+/** The page that is looked at first. */
+export function overviewBody(overview: Overview, nowMs: number): Html {
+  return html`<h1 class="hidden">Overview</h1>
+    ${notices(overview)} ${tiles(overview)}
+    <div class="cards">
+      ${overview.history !== null && charts(overview.history)}
+      ${overview.workers !== null && workersCard(overview.workers, nowMs)}
+      ${overview.causes !== null && causesCard(overview.causes, overview.queue?.failed ?? 0, nowMs)}
+      ${reconcilerCard(overview, nowMs)} ${refusedCard(overview.reconciler === undefined)}
+    </div>`;
+}
+
+function notices({ queue, workers, redisIsAway, databaseIsAway }: Overview): Html {
+  const waits = queue !== null && queue.waiting > 0;
+  return html`${redisIsAway && html`<p class="notice bad"><strong>Redis does not answer.</strong> Changes are still recorded in Postgres and are refreshed when it is back.</p>`}
+  ${databaseIsAway && html`<p class="notice bad"><strong>Postgres does not answer, or schema tally is not installed.</strong> Workers wait, without using up attempts, until it is back.</p>`}
+  ${queue?.paused && html`<p class="notice warn"><strong>The queue is paused.</strong> No worker takes jobs until someone resumes it <a href="/queue/refresh">on the board</a>.</p>`}
+  ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
+}
+
+function tiles({ queue, workers, outbox }: Overview): Html {
+  const show = (value: number | null | undefined): string =>
+    value === null || value === undefined ? '?' : number(value);
+  const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
+    html`<div class="tile">
+      <dt>${name}</dt>
+      <dd>${value} <span class="small">${note}</span></dd>
+    </div>`;
+  const board = (state: string, count: number | null | undefined, look = ''): Html =>
+    html`<a class="${look}" href="/queue/refresh?status=${state}">${show(count)}</a>`;
+  const oldest = queue?.oldest ?? null;
+  return html`<dl class="tiles">
+    ${tile('Waiting', board('waiting', queue?.waiting), oldest === null ? '' : `oldest ${duration(oldest * 1_000)}`)}
+    ${tile('Running', board('active', queue?.active), workers === null ? '' : `on ${counted(workers.length, 'worker')}`)}
+    ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
+    ${tile('Failed', board('failed', queue?.failed, queue?.failed ? 'bad' : ''), queue?.failed ? 'need a person' : '')}
+    ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
+    ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}
+  </dl>`;
+}
+
+// Younger installations have less than an hour to show.
+function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
+  const first = hour.findIndex(({ refreshed, failed }) => refreshed + failed > 0);
+  const from = first < 0 ? 0 : Math.min(first - 1, hour.length - LEAST_POINTS);
+  return hour.slice(Math.max(0, from));
+}
+
+function charts(hour: readonly ActivityPoint[]): Html {
+  const history = known(hour);
+  const recent = history.slice(-NOW_POINTS);
+  const rate =
+    recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
+  const failed = history.reduce((sum, point) => sum + point.failed, 0);
+  const lag = recent.findLast(({ lagMsP99 }) => lagMsP99 !== null)?.lagMsP99;
+  const shared = {
+    labels: history.map(({ endMs }) => new Date(endMs).toISOString().slice(11, 19)),
+    from: `${duration(history.length * BUCKET_SECONDS * 1_000)} ago`,
+    to: 'now',
+  };
+  return html`${chart({
+    ...shared,
+    title: 'Refreshes a second',
+    now: html`now
+    ${number(rate)}/s${failed > 0 && html`, <span class="bad">${counted(failed, 'failed try', 'failed tries')}</span> this hour`}`,
+    series: [
+      { name: 'refreshed', values: history.map(({ refreshed }) => refreshed / BUCKET_SECONDS) },
+    ],
+    atLeast: 1,
+    show: (value) => `${number(value)}/s`,
+  })}
+  ${chart({
+    ...shared,
+    title: 'From change to refresh',
+    now:
+      lag === undefined || lag === null
+        ? 'nothing in the last minute'
+        : `99% within ${duration(lag)}`,
+    series: [
+      { name: '99%', values: history.map(({ lagMsP99 }) => lagMsP99) },
+      { name: 'half', values: history.map(({ lagMsP50 }) => lagMsP50) },
+    ],
+    atLeast: 100,
+    show: duration,
+    tops: LAG_TOPS_MS,
+  })}`;
+}
+
+function workersCard(workers: readonly WorkerOnline[], nowMs: number): Html {
+  if (workers.length === 0) return html``;
+  return html`<section class="card wide">
+    <h2>Workers <span class="quiet">${number(workers.length)}</span></h2>
+    <table class="stack">
+      <thead>
+        <tr>
+          <th scope="col">Name</th>
+          <th scope="col">Running since</th>
+          <th scope="col">In hand</th>
+          <th scope="col">Longest in hand</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${workers.map(
+          (worker) =>
+            html`<tr>
+              <td data-label="Name" class="mono">${worker.name}</td>
+              <td data-label="Since"><span>${moment(worker.since, nowMs)}</span></td>
+              <td data-label="In hand">
+                <span
+                  >${number(worker.active)}${worker.concurrency !== null && html` <span class="quiet">of ${number(worker.concurrency)}</span>`}</span
+                >
+              </td>
+              <td data-label="Longest">
+                ${worker.longest === null ? html`<span class="none">nothing</span>` : html`<span><a class="mono" href="${jobUrl(worker.longest.jobId)}">${shortJob(worker.longest.jobId)}</a> <span class="ago">for ${duration(Math.max(0, nowMs - Date.parse(worker.longest.since)))}</span></span>`}
+              </td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+function causesCard(causes: readonly FailureCause[], failed: number, nowMs: number): Html {
+  if (causes.length === 0) {
+    return html`<section class="card">
+      <h2>Failures by cause</h2>
+      <p class="quiet">No job has failed for good.</p>
+    </section>`;
+  }
+  return html`<section class="card wide">
+    <h2>
+      Failures by cause
+      ${failed > FAILURES_READ && html`<span class="quiet">the newest ${number(FAILURES_READ)} of ${number(failed)}</span>`}
+    </h2>
+    <table class="stack">
+      <thead>
+        <tr>
+          <th scope="col">Jobs</th>
+          <th scope="col">Error</th>
+          <th scope="col">Vendors</th>
+          <th scope="col">Last</th>
+          <th scope="col">For example</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${causes.map(
+          ({ error, count, vendors, last, examples }) =>
+            html`<tr>
+              <td data-label="Jobs"><strong>${number(count)}</strong></td>
+              <td data-label="Error" class="mono error">${error}</td>
+              <td data-label="Vendors" class="small nowrap">${vendors.join(', ')}</td>
+              <td data-label="Last" class="ago">
+                ${duration(Math.max(0, nowMs - Date.parse(last)))} ago
+              </td>
+              <td data-label="Example">
+                <span
+                  >${examples.map(({ identity, jobId }) => html`<a class="mono" href="${identity === null ? jobUrl(jobId) : `/executions/${identity.split(':', 1)[0]}`}">${identity?.split(':', 1)[0] ?? jobId}</a> `)}</span
+                >
+              </td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>
+  </section>`;
+}
+
+function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {
+  if (reconciler === undefined) return html``;
+  return html`<section class="card">
+    <h2>Disagreements</h2>
+    <p>
+      ${counted(reconciler.found, 'execution')} found behind
+      ${reconciler.found === 1 ? 'its' : 'their'} tasks and repaired, in all.
+    </p>
+    <p class="small quiet">Last look: ${moment(reconciler.lastPassAt, nowMs)}</p>
+  </section>`;
+}
+
+// Beside the reconciler's card, or alone.
+function refusedCard(wide: boolean): Html {
+  return html`<section class="card${wide && ' wide'}">
+    <h2>What the board refuses</h2>
+    <details>
+      <summary>Emptying, editing, and removing jobs that wait or run</summary>
+      <ul class="small">
+        <li>
+          <em>Empty</em>, <em>Obliterate</em> and removing waiting jobs would lose refreshes that
+          were put straight on the queue. The others would come back: their outbox rows are sent
+          again.
+        </li>
+        <li>Removing a running job would drop the next run that is stored behind it.</li>
+        <li>Edited data would not fit the execution that the queue knows the job by.</li>
+        <li>Failed jobs can be removed; retrying is safe at any time, also again and again.</li>
+      </ul>
+    </details>
+  </section>`;
+}
+
+function shortJob(jobId: string): string {
+  return jobId.split(':').slice(0, 2).join(':');
+}

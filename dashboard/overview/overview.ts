@@ -1,0 +1,89 @@
+import type { Redis } from 'ioredis';
+import { readActivity, type ActivityPoint } from '../../shared/queue/activity.ts';
+import type { Config } from '../../shared/process/config.ts';
+import type { Database } from '../../shared/postgres/database.ts';
+import { newestFailures } from '../../shared/queue/failed-jobs.ts';
+import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
+import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
+import {
+  countJobs,
+  oldestWaitingSeconds,
+  type QueueCounts,
+  type RefreshQueue,
+} from '../../shared/queue/refresh-queue.ts';
+import { listWorkers, type WorkerOnline } from './worker-list.ts';
+import { inTime, type Answer } from '../in-time.ts';
+
+/** The newest failed jobs that are sorted by their cause. */
+export const FAILURES_READ = 1_000;
+
+/** What the reconciler has done, as it notes it in `tally.reconciler`. */
+interface ReconcilerNote {
+  readonly found: number;
+  readonly lastPassAt: string | null;
+}
+
+/** Everything on the overview; each part is null when its store doesn't answer. */
+export interface Overview {
+  readonly queue:
+    (QueueCounts & { readonly paused: boolean; readonly oldest: number | null }) | null;
+  readonly workers: readonly WorkerOnline[] | null;
+  readonly history: readonly ActivityPoint[] | null;
+  readonly causes: readonly FailureCause[] | null;
+  readonly outbox: OutboxSummary | null;
+  /** Undefined where no reconciler has noted anything yet. */
+  readonly reconciler: ReconcilerNote | undefined;
+  readonly redisIsAway: boolean;
+  readonly databaseIsAway: boolean;
+}
+
+/** Asks both stores at once. Constant work in Redis however many jobs wait or have failed. */
+export async function readOverview(parts: {
+  readonly config: Config;
+  readonly database: Database;
+  readonly redis: Redis;
+  readonly queue: RefreshQueue;
+}): Promise<Overview> {
+  const { config, database, redis, queue } = parts;
+  const [counts, paused, oldest, workers, history, causes, outbox, reconciler] = await Promise.all([
+    inTime(countJobs(queue)),
+    inTime(queue.isPaused()),
+    inTime(oldestWaitingSeconds(queue)),
+    inTime(listWorkers(queue, redis, config)),
+    inTime(readActivity(redis, config)),
+    inTime(readCauses(queue, redis)),
+    inTime(summarizeOutbox(database)),
+    inTime(readReconciler(database)),
+  ]);
+  const queueCounts = valueOf(counts);
+  return {
+    queue:
+      queueCounts === null
+        ? null
+        : { ...queueCounts, paused: valueOf(paused) ?? false, oldest: valueOf(oldest) },
+    workers: valueOf(workers),
+    history: valueOf(history),
+    causes: valueOf(causes),
+    outbox: valueOf(outbox),
+    reconciler: valueOf(reconciler) ?? undefined,
+    redisIsAway: 'problem' in counts,
+    databaseIsAway: 'problem' in outbox,
+  };
+}
+
+function valueOf<T>(answer: Answer<T>): T | null {
+  return 'value' in answer ? answer.value : null;
+}
+
+async function readCauses(queue: RefreshQueue, redis: Redis): Promise<FailureCause[]> {
+  const causes = new FailureCauses();
+  for (const failure of await newestFailures({ queue, redis }, FAILURES_READ)) causes.add(failure);
+  return causes.list();
+}
+
+async function readReconciler(database: Database): Promise<ReconcilerNote | undefined> {
+  const [note] = await database.query<{ found: number; at: Date | null }>(
+    'SELECT found_total AS found, last_pass_at AS at FROM tally.reconciler',
+  );
+  return note && { found: note.found, lastPassAt: note.at?.toISOString() ?? null };
+}

@@ -1,0 +1,89 @@
+import type { Redis } from 'ioredis';
+import { readSigns } from '../../shared/queue/activity.ts';
+import type { Config } from '../../shared/process/config.ts';
+import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+
+// So many running jobs are looked at; ten workers of the default size have no more.
+const ACTIVE_SHOWN = 2_000;
+
+/** A worker that is connected to the queue. */
+export interface WorkerOnline {
+  readonly name: string;
+  /** Since when it runs, ISO, UTC; without a sign of it, since when it is connected. */
+  readonly since: string;
+  /** Jobs that it takes at most; null when it hasn't told. */
+  readonly concurrency: number | null;
+  /** Jobs it has in hand. */
+  readonly active: number;
+  /** The one that it has in hand for longest. */
+  readonly longest: { readonly jobId: string; readonly since: string } | null;
+}
+
+/**
+ * Who is connected and what each is doing now.
+ * @throws the error of ioredis
+ */
+export async function listWorkers(
+  queue: RefreshQueue,
+  redis: Redis,
+  config: Config,
+): Promise<WorkerOnline[]> {
+  const [clients, activeIds] = await Promise.all([
+    queue.getWorkers(),
+    redis.lrange(queue.toKey('active'), 0, ACTIVE_SHOWN - 1),
+  ]);
+  // BullMQ names the connection of a worker "<prefix>:<queue in base64>:w:<name of the worker>".
+  const named = clients.map(({ rawname, age }) => ({
+    name: rawname?.replace(/^.*?:w:/, '') ?? 'unknown',
+    connectedSeconds: Number(age ?? 0),
+  }));
+  const [signs, jobs] = await Promise.all([
+    readSigns(
+      redis,
+      config,
+      named.map(({ name }) => name),
+    ),
+    readActive(queue, redis, activeIds),
+  ]);
+  const nowMs = Date.now();
+  return named
+    .map(({ name, connectedSeconds }, at) => {
+      const own = jobs.filter(({ worker }) => worker === name);
+      const longest = own.toSorted((a, b) => a.startedMs - b.startedMs)[0];
+      const sign = signs[at];
+      return {
+        name,
+        since: sign?.startedAt ?? new Date(nowMs - connectedSeconds * 1_000).toISOString(),
+        concurrency: sign?.concurrency ?? null,
+        active: own.length,
+        longest:
+          longest === undefined
+            ? null
+            : { jobId: longest.jobId, since: new Date(longest.startedMs).toISOString() },
+      };
+    })
+    .toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+interface ActiveJob {
+  readonly jobId: string;
+  readonly worker: string;
+  readonly startedMs: number;
+}
+
+async function readActive(
+  queue: RefreshQueue,
+  redis: Redis,
+  ids: readonly string[],
+): Promise<ActiveJob[]> {
+  const pipeline = redis.pipeline();
+  // BullMQ's names for the worker and for the time at which it took the job.
+  for (const id of ids) pipeline.hmget(queue.toKey(id), 'pb', 'processedOn');
+  const answers = (await pipeline.exec()) ?? [];
+  return ids.flatMap((jobId, at): ActiveJob[] => {
+    const [worker, startedMs] = (answers[at]?.[1] ?? []) as (string | null)[];
+    // Done since.
+    if (!worker || !startedMs) return [];
+    return [{ jobId, worker, startedMs: Number(startedMs) }];
+  });
+}

@@ -1,0 +1,54 @@
+import { isLoopback, type Config } from '../shared/process/config.ts';
+import { openDatabase } from '../shared/postgres/database.ts';
+import { UsageError } from '../shared/errors.ts';
+import { listen } from '../shared/http/server.ts';
+import type { Lifecycle } from '../shared/process/lifecycle.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { createRegistry } from '../shared/process/metrics.ts';
+import { connectRedis } from '../shared/queue/redis.ts';
+import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
+import { schemaProblem } from '../shared/postgres/schema.ts';
+import { createDashboard } from './app.ts';
+
+/**
+ * Runs the dashboard until the lifecycle stops.
+ * @param config with DATABASE_URL and REDIS_URL
+ * @throws UsageError when it would listen beyond this machine without a password
+ */
+export async function runDashboard(
+  config: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+): Promise<void> {
+  if (!isLoopback(config.HTTP_HOST) && config.DASHBOARD_PASSWORD === undefined) {
+    throw new UsageError(
+      `HTTP_HOST=${config.HTTP_HOST} would show the dashboard to other machines, where anyone could change jobs; set DASHBOARD_PASSWORD, or HTTP_HOST=127.0.0.1`,
+    );
+  }
+  const database = openDatabase(config.DATABASE_URL ?? '', log, {
+    connections: 4,
+    name: 'dashboard',
+    connectTimeoutMs: 2_000,
+    statementTimeoutMs: 2_000,
+  });
+  lifecycle.onStop('Postgres', () => database.close());
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  const queue = openRefreshQueue(config, redis);
+  lifecycle.onStop('the queue', () => queue.close());
+  const app = createDashboard(config, {
+    database,
+    redis,
+    queue,
+    registry: createRegistry(),
+    log,
+    checks: [
+      { name: 'redis', required: true, check: async () => void (await redis.ping()) },
+      // Without it the board works, and the pages say what is missing.
+      { name: 'postgres', required: false, check: () => schemaProblem(database) },
+    ],
+  });
+  const server = await listen(app, config.HTTP_HOST, config.DASHBOARD_PORT, 'DASHBOARD_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  log.info(`dashboard: http://${config.HTTP_HOST}:${server.port}`);
+}

@@ -1,0 +1,138 @@
+import type { Registry } from 'prom-client';
+import { isLoopback, type Config } from '../shared/process/config.ts';
+import { openDatabase, openSession } from '../shared/postgres/database.ts';
+import { connectHarborRedis } from '../shared/harbor/redis.ts';
+import {
+  addHealth,
+  addMetrics,
+  createApp,
+  listen,
+  requireLocalHost,
+} from '../shared/http/server.ts';
+import type { Lifecycle } from '../shared/process/lifecycle.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import {
+  createMalformedMarkersMetric,
+  createReconcilerMetric,
+  createRegistry,
+} from '../shared/process/metrics.ts';
+import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
+import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
+import { schemaProblem, waitForSchema } from '../shared/postgres/schema.ts';
+import { measureBacklog } from './backlog-gauges.ts';
+import { MarkerIntake } from './marker-intake.ts';
+import { CLAIM_IN_ORDER } from './outbox-claims.ts';
+import { OutboxRelay } from './outbox-relay.ts';
+import { Reconciler } from './reconciler.ts';
+import { apiIsOff, createRefreshApi } from './refresh-api.ts';
+
+/**
+ * Runs one producer until the lifecycle stops: the API, the relay, the reconciler and, where Harbor's
+ * Redis is given, the marker intake. It listens first; it is ready
+ * when Postgres is, since refreshes are accepted while Redis is away.
+ * @param config with DATABASE_URL and REDIS_URL
+ */
+export async function runProducer(
+  config: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+): Promise<void> {
+  const databaseUrl = config.DATABASE_URL ?? '';
+  const database = openDatabase(databaseUrl, log, {
+    connections: 4,
+    name: 'producer',
+    // A network that swallows an answer stops the relay for as long as this.
+    statementTimeoutMs: 10_000,
+    begin: CLAIM_IN_ORDER,
+  });
+  lifecycle.onStop('Postgres', () => database.close());
+  // Connecting and answering together stay below the 3 s within which the API promises its 503.
+  const apiDatabase = openDatabase(databaseUrl, log, {
+    connections: 5,
+    name: 'api',
+    connectTimeoutMs: 1_000,
+    statementTimeoutMs: 1_300,
+  });
+  lifecycle.onStop('Postgres', () => apiDatabase.close());
+  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  const queue = openRefreshQueue(config, redis);
+  lifecycle.onStop('the queue', () => queue.close());
+
+  const registry = createRegistry();
+  measureBacklog(registry, database, queue);
+  const app = createApp(config.TRUST_PROXY);
+  addHealth(
+    app,
+    [
+      { name: 'postgres', required: true, check: () => schemaProblem(database) },
+      {
+        name: 'redis',
+        required: false,
+        check: async () => void (await redis.ping()),
+      },
+    ],
+    { details: true },
+  );
+  const exposed = !isLoopback(config.HTTP_HOST);
+  const apiIsOn = !exposed || config.API_TOKEN !== undefined;
+  if (!apiIsOn) {
+    log.warn('the API is off: it would listen beyond this machine; set API_TOKEN to turn it on');
+    app.use('/v1', apiIsOff);
+  } else {
+    app.use('/v1', createRefreshApi(config, apiDatabase, log));
+  }
+  if (!exposed && config.API_TOKEN === undefined) app.use(requireLocalHost);
+  addMetrics(app, registry);
+  const server = await listen(app, config.HTTP_HOST, config.PRODUCER_PORT, 'PRODUCER_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  const address = `http://${config.HTTP_HOST}:${server.port}`;
+  log.info(
+    apiIsOn
+      ? `producer: refreshes are accepted on ${address}/v1/refreshes`
+      : `producer: health and metrics on ${address}`,
+  );
+
+  redis.once('ready', () => {
+    redisWarnings(redis).then(
+      (lines) => lines.forEach((line) => log.warn(line)),
+      () => undefined,
+    );
+  });
+  await waitForSchema(database, lifecycle, log);
+  if (lifecycle.stopping) return;
+  const relay = new OutboxRelay({ config, database, redis, queue, log });
+  lifecycle.onStop('the relay', () => relay.close());
+  relay.start();
+  const reconciler = new Reconciler({
+    config,
+    database,
+    log,
+    repaired: createReconcilerMetric(registry),
+  });
+  lifecycle.onStop('the reconciler', () => reconciler.close());
+  reconciler.start();
+  if (config.HARBOR_REDIS_URL !== undefined) {
+    startMarkerIntake(config.HARBOR_REDIS_URL, config, registry, lifecycle, log);
+  }
+}
+
+function startMarkerIntake(
+  harborRedisUrl: string,
+  config: Config,
+  registry: Registry,
+  lifecycle: Lifecycle,
+  log: Logger,
+): void {
+  const redis = connectHarborRedis(harborRedisUrl, log);
+  lifecycle.onStop("Harbor's Redis", () => redis.disconnect());
+  const intake = new MarkerIntake({
+    redis,
+    openSession: () => openSession(config.DATABASE_URL ?? '', 'marker intake'),
+    delayMs: config.HARBOR_MARKER_DELAY_MS,
+    log,
+    malformed: createMalformedMarkersMetric(registry),
+  });
+  lifecycle.onStop('the marker intake', () => intake.close());
+  intake.start();
+}

@@ -1,0 +1,201 @@
+import type { Redis } from 'ioredis';
+import type { Database } from '../postgres/database.ts';
+import { TallyError } from '../errors.ts';
+import type { Identity } from '../execution.ts';
+import { parseMarkerMember, TAKEN_SET, writeMarkers, type MarkerFormat } from './markers.ts';
+import { readPayload, type RefreshJob, type RefreshQueue } from '../queue/refresh-queue.ts';
+
+const PAGE = 1_000;
+// Jobs of a paused queue count as waiting. No worker has any of these in hand.
+const MOVED_STATES = ['waiting', 'prioritized', 'delayed', 'failed'] as const;
+
+interface Parts {
+  readonly session: Database;
+  readonly harbor: Redis;
+  readonly queue: RefreshQueue;
+  readonly format: MarkerFormat;
+  readonly bar: { total(count: number): void; at(count: number): void };
+}
+
+/** How many refreshes became markers, by where they were, and what was left. */
+export interface Exported {
+  readonly outbox: number;
+  readonly queue: number;
+  /** Members of the set that an intake had taken and not finished. */
+  readonly taken: number;
+  /** Jobs that a worker has in hand: marked, and left. */
+  readonly active: number;
+  /** Jobs whose data is no refresh, or that a worker took meanwhile: left. */
+  readonly left: number;
+  /** Rows that came into the outbox meanwhile. */
+  readonly newRows: number;
+}
+
+/** @throws TallyError PRODUCER_RUNS when one is connected: it would go on with what is being exported */
+export async function refuseRunningProducers(session: Database): Promise<void> {
+  const rows = await session.query(
+    `SELECT FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'tally producer' LIMIT 1`,
+  );
+  if (rows.length > 0) {
+    throw new TallyError(
+      'PRODUCER_RUNS',
+      'a producer is connected to the database; stop all producers and run this again (or add --force, when a connection pool only keeps its name)',
+    );
+  }
+}
+
+/**
+ * Turns every refresh that waits into a marker: outbox rows, jobs that wait or have failed, and what an intake has
+ * left. At least once: for each page the markers are written first and only then the refreshes are removed, so that
+ * whatever is killed in between, each is in one of the two places. What comes in meanwhile is not waited for.
+ */
+export async function exportRefreshes(parts: Parts): Promise<Exported> {
+  const { session, queue, harbor, bar } = parts;
+  const total = async (): Promise<number> => {
+    const jobs = await queue.getJobCounts(...MOVED_STATES);
+    const waiting = Object.values(jobs).reduce((sum, count) => sum + count, 0);
+    return (await countRows(session)) + waiting + (await harbor.scard(TAKEN_SET));
+  };
+  bar.total(await total());
+  let done = 0;
+  const step = (count: number): void => bar.at((done += count));
+  const outbox = await exportOutbox(parts, step);
+  const jobs = await exportJobs(parts, step);
+  const taken = await exportTakenSet(parts, step);
+  const active = await markActive(parts);
+  return { outbox, ...jobs, taken, active, newRows: await countRows(session) };
+}
+
+/** One line for a person, and one more for each thing that was left. */
+export function describeExport(exported: Exported, format: MarkerFormat): string {
+  const { outbox, queue, taken, active, left, newRows } = exported;
+  const lines = [
+    `exported ${outbox + queue + taken} refreshes as markers (format ${format}): ${outbox} from the outbox, ${queue} from the queue, ${taken} that an intake had left`,
+  ];
+  if (active > 0) lines.push(`${active} jobs that workers have in hand were marked, too, and left`);
+  if (left > 0)
+    lines.push(`${left} jobs were left: their data is no refresh, or a worker took them`);
+  if (newRows > 0) {
+    lines.push(
+      `${newRows} rows came into the outbox meanwhile; stop what writes them (tally capture disable) and run this again`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+async function countRows(session: Database): Promise<number> {
+  const [row] = await session.query<{ count: number }>(
+    'SELECT count(*) AS count FROM tally.outbox',
+  );
+  return row?.count ?? 0;
+}
+
+async function exportOutbox(
+  { session, harbor, format }: Parts,
+  step: (count: number) => void,
+): Promise<number> {
+  const [end] = await session.query<{ id: number | null }>(
+    'SELECT max(id) AS id FROM tally.outbox',
+  );
+  let exported = 0;
+  for (let after = 0; ;) {
+    const rows: ({ id: number } & Identity)[] = await session.query(
+      `SELECT id, execution_id AS "executionId", vendor FROM tally.outbox
+        WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`,
+      [after, end?.id ?? 0, PAGE],
+    );
+    const last = rows.at(-1);
+    if (last === undefined) return exported;
+    await writeMarkers(harbor, format, rows);
+    await session.query('DELETE FROM tally.outbox WHERE id = ANY ($1)', [rows.map(({ id }) => id)]);
+    after = last.id;
+    exported += rows.length;
+    step(rows.length);
+  }
+}
+
+async function exportJobs(
+  parts: Parts,
+  step: (count: number) => void,
+): Promise<{ queue: number; left: number }> {
+  let exported = 0;
+  let left = 0;
+  for (const state of MOVED_STATES) {
+    for (let skip = 0; ;) {
+      const there =
+        Math.min((await parts.queue.getJobCounts(state))[state] ?? 0, skip + PAGE) - skip;
+      if (there <= 0) {
+        left += skip;
+        break;
+      }
+      const jobs = await parts.queue.getJobs([state], skip, skip + PAGE - 1, true);
+      const moved = await moveJobs(parts, jobs);
+      exported += moved;
+      // Those that were left stand in front of the next page.
+      skip += Math.max(there - moved, 0);
+      step(there);
+    }
+  }
+  return { queue: exported, left };
+}
+
+/** @returns how many are markers now and gone from the queue, with their deduplication keys */
+async function moveJobs(
+  { session, harbor, format }: Parts,
+  jobs: readonly RefreshJob[],
+): Promise<number> {
+  const refreshes = jobs.flatMap((job) => {
+    const identity = identityOf(job);
+    return identity === undefined ? [] : [{ job, identity }];
+  });
+  await writeMarkers(
+    harbor,
+    format,
+    refreshes.map(({ identity }) => identity),
+  );
+  // A job that a worker took since can't be removed; the worker does it.
+  const results = await Promise.allSettled(refreshes.map(({ job }) => job.remove()));
+  const removed = refreshes.filter((_, index) => results[index]?.status === 'fulfilled');
+  await session.query('DELETE FROM tally.failure WHERE job_id = ANY ($1)', [
+    removed.map(({ job }) => job.id),
+  ]);
+  return removed.length;
+}
+
+async function exportTakenSet(
+  { harbor, format }: Parts,
+  step: (count: number) => void,
+): Promise<number> {
+  let exported = 0;
+  let cursor = '0';
+  do {
+    const [next, members] = await harbor.sscanBuffer(TAKEN_SET, cursor, 'COUNT', PAGE);
+    for (let from = 0; from < members.length; from += PAGE) {
+      const page = members.slice(from, from + PAGE);
+      const identities = page.flatMap((member) => parseMarkerMember(member.toString()) ?? []);
+      await writeMarkers(harbor, format, identities);
+      await harbor.srem(TAKEN_SET, ...page);
+      exported += identities.length;
+      step(page.length);
+    }
+    cursor = next.toString();
+  } while (cursor !== '0');
+  return exported;
+}
+
+async function markActive({ harbor, queue, format }: Parts): Promise<number> {
+  const identities = (await queue.getJobs(['active'])).flatMap((job) => identityOf(job) ?? []);
+  for (let from = 0; from < identities.length; from += PAGE) {
+    await writeMarkers(harbor, format, identities.slice(from, from + PAGE));
+  }
+  return identities.length;
+}
+
+function identityOf(job: RefreshJob): Identity | undefined {
+  try {
+    return readPayload(job.data);
+  } catch {
+    return undefined;
+  }
+}

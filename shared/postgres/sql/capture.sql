@@ -1,0 +1,66 @@
+-- Capture: trigger functions that record the executions whose tasks a statement has changed, in the
+-- transaction of the change. `tally capture enable` makes the triggers (shared/postgres/capture.ts).
+--
+-- They run as their owner, so that whoever writes to task needs no right in schema tally. They can't
+-- fail for what is in task: a vendor that is no vendor of Tally is made one, and an id that no refresh
+-- can have is left out.
+
+-- The vendor of an outbox row; A-Z, 0-9 and _ pass, everything else becomes _.
+CREATE OR REPLACE FUNCTION tally.outbox_vendor(vendor text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE
+        WHEN vendor ~ '^[A-Z0-9_]{1,64}$' THEN vendor
+        ELSE coalesce(nullif(left(regexp_replace(upper(vendor), '[^A-Z0-9_]', '_', 'g'), 64), ''), '_')
+    END
+$function$;
+
+CREATE OR REPLACE FUNCTION tally.capture_insert() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    INSERT INTO tally.outbox (execution_id, vendor, source)
+    SELECT DISTINCT n.execution_id, tally.outbox_vendor(n.vendor_type), 'capture'
+      FROM new_tasks n
+     WHERE n.execution_id BETWEEN 1 AND 9007199254740991;
+    RETURN NULL;
+END
+$function$;
+
+-- A task that moved to another execution changes both. (Joined in full: an update may change ids, too.)
+CREATE OR REPLACE FUNCTION tally.capture_update() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    INSERT INTO tally.outbox (execution_id, vendor, source)
+    SELECT DISTINCT touched.execution_id, tally.outbox_vendor(touched.vendor_type), 'capture'
+      FROM old_tasks o
+      FULL JOIN new_tasks n ON n.id = o.id
+     CROSS JOIN LATERAL (VALUES (o.execution_id, o.vendor_type), (n.execution_id, n.vendor_type))
+           AS touched (execution_id, vendor_type)
+     WHERE (o.execution_id, o.status, o.end_time) IS DISTINCT FROM (n.execution_id, n.status, n.end_time)
+       AND touched.execution_id BETWEEN 1 AND 9007199254740991;
+    RETURN NULL;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION tally.capture_delete() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    INSERT INTO tally.outbox (execution_id, vendor, source)
+    SELECT DISTINCT o.execution_id, tally.outbox_vendor(o.vendor_type), 'capture'
+      FROM old_tasks o
+     WHERE o.execution_id BETWEEN 1 AND 9007199254740991;
+    RETURN NULL;
+END
+$function$;
+
+REVOKE EXECUTE ON FUNCTION tally.outbox_vendor(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION tally.capture_insert() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION tally.capture_update() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION tally.capture_delete() FROM PUBLIC;

@@ -1,0 +1,59 @@
+import type { CaptureState } from './capture.ts';
+import { dropCaptureTriggers, readCaptureState, withTaskLocked } from './capture.ts';
+import { withClient } from './database.ts';
+import { TallyError } from '../errors.ts';
+import { MIGRATE_LOCK } from './schema.ts';
+
+/** What was removed: nothing, when the database had no schema `tally`. */
+export interface Uninstalled {
+  readonly found: boolean;
+  readonly capture: CaptureState;
+  /** Refreshes that were asked for and are not done. */
+  readonly lostRefreshes: number;
+}
+
+/**
+ * Removes the triggers and schema `tally`; `execution` and `task` stay as they are. In one transaction.
+ * @param force although refreshes wait in the outbox; they are lost
+ * @throws TallyError OUTBOX_NOT_EMPTY without `force`, HOST_IN_SCHEMA, TASK_LOCKED
+ */
+export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstalled> {
+  return withClient(databaseUrl, 'uninstall', async (client) => {
+    await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
+    const { rows } = await client.query<{ schema: boolean; outbox: boolean; host: boolean }>(
+      `SELECT to_regnamespace('tally') IS NOT NULL AS schema, to_regclass('tally.outbox') IS NOT NULL AS outbox,
+              EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tally')
+                         AND relname IN ('execution', 'task')) AS host`,
+    );
+    const { schema = false, outbox = false, host = false } = rows[0] ?? {};
+    if (!schema) return { found: false, capture: 'disabled', lostRefreshes: 0 };
+    if (host) {
+      throw new TallyError(
+        'HOST_IN_SCHEMA',
+        'execution or task lies in schema tally and would be removed with it; nothing was removed. Move it first: ALTER TABLE tally.execution SET SCHEMA public; ALTER TABLE tally.task SET SCHEMA public',
+      );
+    }
+    return withTaskLocked(client, async () => {
+      const capture = await readCaptureState(client);
+      await dropCaptureTriggers(client);
+      // Nobody can record anything from here on, so the count is the last word.
+      if (outbox) await client.query('LOCK TABLE tally.outbox');
+      const lostRefreshes = outbox ? await countOutbox(client) : 0;
+      if (lostRefreshes > 0 && !force) {
+        throw new TallyError(
+          'OUTBOX_NOT_EMPTY',
+          `${lostRefreshes} refreshes are not done yet and would be lost; nothing was removed. Let the workers finish, or give them back to Harbor (tally harbor export), or remove all the same with --force`,
+        );
+      }
+      await client.query('DROP SCHEMA tally CASCADE');
+      return { found: true, capture, lostRefreshes };
+    });
+  });
+}
+
+async function countOutbox(client: {
+  query(sql: string): Promise<{ rows: { count: number }[] }>;
+}): Promise<number> {
+  const { rows } = await client.query('SELECT count(*) AS count FROM tally.outbox');
+  return rows[0]?.count ?? 0;
+}

@@ -1,0 +1,90 @@
+import { pino, type DestinationStream, type Logger } from 'pino';
+import { build as prettyStream } from 'pino-pretty';
+import type { Config } from './config.ts';
+import { parseHarborRedisUrl } from '../harbor/redis-url.ts';
+
+export type { Logger } from 'pino';
+
+const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/"']*):[^\s@/"']+@/gi;
+
+/**
+ * Takes passwords out of a text: those in URLs of any kind, and the given ones wherever they stand.
+ * Works on the finished text, so that it doesn't matter in which field of which error they are.
+ */
+export function scrubSecrets(text: string, secrets: readonly string[]): string {
+  let clean = text;
+  // The longest first: one may begin like another. In a line of JSON, some characters are escaped.
+  const forms = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  for (const secret of forms.toSorted((a, b) => b.length - a.length)) {
+    clean = clean.replaceAll(secret, '***');
+  }
+  return clean.replaceAll(PASSWORD_IN_URL, '$1:***@');
+}
+
+/** Passwords and tokens of a config in every form in which they may turn up in a text. */
+export function secretsOf(config: Config): string[] {
+  const passwords = [config.DATABASE_URL, config.REDIS_URL].flatMap((text) => {
+    if (text === undefined) return [];
+    const { password, searchParams } = new URL(text);
+    // As it was written, too: the URL parser encodes what stood there plainly.
+    return [password, written(text), decoded(password), searchParams.get('password') ?? ''];
+  });
+  const harbor = config.HARBOR_REDIS_URL;
+  if (harbor !== undefined) passwords.push(parseHarborRedisUrl(harbor).password, written(harbor));
+  return [
+    ...passwords,
+    config.API_TOKEN,
+    config.DASHBOARD_PASSWORD,
+    config.DASHBOARD_VIEWER_PASSWORD,
+  ].filter(
+    // A very short one would blank out half of the log and protects nothing.
+    (secret): secret is string => secret !== undefined && secret.length >= 4,
+  );
+}
+
+/** Takes one line of a log, JSON text with its line end. */
+export type LogWriter = (line: string) => void;
+
+/** Writes to standard output: as it is, or readable on a terminal. */
+export function standardOutput(terminal: boolean): LogWriter {
+  const output: DestinationStream = terminal
+    ? prettyStream({ ignore: 'pid,hostname,role', messageFormat: '{role}: {msg}', sync: true })
+    : pino.destination({ dest: 1, sync: true });
+  return (line) => {
+    output.write(line);
+  };
+}
+
+/**
+ * The log of one process, as JSON lines, never with a password in them.
+ * @param role which kind of process: worker, producer, dashboard, start
+ */
+export function createLogger(config: Config, role: string, write: LogWriter): Logger {
+  const secrets = secretsOf(config);
+  return pino(
+    {
+      level: config.LOG_LEVEL,
+      base: { role },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    { write: (line) => write(scrubSecrets(line, secrets)) },
+  );
+}
+
+/** A log that nobody reads, for commands that print their own one line. */
+export function silentLogger(): Logger {
+  return pino({ level: 'silent' });
+}
+
+function written(url: string): string {
+  return /:\/\/[^:/]*:(.*)@/.exec(url)?.[1] ?? '';
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,211 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { countJobs } from '../../../../shared/queue/refresh-queue.ts';
+import { retryInBulk } from '../../../../shared/queue/bulk-retry.ts';
+import { countByRevision, createExecutions } from '../../../support/executions.ts';
+import { createFailedJobs, failuresOf } from '../../../support/failed-jobs.ts';
+import { runTally, startTally, startWorker } from '../../../support/processes.ts';
+import { slowCommands } from '../../../support/slow-log.ts';
+import { newRedis } from '../../../support/servers.ts';
+import { createStores } from '../../../support/stores.ts';
+import { until } from '../../../support/wait.ts';
+
+// Its slow log tells of this file's commands only.
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const { database, queue, redis, environment } = await createStores(
+  {},
+  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+);
+const parts = { queue, redis };
+const tally = (...args: string[]) => runTally(args, environment);
+
+beforeEach(async () => {
+  await queue.obliterate({ force: true });
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
+});
+
+describe('tally failed', () => {
+  it('--json gives one document of the documented form', async () => {
+    const failedAtMs = Date.UTC(2026, 0, 2, 3, 4, 5);
+    await createFailedJobs(parts, [
+      ...failuresOf(2, (id) => `quota of tenant ${id}`).map((job) => ({ ...job, failedAtMs })),
+      { jobId: 'odd', data: { hello: 1 }, error: 'no refresh', failedAtMs },
+    ]);
+    const { code, output } = await tally('failed', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(output)).toEqual({
+      failed: 3,
+      causes: [
+        {
+          error: 'quota of tenant <n>',
+          count: 2,
+          vendors: ['REPLICATION'],
+          first: '2026-01-02T03:04:05.000Z',
+          last: '2026-01-02T03:04:05.000Z',
+          examples: expect.arrayContaining([
+            { jobId: '1:REPLICATION:test', identity: '1:REPLICATION' },
+            { jobId: '2:REPLICATION:test', identity: '2:REPLICATION' },
+          ]) as unknown,
+        },
+        {
+          error: 'no refresh',
+          count: 1,
+          vendors: [],
+          first: '2026-01-02T03:04:05.000Z',
+          last: '2026-01-02T03:04:05.000Z',
+          examples: [{ jobId: 'odd', identity: null }],
+        },
+      ],
+    });
+  });
+
+  it('prints an error that would clear the screen as text', async () => {
+    await createFailedJobs(parts, [{ jobId: '\u001b]0;x', data: {}, error: 'a\u001b[Jb' }]);
+    const { code, output } = await tally('failed');
+    expect(code).toBe(0);
+    expect(output).not.toContain('\u001b');
+    expect(output).toContain('1  a\\u{1b}[Jb');
+  });
+
+  it('without failed jobs says so', async () => {
+    expect(await tally('failed')).toEqual({ code: 0, output: 'no failed jobs' });
+  });
+});
+
+describe('tally retry', () => {
+  it('without saying which is a usage error, and retries nothing', async () => {
+    await createFailedJobs(parts, failuresOf(1));
+    const { code, output } = await tally('retry');
+    expect(code).toBe(2);
+    expect(output).toMatch(/^tally: say which: --all, .*; tally failed shows what there is$/);
+    expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 1 });
+  });
+
+  it('five failed jobs of one execution cause one run, and none of them is left', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    const data = { executionId: id, vendor: 'REPLICATION' };
+    await createFailedJobs(
+      parts,
+      Array.from({ length: 5 }, (_none, n) => ({
+        jobId: `${id}:REPLICATION:${n}`,
+        data,
+        error: 'no',
+      })),
+    );
+    expect(await tally('retry', '--execution', String(id))).toEqual({
+      code: 0,
+      output: 'retried 5',
+    });
+    expect(await countJobs(queue)).toMatchObject({ waiting: 1, failed: 0 });
+    await startWorker(environment);
+    await until(
+      'it to be done',
+      async () => (await queue.getJobCountByTypes('wait', 'active')) === 0,
+    );
+    expect(await countByRevision(database, [id])).toEqual({ 1: 1 });
+  });
+
+  it('retries what is selected by all options together, leaves the rest, and with --dry-run everything', async () => {
+    const jobs = failuresOf(4, (id) => (id < 3 ? `quota of tenant ${id}` : 'deadlock detected'));
+    await createFailedJobs(parts, jobs);
+    const select = ['--vendor', 'REPLICATION', '--error', 'quota of tenant <n>'];
+    expect((await tally('retry', ...select, '--dry-run')).output).toBe('would retry 2');
+    expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 4 });
+    expect((await tally('retry', ...select)).output).toBe('retried 2');
+    expect(
+      (await queue.getFailed()).map((job) => job.data.executionId).toSorted((a, b) => a - b),
+    ).toEqual([3, 4]);
+    expect(
+      (await queue.getWaiting()).map((job) => job.data.executionId).toSorted((a, b) => a - b),
+    ).toEqual([1, 2]);
+  });
+
+  it('leaves failed jobs that are no refreshes, and says where to remove them', async () => {
+    await createFailedJobs(parts, [...failuresOf(1), { jobId: 'odd', data: 'x', error: 'no' }]);
+    const { code, output } = await tally('retry', '--all');
+    expect(code).toBe(0);
+    expect(output).toContain('retried 1');
+    expect(output).toContain(
+      '1 failed jobs are no refreshes and stay; remove them on the dashboard',
+    );
+    expect((await queue.getFailed()).map(({ id }) => id)).toEqual(['odd']);
+  });
+
+  it('does not touch a job that failed after it had begun, and so ends', async () => {
+    await createFailedJobs(
+      parts,
+      failuresOf(1_500).map((job) => ({ ...job, failedAtMs: 1_000 })),
+    );
+    let newer = 0;
+    const { retried } = await retryInBulk(
+      parts,
+      {},
+      {
+        dryRun: false,
+        signal: new AbortController().signal,
+        onPage: () => {
+          // As many again as were just retried.
+          newer++;
+          void createFailedJobs(
+            parts,
+            failuresOf(500).map((job) => ({ ...job, jobId: `${job.jobId}:${newer}` })),
+          );
+        },
+      },
+    );
+    expect(retried).toBe(1_500);
+    await until('the newer ones', async () => (await queue.getFailedCount()) === newer * 500);
+    expect(newer).toBeGreaterThan(2);
+  });
+
+  it('--all of 50,000, with 300,000 waiting: all are on the queue, Redis is never blocked, memory is bounded', async () => {
+    const waiting = 300_000;
+    await fillWaiting(waiting);
+    await createFailedJobs(parts, failuresOf(50_000));
+    let peakMb = 0;
+    const slow = await slowCommands(redis, async () => {
+      const retry = startTally(['retry', '--all'], environment);
+      const watch = setInterval(() => (peakMb = Math.max(peakMb, residentMb(retry.pid))), 50);
+      expect((await retry.ended).code).toBe(0);
+      clearInterval(watch);
+      expect(retry.lines).toEqual(['retried 50000']);
+      expect((await tally('failed')).output).toBe('no failed jobs');
+    });
+    expect(slow).toEqual([]);
+    expect(await countJobs(queue)).toMatchObject({ waiting: waiting + 50_000, failed: 0 });
+    expect(peakMb).toBeGreaterThan(0);
+    expect(peakMb).toBeLessThan(250);
+  });
+
+  it('interrupted: ends after the page in hand, says how far it came, and every identity is on the queue or failed', async () => {
+    await createFailedJobs(parts, failuresOf(10_000));
+    const retry = startTally(['retry', '--all'], environment);
+    await until('it to have begun', async () => (await queue.getWaitingCount()) > 0);
+    retry.kill('SIGINT');
+    expect((await retry.ended).code).toBe(1);
+    const retried = Number(/interrupted after (\d+) were retried/.exec(retry.lines.join())?.[1]);
+    expect(retried).toBeGreaterThan(0);
+    expect(retried).toBeLessThan(10_000);
+    expect(await countJobs(queue)).toMatchObject({ waiting: retried, failed: 10_000 - retried });
+  });
+});
+
+/** A list of waiting jobs as long as it is said; only its length matters here, and jobs would take a minute. */
+async function fillWaiting(count: number): Promise<void> {
+  for (let from = 0; from < count; from += 10_000) {
+    const ids = Array.from({ length: 10_000 }, (_none, n) => `${from + n}:OTHER:waits`);
+    await redis.rpush(queue.toKey('wait'), ...ids);
+  }
+}
+
+/** Memory of a process that is in use now, in MiB; 0 when it has ended. */
+function residentMb(pid: number): number {
+  try {
+    // One that has ended and was not waited for yet has a file, and no memory in it.
+    const [, kib = 0] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(kib) / 1_024;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { expect, it } from 'vitest';
+import { addRetryCommand } from '../../../../cli/commands/retry.ts';
+
+it.each([
+  [[], 'say which'],
+  [['--dry-run'], 'say which'],
+  [['--all', '--vendor', 'SCAN'], '--all is every failed job'],
+  [['--execution', '0'], 'whole number from 1'],
+  [['--execution', '4x'], 'whole number from 1'],
+  [['--vendor', 'scan!'], 'characters of A-Z'],
+  [['--error', ''], '--error is empty'],
+])(
+  'tally retry %j is refused before anything is connected, with what is wrong',
+  async (args, text) => {
+    const program = new Command().exitOverride().configureOutput({ writeErr: () => undefined });
+    addRetryCommand(program);
+    program.commands.forEach((command) =>
+      command.exitOverride().configureOutput({ writeErr: () => undefined }),
+    );
+    await expect(program.parseAsync(['retry', ...args], { from: 'user' })).rejects.toThrow(text);
+  },
+);

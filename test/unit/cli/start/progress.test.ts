@@ -1,0 +1,94 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { formatProgress, RecentRefreshes, type Progress } from '../../../../cli/start/progress.ts';
+
+describe('RecentRefreshes', () => {
+  let recent: RecentRefreshes;
+
+  beforeEach(() => {
+    vi.useFakeTimers();
+    recent = new RecentRefreshes();
+  });
+
+  afterEach(() => vi.useRealTimers());
+
+  function read(refreshed: number, lagMsP99: number | null): void {
+    const msg = `refreshed ${refreshed}: 0 changed, ${refreshed} unchanged, 0 failed, 1 ms`;
+    recent.read(
+      JSON.stringify({ level: 'info', role: 'worker', refreshed, failed: 0, lagMsP99, msg }),
+    );
+  }
+
+  test('without a line there is nothing a second and no lag', () => {
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
+  });
+
+  test('refreshes of all workers are added up, and the highest lag counts', () => {
+    read(300, 20);
+    read(600, 90);
+    read(301, null);
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 400, lagMsP99: 90 });
+  });
+
+  test('a rate is rounded to a whole number', () => {
+    read(5, null);
+    expect(recent.summarize().refreshedPerSecond).toBe(2);
+  });
+
+  test('a lag of 0 ms is a lag', () => {
+    read(1, 0);
+    expect(recent.summarize().lagMsP99).toBe(0);
+  });
+
+  test('what is older than 3 s counts no more', () => {
+    read(300, 500);
+    vi.advanceTimersByTime(2_000);
+    read(600, 20);
+    vi.advanceTimersByTime(1_000);
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 300, lagMsP99: 500 });
+    vi.advanceTimersByTime(1);
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 200, lagMsP99: 20 });
+    vi.advanceTimersByTime(2_000);
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
+  });
+
+  test.each([
+    '',
+    'plain text of a crash',
+    '{"level":"info","msg":"claimed 12"}',
+    '{"level":"info","refreshed":7,"lagM',
+    '{"msg":"a text with \\"refreshed\\":7 in it"}',
+  ])('the line %j tells of no refresh and breaks nothing', (line) => {
+    recent.read(line);
+    expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
+  });
+});
+
+describe('formatProgress', () => {
+  const progress: Progress = {
+    waiting: 1_200,
+    running: 400,
+    refreshedPerSecond: 20_000,
+    lagMsP99: 87,
+    disagreements: 3,
+  };
+
+  test('is one line with every number and where the dashboard is', () => {
+    expect(formatProgress(progress, 'http://127.0.0.1:3000')).toBe(
+      'waiting 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | disagreements 3 | dashboard http://127.0.0.1:3000',
+    );
+  });
+
+  test('shows a number that nobody can know now as ?, and zeros as zeros', () => {
+    const away: Progress = {
+      waiting: null,
+      running: 0,
+      refreshedPerSecond: 0,
+      lagMsP99: null,
+      disagreements: null,
+    };
+    expect(formatProgress(away, 'http://x')).toBe(
+      'waiting ? | running 0 | refreshed/s 0 | p99 lag - | disagreements ? | dashboard http://x',
+    );
+    expect(formatProgress({ ...away, lagMsP99: 0 }, 'http://x')).toContain('p99 lag 0 ms');
+  });
+});

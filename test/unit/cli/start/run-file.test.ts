@@ -1,0 +1,124 @@
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  dropRunFile,
+  readRunFile,
+  takeRunFile,
+  writeRunFile,
+} from '../../../../cli/start/run-file.ts';
+import { TallyError } from '../../../../shared/errors.ts';
+
+const RUN = {
+  databaseUrl: 'postgres://tally:hunter2x@127.0.0.1:5432/tally',
+  redisUrl: 'redis://:hunter2x@127.0.0.1:6379',
+  dashboardUrl: 'http://127.0.0.1:3000',
+};
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tally-run-file-'));
+});
+
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function file(): string {
+  return join(folder, 'run.json');
+}
+
+function refusal(data = folder): TallyError {
+  try {
+    takeRunFile(data);
+  } catch (error) {
+    if (error instanceof TallyError) return error;
+    throw error;
+  }
+  throw new Error('the folder was taken');
+}
+
+function endedPid(): number {
+  return spawnSync(process.execPath, ['-e', '']).pid;
+}
+
+test('what a running start has written is read by other commands', () => {
+  takeRunFile(folder);
+  writeRunFile(folder, RUN);
+  expect(readRunFile(folder)).toEqual({ pid: process.pid, ...RUN });
+});
+
+test('a folder in which nothing ever ran has nothing to read', () => {
+  expect(readRunFile(folder)).toBeUndefined();
+  expect(readRunFile(join(folder, 'missing'))).toBeUndefined();
+});
+
+test('the file of a start that was killed counts for nothing, and the folder can be taken', () => {
+  writeFileSync(file(), JSON.stringify({ pid: endedPid(), ...RUN }));
+  expect(readRunFile(folder)).toBeUndefined();
+  takeRunFile(folder);
+  expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
+});
+
+test.each(['', '{"pid":', '[]', 'null', '{}', '{"pid":"x"}'])(
+  'a file that was cut short counts for nothing, and the folder can be taken: %s',
+  (text) => {
+    writeFileSync(file(), text);
+    expect(readRunFile(folder)).toBeUndefined();
+    takeRunFile(folder);
+    expect(readRunFile(folder)?.pid).toBe(process.pid);
+  },
+);
+
+test('a folder that another start has is refused with its process, its dashboard and a way out', () => {
+  const other = JSON.stringify({ pid: process.ppid, ...RUN });
+  writeFileSync(file(), other);
+  const { code, message } = refusal();
+  expect(code).toBe('ALREADY_RUNNING');
+  expect(message).toContain(`process ${process.ppid}`);
+  expect(message).toContain('dashboard http://127.0.0.1:3000');
+  expect(message).toContain('--data');
+  expect(message).not.toContain('hunter2x');
+  expect(readFileSync(file(), 'utf8')).toBe(other);
+});
+
+test('a folder whose start has no dashboard yet is refused as well', () => {
+  writeFileSync(file(), JSON.stringify({ pid: process.ppid, ...RUN, dashboardUrl: '' }));
+  expect(refusal().message).toContain(`(process ${process.ppid})`);
+});
+
+test('nobody but the owner can read the passwords in it', () => {
+  writeFileSync(file(), 'left by another user of a shared folder');
+  chmodSync(file(), 0o666);
+  takeRunFile(folder);
+  expect(statSync(file()).mode & 0o777).toBe(0o600);
+  writeRunFile(folder, RUN);
+  expect(statSync(file()).mode & 0o777).toBe(0o600);
+});
+
+test('a folder that is taken exclusively can be taken by one only', () => {
+  writeRunFile(folder, RUN, 'wx');
+  expect(() => writeRunFile(folder, RUN, 'wx')).toThrow(/EEXIST/);
+});
+
+test('a data folder that is not there is not called taken by another start', () => {
+  const missing = join(folder, 'missing');
+  expect(() => takeRunFile(missing)).toThrow();
+  expect(() => takeRunFile(missing)).not.toThrow(/another tally start/);
+});
+
+test('a start that ends leaves the folder free, and may say so twice', () => {
+  takeRunFile(folder);
+  dropRunFile(folder);
+  dropRunFile(folder);
+  expect(existsSync(file())).toBe(false);
+  takeRunFile(folder);
+});

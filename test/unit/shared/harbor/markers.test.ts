@@ -1,0 +1,70 @@
+import { describe, expect, test } from 'vitest';
+import {
+  formatMarkerKey,
+  parseMarkerKey,
+  parseMarkerMember,
+} from '../../../../shared/harbor/markers.ts';
+
+const identity = { executionId: 42, vendor: 'GARBAGE_COLLECTION' };
+const LONGEST = 'V'.repeat(64);
+
+describe('a member of the set', () => {
+  test.each([
+    ['42:GARBAGE_COLLECTION', identity],
+    ['9007199254740991:X', { executionId: Number.MAX_SAFE_INTEGER, vendor: 'X' }],
+    [`1:${LONGEST}`, { executionId: 1, vendor: LONGEST }],
+    ['7:P2P_2', { executionId: 7, vendor: 'P2P_2' }],
+  ])('%s is read', (member, expected) => {
+    expect(parseMarkerMember(member)).toEqual(expected);
+  });
+
+  test.each([
+    '',
+    '42',
+    '42:',
+    ':REPLICATION',
+    '0:REPLICATION',
+    '-1:REPLICATION',
+    '1.5:REPLICATION',
+    '1e3:REPLICATION',
+    '9007199254740992:REPLICATION',
+    'x:REPLICATION',
+    '42:replication',
+    '42:A:B',
+    '42:A B',
+    ' 42:A',
+    '42:A\n',
+    `42:${LONGEST}V`,
+    '42:\u0000',
+  ])('%j is malformed', (member) => {
+    expect(parseMarkerMember(member)).toBeUndefined();
+  });
+});
+
+describe('a marker key', () => {
+  test('is written as Harbor writes it', () => {
+    expect(formatMarkerKey(identity)).toBe(
+      'cache:execution:id:42:vendor:GARBAGE_COLLECTION:status_outdate',
+    );
+  });
+
+  test('is read back', () => {
+    expect(parseMarkerKey(formatMarkerKey(identity))).toEqual(identity);
+  });
+
+  test.each([
+    'cache:execution:id::vendor:REPLICATION:status_outdate',
+    'cache:execution:id:0:vendor:REPLICATION:status_outdate',
+    'cache:execution:id:9007199254740992:vendor:REPLICATION:status_outdate',
+    'cache:execution:id:x:vendor:REPLICATION:status_outdate',
+    'cache:execution:id:42:vendor::status_outdate',
+    'cache:execution:id:42:vendor:replication:status_outdate',
+    'cache:execution:id:42:vendor:A:B:status_outdate',
+    'cache:execution:id:1:vendor:2:vendor:A:status_outdate',
+    'cache:execution:id:42:vendor:A\nB:status_outdate',
+    `cache:execution:id:42:vendor:${LONGEST}V:status_outdate`,
+    'execution:status_outdate',
+  ])('%j is malformed', (key) => {
+    expect(parseMarkerKey(key)).toBeUndefined();
+  });
+});

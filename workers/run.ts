@@ -1,0 +1,125 @@
+import { hostname } from 'node:os';
+import type { Config } from '../shared/process/config.ts';
+import { openDatabase, type Database } from '../shared/postgres/database.ts';
+import { describeError } from '../shared/errors.ts';
+import type { HealthCheck } from '../shared/http/health.ts';
+import { addHealth, addMetrics, createApp, listen } from '../shared/http/server.ts';
+import type { Lifecycle } from '../shared/process/lifecycle.ts';
+import { silentLogger, type Logger } from '../shared/process/logger.ts';
+import {
+  createJanitorMetrics,
+  createRefreshMetrics,
+  createRegistry,
+} from '../shared/process/metrics.ts';
+import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
+import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
+import { schemaProblem, waitForSchema } from '../shared/postgres/schema.ts';
+import { ActivityHistory } from './activity-history.ts';
+import { ActivityLog } from './activity-log.ts';
+import { FailedJanitor } from './failed-janitor.ts';
+import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
+
+/**
+ * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
+ * schema is there.
+ * @param config with DATABASE_URL and REDIS_URL
+ */
+export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
+  const redisUrl = config.REDIS_URL ?? '';
+  const databaseUrl = config.DATABASE_URL ?? '';
+  const database = openDatabase(databaseUrl, log, {
+    connections: WORKER_CONNECTIONS,
+    name: 'worker',
+  });
+  lifecycle.onStop('Postgres', () => database.close());
+  const redis = connectRedis(redisUrl, 'patient', log);
+  lifecycle.onStop('Redis', () => redis.disconnect());
+  // One whose commands fail soon, so that a stop doesn't wait for a Redis that is away. That it is away,
+  // the other one says.
+  const janitorRedis = connectRedis(redisUrl, 'failFast', silentLogger());
+  lifecycle.onStop('Redis', () => janitorRedis.disconnect());
+  const queue = openRefreshQueue(config, janitorRedis);
+  lifecycle.onStop('the queue', () => queue.close());
+
+  const name = `${hostname()}:${process.pid}`;
+  const history = new ActivityHistory(redis, config, name);
+  lifecycle.onStop('the activity history', () => history.close());
+  const activity = new ActivityLog(log, history);
+  lifecycle.onStop('the activity log', () => activity.close());
+  const registry = createRegistry();
+  const worker = createRefreshWorker({
+    config,
+    redis,
+    database,
+    probe: () => probe(databaseUrl, log),
+    metrics: createRefreshMetrics(registry),
+    activity,
+    log,
+    name,
+  });
+  const janitor = new FailedJanitor({
+    config,
+    database,
+    redis: janitorRedis,
+    queue,
+    metrics: createJanitorMetrics(registry),
+    log,
+  });
+
+  const checks: HealthCheck[] = [
+    { name: 'postgres', required: true, check: () => schemaProblem(database) },
+    {
+      name: 'redis',
+      required: true,
+      check: async () => (redis.status === 'ready' ? void (await redis.ping()) : 'away'),
+    },
+    {
+      name: 'worker',
+      required: true,
+      check: async () => (worker.running ? undefined : 'not taking jobs'),
+    },
+  ];
+  const app = createApp();
+  addHealth(app, checks, { details: true });
+  addMetrics(app, registry);
+  const server = await listen(app, config.HTTP_HOST, config.WORKER_PORT, 'WORKER_PORT');
+  lifecycle.onStop('HTTP', () => server.close());
+  // Closed before the connections it uses, and before anything else.
+  lifecycle.onStop('the worker', () => worker.close());
+  log.info(`worker ${name}: health and metrics on http://${config.HTTP_HOST}:${server.port}`);
+
+  redis.once('ready', () => void warn(redisWarnings(redis), log));
+  await waitForSchema(database, lifecycle, log);
+  if (lifecycle.stopping) return;
+  lifecycle.onStop('the failed-janitor', () => janitor.close());
+  janitor.start();
+  worker.start();
+  log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);
+}
+
+async function warn(warnings: Promise<string[]>, log: Logger): Promise<void> {
+  const found = await warnings.catch((error: unknown) => [describeError(error)]);
+  for (const line of found) log.warn(line);
+}
+
+/**
+ * Asks over a connection of its own, since the pool's may all be stuck.
+ * @throws when the database doesn't serve refreshes
+ */
+async function probe(databaseUrl: string, log: Logger): Promise<void> {
+  const database: Database = openDatabase(databaseUrl, log, {
+    connections: 1,
+    name: 'probe',
+    statementTimeoutMs: 3_000,
+    connectTimeoutMs: 3_000,
+  });
+  try {
+    // A standby and a server without the schema answer, but refresh nothing.
+    await database.query(
+      `SELECT 1 / (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::int
+         FROM tally.migration LIMIT 1`,
+    );
+  } finally {
+    await database.close();
+  }
+}
