@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import type { Redis } from 'ioredis';
 import { takeIntakeLock } from '../../producers/marker-intake.ts';
 import { MarkerTransfer } from '../../shared/harbor/transfer.ts';
-import { loadConfig, type Config } from '../../shared/process/config.ts';
+import type { Config } from '../../shared/process/config.ts';
 import { openSession, type Database } from '../../shared/postgres/database.ts';
 import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import {
@@ -52,7 +52,7 @@ export function addHarborCommand(program: Command): void {
       DEFAULT_DATA,
     )
     .action((options: { data: string }) => {
-      const config = harborConfig(['DATABASE_URL', 'HARBOR_REDIS_URL'], options.data);
+      const config = commandConfig(['DATABASE_URL', 'HARBOR_REDIS_URL'], options.data);
       return withStores(config, (stores) => importMarkers(config, stores));
     });
   harbor
@@ -73,15 +73,9 @@ export function addHarborCommand(program: Command): void {
       DEFAULT_DATA,
     )
     .action((options: ExportOptions) => {
-      const config = harborConfig(['DATABASE_URL', 'REDIS_URL', 'HARBOR_REDIS_URL'], options.data);
+      const config = commandConfig(['DATABASE_URL', 'REDIS_URL', 'HARBOR_REDIS_URL'], options.data);
       return withStores(config, (stores) => exportMarkers(config, options, stores));
     });
-}
-
-/** @throws UsageError when a setting is missing; those of a `tally start` don't name Harbor's Redis */
-function harborConfig(required: Parameters<typeof commandConfig>[0], data: string): Config {
-  loadConfig(['HARBOR_REDIS_URL']);
-  return commandConfig(required, data);
 }
 
 async function withStores(config: Config, work: (stores: Stores) => Promise<void>): Promise<void> {

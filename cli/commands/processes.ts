@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Config } from '../../shared/process/config.ts';
+import { ignoredSettings, type Config } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, standardOutput, type Logger } from '../../shared/process/logger.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -49,6 +49,11 @@ export function addProcessCommands(program: Command): void {
 
 async function runProcess(role: string, config: Config, run: Run): Promise<void> {
   const log = createLogger(config, role, standardOutput(process.stdout.isTTY));
+  for (const name of ignoredSettings()) {
+    log.info(
+      `${name}=tcp://… was made up by the platform for a service of that name and is ignored`,
+    );
+  }
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
+import { isGiven, loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
 import { Lifecycle } from '../../shared/process/lifecycle.ts';
@@ -215,7 +215,7 @@ async function usablePort(
 ): Promise<number> {
   const port = await freePort(wanted === 0 ? undefined : wanted);
   if (port === wanted || wanted === 0) return port;
-  if (process.env[variable]) {
+  if (isGiven(variable)) {
     throw new TallyError('PORT_IN_USE', `port ${wanted} is in use; set ${variable} to another one`);
   }
   say(`Port ${wanted} is in use; taking ${port} (set ${variable} to choose).`);
@@ -226,7 +226,9 @@ function childEnvironment(config: Config): NodeJS.ProcessEnv {
   return {
     ...process.env,
     DATABASE_URL: config.DATABASE_URL,
+    DATABASE_URL_FILE: undefined,
     REDIS_URL: config.REDIS_URL,
+    REDIS_URL_FILE: undefined,
     DASHBOARD_PORT: String(config.DASHBOARD_PORT),
     PRODUCER_PORT: String(config.PRODUCER_PORT),
     SHUTDOWN_GRACE_MS: String(Math.min(config.SHUTDOWN_GRACE_MS, CHILD_GRACE_MS - 500)),

@@ -1,14 +1,17 @@
 import { isIP } from 'node:net';
-import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { describeError, UsageError } from '../errors.ts';
 import { parseHarborRedisUrl } from '../harbor/redis-url.ts';
+import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
+import { readSetting, readTextFile, type Sources } from './setting-text.ts';
 
 /** A variable of the environment: how it is read, its default as text, and an example to print. */
 interface Setting<T> {
   readonly read: z.ZodType<T, string>;
   readonly fallback?: string;
   readonly example: string;
+  /** Whether `<name>_FILE` may name a file that holds the value, as secrets of Docker and Kubernetes come. */
+  readonly file?: true;
 }
 
 function setting<T>(read: z.ZodType<T, string>, fallback: string): Setting<T> {
@@ -17,6 +20,10 @@ function setting<T>(read: z.ZodType<T, string>, fallback: string): Setting<T> {
 
 function optional<T>(read: z.ZodType<T, string>, example: string): Setting<T | undefined> {
   return { read, example };
+}
+
+function fromFile<S extends Setting<unknown>>(plain: S): S & { readonly file: true } {
+  return { ...plain, file: true };
 }
 
 function whole(min: number, max: number): z.ZodType<number, string> {
@@ -79,14 +86,14 @@ const harborRedisUrl: z.ZodType<string, string> = z.string().superRefine((value,
 const port = whole(0, 65_535);
 const user = z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon');
 const secret = z.string().min(8, 'must have at least 8 characters');
+const EXAMPLE_SECRETS = ['a-long-random-word', 'another-long-random-word'];
 const DAY_MS = 86_400_000;
 
 const SETTINGS = {
-  DATABASE_URL: optional(
-    url(['postgres:', 'postgresql:']),
-    'postgres://tally:secret@127.0.0.1:5432/tally',
+  DATABASE_URL: fromFile(
+    optional(url(['postgres:', 'postgresql:']), 'postgres://tally:secret@127.0.0.1:5432/tally'),
   ),
-  REDIS_URL: optional(url(['redis:', 'rediss:']), 'redis://127.0.0.1:6379'),
+  REDIS_URL: fromFile(optional(url(['redis:', 'rediss:']), 'redis://127.0.0.1:6379')),
   QUEUE_PREFIX: setting(
     z.string().regex(/^[\w{}-]{1,64}$/, 'must be 1 to 64 letters, digits, _, - or braces'),
     'tally',
@@ -101,17 +108,17 @@ const SETTINGS = {
   STALLED_INTERVAL_MS: setting(whole(100, DAY_MS), '30000'),
   OUTBOX_POLL_MS: setting(whole(1, 60_000), '25'),
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
-  HARBOR_REDIS_URL: optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0'),
+  HARBOR_REDIS_URL: fromFile(optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0')),
   HARBOR_MARKER_DELAY_MS: setting(whole(0, DAY_MS), '35000'),
   HTTP_HOST: setting(z.string().min(1), '127.0.0.1'),
   PRODUCER_PORT: setting(port, '3001'),
   DASHBOARD_PORT: setting(port, '3000'),
   WORKER_PORT: setting(port, '0'),
-  API_TOKEN: optional(secret, 'a-long-random-word'),
-  DASHBOARD_USER: setting(user, 'admin'),
-  DASHBOARD_PASSWORD: optional(secret, 'a-long-random-word'),
-  DASHBOARD_VIEWER_USER: setting(user, 'viewer'),
-  DASHBOARD_VIEWER_PASSWORD: optional(secret, 'another-long-random-word'),
+  API_TOKEN: fromFile(optional(secret, 'a-long-random-word')),
+  DASHBOARD_USER: fromFile(setting(user, 'admin')),
+  DASHBOARD_PASSWORD: fromFile(optional(secret, 'a-long-random-word')),
+  DASHBOARD_VIEWER_USER: fromFile(setting(user, 'viewer')),
+  DASHBOARD_VIEWER_PASSWORD: fromFile(optional(secret, 'another-long-random-word')),
   TRUST_PROXY: { read: proxies(), fallback: 'off', example: '1' },
   FAILED_KEEP_COUNT: setting(whole(1, 10_000_000), '50000'),
   FAILED_KEEP_HOURS: setting(whole(1, 87_600), '168'),
@@ -132,47 +139,89 @@ export type Config = Readonly<{
   [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer T> ? T : never;
 }>;
 
+/** A config in which these settings have a value. */
+export type ConfigWith<Name extends SettingName> = Config & {
+  readonly [Key in Name]: NonNullable<Config[Key]>;
+};
+
+const TABLE: Readonly<Record<SettingName, Setting<unknown>>> = SETTINGS;
+const ALL = Object.entries(TABLE);
+
 /** Names of all variables with their defaults, in the order of `.env.example`. */
-export const SETTING_DEFAULTS: readonly (readonly [string, string | undefined])[] = Object.entries(
-  SETTINGS as Record<string, Setting<unknown>>,
-).map(([name, { fallback }]) => [name, fallback] as const);
+export const SETTING_DEFAULTS: readonly (readonly [string, string | undefined])[] = ALL.map(
+  ([name, { fallback }]) => [name, fallback] as const,
+);
+
+/** The variables that name a file with the value of a setting, for example `API_TOKEN_FILE`. */
+export const FILE_VARIABLES: readonly string[] = ALL.flatMap(([name, { file }]) =>
+  file ? [`${name}_FILE`] : [],
+);
 
 /**
- * Reads the environment. Pure: the same source gives the same config, and nothing is connected.
+ * Reads the environment and the files that it names. Pure: the same sources give the same config, and
+ * nothing is connected.
  * @param required variables this process can't do without
  * @throws UsageError naming the first variable that is wrong, missing or misspelt, with an example
  */
-export function loadConfig(
-  required: readonly SettingName[] = [],
-  environment: Readonly<Record<string, string | undefined>> = process.env,
-): Config {
+export function loadConfig<Name extends SettingName = never>(
+  required: readonly Name[] = [],
+  environment: Environment = process.env,
+  readFile: Sources['readFile'] = readTextFile,
+): ConfigWith<Name> {
   refuseMisspelt(environment);
-  const entries = Object.entries(SETTINGS as Record<string, Setting<unknown>>).map(
-    ([name, { read, fallback, example }]) => {
-      // An empty variable counts as unset: that is how compose files and shells clear one.
-      const text = environment[name] || fallback;
-      if (text === undefined) return [name, undefined];
-      const result = read.safeParse(text);
-      if (!result.success) {
-        const problem = result.error.issues[0]?.message ?? 'is not valid';
-        throw new UsageError(`${name} ${problem}; for example ${name}=${example}`);
-      }
-      return [name, result.data];
-    },
-  );
+  const entries = ALL.map(([name, setting]) => {
+    const text = readSetting(name, { environment, readFile }, setting.file) || setting.fallback;
+    if (text === undefined) return [name, undefined];
+    const result = setting.read.safeParse(text);
+    if (!result.success) {
+      const problem = result.error.issues[0]?.message ?? 'is not valid';
+      throw new UsageError(`${name} ${problem}; for example ${name}=${setting.example}`);
+    }
+    return [name, result.data];
+  });
   const config = Object.freeze(Object.fromEntries(entries) as Config);
   refuseContradictions(config);
-  for (const name of required) {
+  return requireSettings(config, required);
+}
+
+/**
+ * The same config, of which these settings are known to have a value.
+ * @throws UsageError naming the first that has none, with an example
+ */
+export function requireSettings<Name extends SettingName>(
+  config: Config,
+  names: readonly Name[],
+): ConfigWith<Name> {
+  for (const name of names) {
     if (config[name] === undefined) {
       throw new UsageError(
-        `${name} is not set; for example ${name}=${SETTINGS[name].example} (or run everything on this machine with: npm start)`,
+        `${name} is not set; for example ${name}=${TABLE[name].example} (or run everything on this machine with: npm start)`,
       );
     }
   }
-  return config;
+  return config as ConfigWith<Name>;
+}
+
+function refuseMisspelt(environment: Environment): void {
+  const misspelt = findMisspelt(environment, [...ALL.map(([name]) => name), ...FILE_VARIABLES]);
+  if (misspelt === undefined) return;
+  throw new UsageError(
+    `${misspelt.given} is not a setting of Tally; did you mean ${misspelt.meant}? Rename or unset it`,
+  );
+}
+
+/** Whether a person has set it, in its variable or in a file. */
+export function isGiven(name: SettingName, environment: Environment = process.env): boolean {
+  return readSetting(name, { environment, readFile: () => 'set' }, TABLE[name].file) !== '';
+}
+
+/** Settings whose variable a platform made up of a service's name (`PRODUCER_PORT=tcp://…`); they count as unset. */
+export function ignoredSettings(environment: Environment = process.env): readonly string[] {
+  return ALL.flatMap(([name]) => (isMadeByPlatform(name, environment[name]) ? [name] : []));
 }
 
 function refuseContradictions(config: Config): void {
+  refuseExamples(config);
   if (config.DASHBOARD_VIEWER_PASSWORD === undefined) return;
   const problem =
     config.DASHBOARD_PASSWORD === undefined
@@ -185,8 +234,23 @@ function refuseContradictions(config: Config): void {
   if (problem !== undefined) throw new UsageError(problem);
 }
 
+// Everyone can read them in this project's documents. A trusted proxy stands between this machine and others.
+function refuseExamples(config: Config): void {
+  if (isLoopback(config.HTTP_HOST) && config.TRUST_PROXY === false) return;
+  for (const name of ['API_TOKEN', 'DASHBOARD_PASSWORD', 'DASHBOARD_VIEWER_PASSWORD'] as const) {
+    if (config[name] !== undefined && EXAMPLE_SECRETS.includes(config[name])) {
+      throw new UsageError(
+        `${name} is the example of the documents, which everyone knows, and other machines could reach this one; choose another, for example with: openssl rand -hex 16`,
+      );
+    }
+  }
+}
+
 /** A config with the given values in place of those that were read, frozen again. */
-export function withSettings(config: Config, changes: Partial<Config>): Config {
+export function withSettings<Changes extends Partial<Config>>(
+  config: Config,
+  changes: Changes,
+): Config & Readonly<Changes> {
   return Object.freeze({ ...config, ...changes });
 }
 
@@ -202,33 +266,4 @@ function isDecodable(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-// Ordinary names of other programs that are close to ours.
-const UNRELATED = new Set(['APP_TOKEN', 'DASHBOARD_HOST', 'PRODUCER_HOST', 'WORKER_HOST']);
-
-// A typo in a variable's name would silently give the default. Short names get less tolerance.
-function refuseMisspelt(environment: Readonly<Record<string, string | undefined>>): void {
-  const names = Object.keys(SETTINGS);
-  for (const given of Object.keys(environment)) {
-    if (names.includes(given) || UNRELATED.has(given)) continue;
-    const meant = names.find(
-      (name) =>
-        given === `TALLY_${name}` ||
-        isSwapped(given, name) ||
-        distance(given, name) <= (name.length >= 12 ? 2 : 1),
-    );
-    if (meant !== undefined) {
-      throw new UsageError(
-        `${given} is not a setting of Tally; did you mean ${meant}? Rename or unset it`,
-      );
-    }
-  }
-}
-
-function isSwapped(given: string, name: string): boolean {
-  if (given.length !== name.length) return false;
-  const at = name.split('').findIndex((letter, index) => letter !== given[index]);
-  const swapped = `${name.slice(0, at)}${name.charAt(at + 1)}${name.charAt(at)}${name.slice(at + 2)}`;
-  return given === swapped;
 }

@@ -1,5 +1,9 @@
-import { expect, test } from 'vitest';
-import { loadConfig, SETTING_DEFAULTS } from '../../../../shared/process/config.ts';
+import { describe, expect, test } from 'vitest';
+import {
+  ignoredSettings,
+  loadConfig,
+  SETTING_DEFAULTS,
+} from '../../../../shared/process/config.ts';
 import { UsageError } from '../../../../shared/errors.ts';
 
 function load(name: string, value = 'x'): () => unknown {
@@ -16,6 +20,8 @@ test.each([
   ['JOB_ATTEMPT', 'JOB_ATTEMPTS'],
   ['LOGLEVEL', 'LOG_LEVEL'],
   ['API_TOKN', 'API_TOKEN'],
+  ['DATABASE_URI_FILE', 'DATABASE_URL_FILE'],
+  ['TALLY_API_TOKEN_FILE', 'API_TOKEN_FILE'],
 ])('the misspelt %s is refused and %s is named', (given, meant) => {
   expect(load(given)).toThrow(UsageError);
   expect(load(given)).toThrow(`${given} is not a setting of Tally; did you mean ${meant}?`);
@@ -69,4 +75,51 @@ test('the refusal of a misspelt name does not repeat its value', () => {
 test('no setting is taken for a misspelt other one', () => {
   const defaults = Object.fromEntries(SETTING_DEFAULTS);
   expect(() => loadConfig([], defaults)).not.toThrow();
+});
+
+/** The variables that Kubernetes and Docker make of a service with one port. */
+function variablesOf(service: string, protocol = 'tcp', host = '10.0.0.1'): Record<string, string> {
+  const name = service.toUpperCase().replaceAll('-', '_');
+  const port = `${name}_PORT_3001_${protocol.toUpperCase()}`;
+  const address = `${protocol}://${host}:3001`;
+  return {
+    [`${name}_SERVICE_HOST`]: host,
+    [`${name}_SERVICE_PORT`]: '3001',
+    [`${name}_SERVICE_PORT_HTTP`]: '3001',
+    [`${name}_PORT`]: address,
+    [port]: address,
+    [`${port}_PROTO`]: protocol,
+    [`${port}_PORT`]: '3001',
+    [`${port}_ADDR`]: host,
+  };
+}
+
+const SERVICES =
+  'producer producers worker workers dashboard redis postgres database http api tally tally-producer tally-worker tally-dashboard tally-redis'.split(
+    ' ',
+  );
+
+describe('the variables that a platform makes up of a service', () => {
+  test.each(SERVICES)('called %s stop no process and change no setting', (service) => {
+    for (const [protocol, host] of [
+      ['tcp', '10.0.0.1'],
+      ['tcp', '[fd00::1]'],
+      ['udp', '10.0.0.1'],
+    ] as const) {
+      const made = variablesOf(service, protocol, host);
+      expect(loadConfig([], made)).toEqual(loadConfig([], {}));
+    }
+  });
+
+  test('are named where they look like a setting', () => {
+    const made = { ...variablesOf('producer'), ...variablesOf('tally-worker'), HOME: '/root' };
+    expect(ignoredSettings(made)).toEqual(['PRODUCER_PORT']);
+    expect(ignoredSettings({ PRODUCER_PORT: '3001' })).toEqual([]);
+  });
+
+  test('do not excuse what a person wrote wrong', () => {
+    expect(load('TALLY_PRODUCER_PORT', '3001')).toThrow('did you mean PRODUCER_PORT?');
+    expect(load('PRODUCER_PORT', 'http://10.0.0.1:3001')).toThrow('PRODUCER_PORT must be');
+    expect(load('REDIS_URL', 'tcp://10.0.0.1:6379')).toThrow('REDIS_URL must be');
+  });
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { isLoopback, loadConfig, withSettings } from '../../../../shared/process/config.ts';
 import { UsageError } from '../../../../shared/errors.ts';
@@ -160,6 +161,30 @@ describe('a viewer of the dashboard', () => {
     const message = refusal({ ...passwords, ...changes });
     expect(message).toContain(problem);
     expect(message).not.toContain('hunter');
+  });
+});
+
+describe('the example secrets of the documents', () => {
+  const NAMES = ['API_TOKEN', 'DASHBOARD_PASSWORD', 'DASHBOARD_VIEWER_PASSWORD'];
+  const environment = (name: string, value: string): Environment => ({
+    ...(name === 'DASHBOARD_VIEWER_PASSWORD' && { DASHBOARD_PASSWORD: 'hunter2x' }),
+    [name]: value,
+  });
+  const text = readFileSync(new URL('../../../../.env.example', import.meta.url), 'utf8');
+  const exampleOf = (name: string): string =>
+    new RegExp(`^# ${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
+
+  test.each(NAMES)('protect %s on this machine and nowhere else', (name) => {
+    const value = exampleOf(name);
+    expect(value).not.toBe('');
+    expect(() => loadConfig([], environment(name, value))).not.toThrow();
+    for (const exposed of [{ HTTP_HOST: '0.0.0.0' }, { TRUST_PROXY: 'loopback' }]) {
+      expect(refusal({ ...environment(name, value), ...exposed })).toContain(
+        `${name} is the example of the documents`,
+      );
+      const own = environment(name, 'hunter2hunter');
+      expect(() => loadConfig([], { ...own, ...exposed })).not.toThrow();
+    }
   });
 });
 
