@@ -77,15 +77,20 @@ export async function run(
       env: serverEnvironment(),
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: COMMAND_TIMEOUT_MS,
     });
+    // Not spawn's own `timeout`: its timer survives a command that couldn't be started, and keeps the process.
+    const late = setTimeout(() => child.kill(), COMMAND_TIMEOUT_MS);
     const name = basename(command);
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => (output += text));
     }
-    child.once('error', (error) => reject(new Error(`${name} did not run: ${error.message}`)));
+    child.once('error', (error) => {
+      clearTimeout(late);
+      reject(new Error(`${name} did not run: ${error.message}`));
+    });
     child.once('close', (code, signal) => {
+      clearTimeout(late);
       if (code === 0) resolve(output.trim());
       else reject(new Error(`${name} failed (${code ?? signal}): ${tellingLine(output)}`));
     });

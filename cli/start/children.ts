@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { describeError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/process/logger.ts';
 
 const RESTART_AFTER_MS = 1_000;
@@ -62,7 +63,16 @@ export class Children {
     }
   }
 
+  /** @returns how it ended; never throws, since a child that can't be started has ended, too */
   async #run(role: string, environment: NodeJS.ProcessEnv): Promise<string> {
+    try {
+      return await this.#runChild(role, environment);
+    } catch (error) {
+      return describeError(error);
+    }
+  }
+
+  async #runChild(role: string, environment: NodeJS.ProcessEnv): Promise<string> {
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', role], {
       env: { ...this.#options.environment, ...environment },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],

@@ -16,30 +16,37 @@ declare module 'vitest' {
 
 /** A Postgres that belongs to the caller, in a new folder; `stop` also removes its data. */
 export async function newPostgres(): Promise<EmbeddedServer> {
-  const folder = newFolder();
-  const server = await startEmbeddedPostgres({
-    dataDirectory: folder,
-    projectDirectory: process.cwd(),
-    say: () => undefined,
-  });
-  return { url: server.url, stop: () => stopAndRemove(server, folder) };
+  return await inNewFolder((dataDirectory) =>
+    startEmbeddedPostgres({
+      dataDirectory,
+      projectDirectory: process.cwd(),
+      say: () => undefined,
+    }),
+  );
 }
 
 /** A Redis that belongs to the caller, in a new folder; `stop` also removes its data. */
 export async function newRedis(): Promise<EmbeddedServer> {
-  const folder = newFolder();
-  const server = await startEmbeddedRedis({ dataDirectory: folder, say: () => undefined });
-  return { url: server.url, stop: () => stopAndRemove(server, folder) };
+  return await inNewFolder((dataDirectory) =>
+    startEmbeddedRedis({ dataDirectory, say: () => undefined }),
+  );
 }
 
 /** Runs once before all files. */
 export default async function startServers(project: TestProject): Promise<() => Promise<void>> {
-  const servers = await Promise.all([newPostgres(), newRedis()]);
-  project.provide('postgresUrl', servers[0].url);
-  project.provide('redisUrl', servers[1].url);
-  return async () => {
-    await Promise.all(servers.map((server) => server.stop()));
-  };
+  const redis = await newRedis();
+  try {
+    const postgres = await newPostgres();
+    project.provide('postgresUrl', postgres.url);
+    project.provide('redisUrl', redis.url);
+    return async () => {
+      await Promise.all([postgres.stop(), redis.stop()]);
+    };
+  } catch (error) {
+    // Vitest ends without the teardown then.
+    await redis.stop();
+    throw error;
+  }
 }
 
 /** A folder that the user of the Postgres processes can reach, too. */
@@ -49,7 +56,17 @@ export function newFolder(): string {
   return folder;
 }
 
-async function stopAndRemove(server: EmbeddedServer, folder: string): Promise<void> {
-  await server.stop();
-  rmSync(folder, { recursive: true, force: true });
+/** Removes the folder when the server stops, and when it didn't start. */
+async function inNewFolder(
+  start: (folder: string) => Promise<EmbeddedServer>,
+): Promise<EmbeddedServer> {
+  const folder = newFolder();
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  try {
+    const server = await start(folder);
+    return { url: server.url, stop: () => server.stop().then(remove) };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 }

@@ -1,0 +1,18 @@
+import { it } from 'vitest';
+import { Children } from '../../../../cli/start/children.ts';
+import { silentLogger } from '../../../../shared/process/logger.ts';
+import { until } from '../../../support/wait.ts';
+
+it('a process that cannot even be started is given up with its role, and stopping is done at once', async () => {
+  const givenUp: string[] = [];
+  const children = new Children({
+    // No system takes one variable as long as this.
+    environment: { TOO_LONG: 'x'.repeat(4_000_000) },
+    log: silentLogger(),
+    onLine: () => undefined,
+    onHopeless: (role) => givenUp.push(role),
+  });
+  children.start('producer');
+  await until('the producer is given up', () => givenUp.includes('producer'));
+  await children.stop(60_000);
+});
