@@ -10,6 +10,7 @@ import { formatIdentity } from '../shared/execution.ts';
 import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
 import {
   enqueueRefreshes,
+  queueIdentity,
   readPayload,
   retryFailedRefresh,
   type RefreshQueue,
@@ -109,7 +110,7 @@ class RefreshQueueAdapter extends BullMQAdapter {
   override async addJob(_name: string, data: unknown): Promise<Job> {
     const identity = payloadOf(data);
     await enqueueRefreshes(this.#queue, [identity]);
-    const id = await this.#queue.getDeduplicationJobId(formatIdentity(identity));
+    const id = await this.#queue.getDeduplicationJobId(queueIdentity(identity));
     const job = id === null ? undefined : await super.getJob(id);
     if (job === undefined) throw new Error('it was added, and a worker has done it already');
     return job;

@@ -6,10 +6,14 @@ export interface Identity {
   readonly vendor: string;
 }
 
-const VENDOR = /^[A-Z0-9_]{1,64}$/;
+// Longer than the varchar(64) of Harbor's tables; a host of its own may have text. As in tally.outbox_vendor.
+const VENDOR_MAX = 255;
+const WITHOUT_VENDOR = '_';
+// What Postgres can't store in a text, and half a character, which no encoding has.
+const NO_TEXT = /\0|\p{Surrogate}/u;
 const WHOLE_NUMBER = /^\d+$/;
 
-/** `42:REPLICATION`, the form of an identity in deduplication ids, arguments and markers. */
+/** `42:REPLICATION`, the form of an identity in arguments, markers and whatever people read. */
 export function formatIdentity({ executionId, vendor }: Identity): string {
   return `${executionId}:${vendor}`;
 }
@@ -22,15 +26,28 @@ export function executionIdProblem(value: unknown): string | undefined {
   return Number.isSafeInteger(value) ? undefined : 'the execution id is beyond 2^53 - 1';
 }
 
-/** What is wrong with a vendor, or undefined: it is 1 to 64 of the characters A-Z, 0-9 and _. */
+/** What is wrong with a vendor, or undefined: it is any text of 1 to 255 characters, as in `tally.outbox`. */
 export function vendorProblem(value: unknown): string | undefined {
-  return typeof value === 'string' && VENDOR.test(value)
+  return typeof value === 'string' && value !== '' && !NO_TEXT.test(value) && isShort(value)
     ? undefined
-    : 'the vendor must be 1 to 64 characters of A-Z, 0-9 and _';
+    : `the vendor must be a text of 1 to ${VENDOR_MAX} characters`;
+}
+
+// Postgres counts characters; the length of a string counts some of them twice.
+function isShort(text: string): boolean {
+  return text.length <= 2 * VENDOR_MAX && Array.from(text).length <= VENDOR_MAX;
+}
+
+/** The vendor of a refresh of an execution in whose row this text stands; the same as `tally.outbox_vendor`. */
+export function vendorOf(vendorType: string): string {
+  const vendor = Array.from(vendorType.slice(0, 2 * VENDOR_MAX))
+    .slice(0, VENDOR_MAX)
+    .join('');
+  return vendor === '' ? WITHOUT_VENDOR : vendor;
 }
 
 /**
- * Reads `42:REPLICATION`.
+ * Reads `42:REPLICATION`: what follows the first colon is the vendor.
  * @throws TallyError BAD_IDENTITY with what is wrong and an example
  */
 export function parseIdentity(text: string): Identity {

@@ -130,7 +130,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   const saidAtMs = new Map<string, number>();
   worker.on('error', (error) => {
     // BullMQ says the same for each job, and after a freeze or a flush several things by turns.
-    const text = describeError(error).replaceAll(/\d+:[A-Z0-9_]+:[\w-]+/g, '<job>');
+    const text = describeError(error).replaceAll(/\d+:[\w.~-]+:[\w-]+/g, '<job>');
     if (SAID_ELSEWHERE.test(text)) return;
     const nowMs = performance.now();
     if (nowMs - (saidAtMs.get(text) ?? -Infinity) < REPEAT_AFTER_MS) return;

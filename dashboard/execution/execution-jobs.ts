@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { formatIdentity, type Identity } from '../../shared/execution.ts';
-import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import type { Identity } from '../../shared/execution.ts';
+import { queueIdentity, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 
 const FAILED_SHOWN = 20;
 // A step of a scan looks at this many of the failed jobs, in about two milliseconds.
@@ -49,7 +49,7 @@ export async function findJobs(
   redis: Redis,
   identity: Identity,
 ): Promise<ExecutionJobs> {
-  const id = formatIdentity(identity);
+  const id = queueIdentity(identity);
   const [currentId, stored, failedIds] = await Promise.all([
     queue.getDeduplicationJobId(id),
     // BullMQ keeps the run that follows a running one under this key (storeDeduplicatedNextJob.lua).

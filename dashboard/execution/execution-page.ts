@@ -5,7 +5,7 @@ import { describeError } from '../../shared/errors.ts';
 import {
   executionIdProblem,
   formatIdentity,
-  vendorProblem,
+  vendorOf,
   type Identity,
 } from '../../shared/execution.ts';
 import { readExecutionFacts, type ExecutionFacts } from './execution-facts.ts';
@@ -20,7 +20,6 @@ import { inTime } from '../in-time.ts';
 import { sendPage, sendProblem } from '../page.ts';
 
 const RELOAD_SECONDS = 5;
-const NO_JOBS: ExecutionJobs = { current: null, nextRunStored: false, failed: [] };
 
 interface Stores {
   readonly database: Database;
@@ -47,7 +46,7 @@ export function createExecutionPages(stores: Stores): Router {
       return;
     }
     sendPage(response, status, {
-      title: `Execution ${formatIdentity(facts)}`,
+      title: `Execution ${formatIdentity(identityOf(facts))}`,
       search: String(executionId),
       ...(state === 'on its way' || jobs === null ? { reloadSeconds: RELOAD_SECONDS } : {}),
       body: executionBody({
@@ -65,18 +64,13 @@ export function createExecutionPages(stores: Stores): Router {
     if (executionId === undefined) return badId(response);
     const found = await ask(stores, executionId, response);
     if (found === undefined) return;
-    await refresh(stores, found.facts, response);
+    await refresh(stores, identityOf(found.facts), response);
   });
   return router;
 }
 
 // Straight onto the queue: behind a backlog in the outbox it would wait for its turn.
 async function refresh(stores: Stores, identity: Identity, response: Response): Promise<void> {
-  const problem = vendorProblem(identity.vendor);
-  if (problem !== undefined) {
-    refuse(response, 409, 'BAD_VENDOR', `This execution can't be refreshed: ${problem}.`);
-    return;
-  }
   const { executionId, vendor } = identity;
   const added = await inTime(enqueueRefreshes(stores.queue, [{ executionId, vendor }]));
   if ('problem' in added) {
@@ -108,10 +102,12 @@ async function ask(
     refuse(response, 404, 'NO_SUCH_EXECUTION', `There is no execution ${executionId}.`);
     return undefined;
   }
-  const { vendor } = facts.value;
-  if (vendorProblem(vendor) !== undefined) return { facts: facts.value, jobs: NO_JOBS };
-  const jobs = await inTime(findJobs(stores.queue, stores.redis, { executionId, vendor }));
+  const jobs = await inTime(findJobs(stores.queue, stores.redis, identityOf(facts.value)));
   return { facts: facts.value, jobs: 'value' in jobs ? jobs.value : null };
+}
+
+function identityOf({ executionId, vendor }: ExecutionFacts): Identity {
+  return { executionId, vendor: vendorOf(vendor) };
 }
 
 const findExecution: RequestHandler = (request, response) => {

@@ -24,9 +24,13 @@ const MARKER_KEY = /^cache:execution:id:([^:]*):vendor:(.*):status_outdate$/s;
 // What Harbor stores in a marker key: its encoding of an empty text.
 const MARKER_VALUE = Buffer.from([0xa0]);
 
-/** The key that marks an execution in the format `keys`. */
+/**
+ * The key that marks an execution in the format `keys`. Harbor reads vendors of A-Z, 0-9 and _ only there and refreshes by
+ * the id, so other characters are made these; otherwise it would never drain the key.
+ */
 export function formatMarkerKey({ executionId, vendor }: Identity): string {
-  return `cache:execution:id:${executionId}:vendor:${vendor}:status_outdate`;
+  const name = vendor.toUpperCase().replaceAll(/[^A-Z0-9_]/gu, '_');
+  return `cache:execution:id:${executionId}:vendor:${name}:status_outdate`;
 }
 
 /** The identity in a member of the set, or undefined when it is malformed. */

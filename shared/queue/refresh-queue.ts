@@ -59,6 +59,20 @@ export async function enqueueRefreshes(
   }
 }
 
+/**
+ * The identity in job ids and deduplication ids, `42:REPLICATION`. A colon in a vendor would make BullMQ
+ * refuse the job id, and other characters have a meaning in addresses and in patterns of Redis; so what isn't
+ * a letter or digit of ASCII, `_`, `.` or `-` is written as the bytes of UTF-8, each as `~` and two digits: `a:b` is `a~3Ab`.
+ */
+export function queueIdentity({ executionId, vendor }: Identity): string {
+  const name = vendor.replaceAll(/[^\w.-]/gu, (character) =>
+    [...Buffer.from(character)]
+      .map((byte) => `~${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join(''),
+  );
+  return formatIdentity({ executionId, vendor: name });
+}
+
 function newJob(
   { executionId, vendor }: Identity,
   suffix: string,
@@ -67,7 +81,7 @@ function newJob(
   data: Identity;
   opts: JobsOptions;
 } {
-  const id = formatIdentity({ executionId, vendor });
+  const id = queueIdentity({ executionId, vendor });
   return {
     name: JOB_NAME,
     data: { executionId, vendor },

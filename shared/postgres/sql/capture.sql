@@ -2,18 +2,16 @@
 -- transaction of the change. `tally capture enable` makes the triggers (shared/postgres/capture.ts).
 --
 -- They run as their owner, so that whoever writes to task needs no right in schema tally. They can't
--- fail for what is in task: a vendor that is no vendor of Tally is made one, and an id that no refresh
--- can have is left out.
+-- fail for what is in task: a vendor that is too long or empty is made one that isn't, and an id that no
+-- refresh can have is left out.
 
--- The vendor of an outbox row; A-Z, 0-9 and _ pass, everything else becomes _.
+-- The vendor of a refresh of an execution in whose row this one stands: the text itself, 255 characters at
+-- most, _ when there is none. The same as vendorOf in shared/execution.ts.
 CREATE OR REPLACE FUNCTION tally.outbox_vendor(vendor text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT CASE
-        WHEN vendor ~ '^[A-Z0-9_]{1,64}$' THEN vendor
-        ELSE coalesce(nullif(left(regexp_replace(upper(vendor), '[^A-Z0-9_]', '_', 'g'), 64), ''), '_')
-    END
+    SELECT coalesce(nullif(left(vendor, 255), ''), '_')
 $function$;
 
 CREATE OR REPLACE FUNCTION tally.capture_insert() RETURNS trigger

@@ -146,7 +146,7 @@ describe('/executions/:id', () => {
     await database.query('DROP TRIGGER poison ON execution');
   });
 
-  it('shows script in a vendor as text, and refuses to refresh what no worker would take', async () => {
+  it('shows script in a vendor as text, and refreshes its execution like any other', async () => {
     const id = await newExecution();
     const vendor = '<script>alert(1)</script>*';
     await database.query('UPDATE execution SET vendor_type = $2 WHERE id = $1', [id, vendor]);
@@ -154,8 +154,14 @@ describe('/executions/:id', () => {
     expect(status).toBe(200);
     expect(text).toContain('&#60;script&#62;alert(1)');
     expect(text).not.toMatch(/<script/i);
-    const response = await fetch(`${url}/executions/${id}/refresh`, { method: 'POST' });
-    expect(response.status).toBe(409);
+    const response = await fetch(`${url}/executions/${id}/refresh`, {
+      method: 'POST',
+      headers: { accept: 'application/json' },
+    });
+    expect(await response.json()).toEqual({ enqueued: `${id}:${vendor}` });
+    const current = await pageOf(`/executions/${id}`);
+    expect(current.text).toContain(`${id}:~3Cscript~3Ealert~281~29~3C~2Fscript~3E~2A:`);
+    expect(current.text).not.toMatch(/<script/i);
   });
 
   it.each(['0', '-1', 'abc', '1.5', '9007199254740993', '42:REPLICATION', '%3Cscript%3E'])(

@@ -122,7 +122,7 @@ describe('the marker intake', () => {
   });
 
   it('drops malformed markers, with one log line and a count, and takes in the others', async () => {
-    const bad: (string | Buffer)[] = ['abc', ':SCAN', '0:SCAN', '9007199254740992:SCAN', '7:scan'];
+    const bad: (string | Buffer)[] = ['abc', ':SCAN', '0:SCAN', '9007199254740992:SCAN', '7:'];
     await harbor.sadd(
       'execution:status_outdate',
       ...bad,

@@ -132,15 +132,15 @@ describe('the host is not harmed', () => {
   });
 
   it.each([
-    ['replication', 'REPLICATION'],
-    ['Scan all', 'SCAN_ALL'],
+    ['scan-all', 'scan-all'],
+    [' a:b\n', ' a:b\n'],
     ['', '_'],
-    ['é'.repeat(64), '_'.repeat(64)],
+    ['é'.repeat(64), 'é'.repeat(64)],
   ])('a vendor %j is recorded as %j instead of breaking its transaction', async (vendor, label) => {
     const [id] = await createExecutions(database, 1);
     await recorded();
     await database.query(`UPDATE task SET vendor_type = $1, status = 'Error'`, [vendor]);
-    expect((await recorded()).at(-1)).toBe(`${id}:${label}`);
+    expect(await recorded()).toContain(`${id}:${label}`);
   });
 
   it('an execution id that no refresh can have is left out', async () => {
@@ -162,10 +162,10 @@ describe('the host is not harmed', () => {
       CREATE TEMP TABLE old_tasks (LIKE public.task);
       CREATE TEMP TABLE new_tasks (LIKE public.task);
       CREATE SCHEMA foreign_names;
-      CREATE FUNCTION foreign_names.upper(text) RETURNS text LANGUAGE sql AS $$ SELECT 'DIVERTED' $$;
+      CREATE FUNCTION foreign_names.left(text, integer) RETURNS text LANGUAGE sql AS $$ SELECT 'DIVERTED' $$;
       SET search_path = foreign_names, pg_temp, pg_catalog`);
     await client.query(`UPDATE public.task SET status = 'Error', vendor_type = 'small'`);
-    expect((await recorded()).at(-1)).toBe(`${id}:SMALL`);
+    expect((await recorded()).at(-1)).toBe(`${id}:small`);
   });
 
   it('two transactions that change the same execution do not wait for each other', async () => {

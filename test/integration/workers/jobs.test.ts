@@ -146,7 +146,7 @@ describe('a bad one harms only itself', () => {
       {},
       'text',
       { executionId: 2 ** 60, vendor: 'X' },
-      { executionId: 1, vendor: '<b>' },
+      { executionId: 1, vendor: '' },
     ]) {
       await queue.add('refresh', data as never);
     }

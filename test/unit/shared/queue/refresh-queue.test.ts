@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
 import { TallyError } from '../../../../shared/errors.ts';
-import { readPayload, relayMarkerKey } from '../../../../shared/queue/refresh-queue.ts';
+import {
+  queueIdentity,
+  readPayload,
+  relayMarkerKey,
+} from '../../../../shared/queue/refresh-queue.ts';
 
 function refusal(data: unknown): TallyError {
   try {
@@ -36,16 +40,25 @@ test.each([
   [{ executionId: 1.5, vendor: 'GC' }, 'execution id'],
   [{ executionId: 2 ** 53, vendor: 'GC' }, 'beyond 2^53 - 1'],
   [{ executionId: 42 }, 'vendor'],
-  [{ executionId: 42, vendor: 'gc' }, 'vendor'],
   [{ executionId: 42, vendor: '' }, 'vendor'],
   [{ executionId: 42, vendor: 7 }, 'vendor'],
-  [{ executionId: 42, vendor: 'V'.repeat(65) }, 'vendor'],
+  [{ executionId: 42, vendor: 'V'.repeat(256) }, 'vendor'],
 ])('the payload %j is refused with what is wrong and an example', (data, problem) => {
   const { code, message } = refusal(data);
   expect(code).toBe('BAD_PAYLOAD');
   expect(message).toContain(problem);
   expect(message).toContain('{"executionId":42,"vendor":"REPLICATION"}');
   expect(message).not.toContain('undefined');
+});
+
+test.each([
+  ['REPLICATION', '42:REPLICATION'],
+  ['scan-all.2', '42:scan-all.2'],
+  ['a:b', '42:a~3Ab'],
+  ['a~3Ab', '42:a~7E3Ab'],
+  ['*?[é😀] \n', '42:~2A~3F~5B~C3~A9~F0~9F~98~80~5D~20~0A'],
+])('the vendor %j stands in job ids as %s', (vendor, expected) => {
+  expect(queueIdentity({ executionId: 42, vendor })).toBe(expected);
 });
 
 test("two Tallys in one Redis don't share the relay's marker, and it is no key of BullMQ's", () => {
