@@ -1,3 +1,6 @@
+import type { Redis } from 'ioredis';
+import { listWorkers } from '../dashboard/overview/worker-list.ts';
+import type { Config } from '../shared/process/config.ts';
 import {
   countJobs,
   oldestWaitingSeconds,
@@ -8,30 +11,37 @@ import {
 /** The queue as an operator asks about it. */
 export interface QueueStatus {
   readonly queue: QueueCounts & { readonly paused: boolean };
-  /** Workers that are connected, and how many jobs each has in hand. */
-  readonly workers: readonly { readonly name: string; readonly active: number }[];
   readonly oldestWaitingSeconds: number | null;
 }
 
-/** Asks Redis for all of it. Reads the active jobs, a few hundred per worker at most. */
+/**
+ * Asks Redis for all of it, without changing anything.
+ * @throws the error of ioredis
+ */
 export async function describeQueue(queue: RefreshQueue): Promise<QueueStatus> {
-  const [counts, paused, oldest, workers, active] = await Promise.all([
+  const [counts, paused, oldest] = await Promise.all([
     countJobs(queue),
     queue.isPaused(),
     oldestWaitingSeconds(queue),
-    queue.getWorkers(),
-    queue.getActive(),
   ]);
-  const inHand = new Map<string, number>();
-  for (const job of active) {
-    const name = job?.processedBy ?? 'unknown';
-    inHand.set(name, (inHand.get(name) ?? 0) + 1);
-  }
-  // BullMQ names the connection of a worker "<prefix>:<queue in base64>:w:<name of the worker>".
-  const names = workers.map(({ rawname }) => rawname?.replace(/^.*?:w:/, '') ?? 'unknown');
-  return {
-    queue: { ...counts, paused },
-    workers: names.toSorted().map((name) => ({ name, active: inHand.get(name) ?? 0 })),
-    oldestWaitingSeconds: oldest,
-  };
+  return { queue: { ...counts, paused }, oldestWaitingSeconds: oldest };
+}
+
+/** A worker that is connected, and how many jobs it has in hand. */
+export interface WorkerStatus {
+  readonly name: string;
+  readonly active: number;
+}
+
+/**
+ * The workers that are connected, by name.
+ * @throws the error of ioredis, also when the user of Redis may not list clients
+ */
+export async function describeWorkers(
+  queue: RefreshQueue,
+  redis: Redis,
+  config: Config,
+): Promise<WorkerStatus[]> {
+  const workers = await listWorkers(queue, redis, config);
+  return workers.map(({ name, active }) => ({ name, active }));
 }

@@ -9,16 +9,18 @@ const CONNECT_TIMEOUT_MS = 3_000;
 /**
  * Connects to Redis for one command, and closes the connection when the work is done or has failed.
  * @param config with REDIS_URL
+ * @param options as `openRefreshQueue` takes them
  * @throws TallyError REDIS_AWAY when it can't be reached
  */
 export async function withQueue<T>(
   config: Config,
   work: (parts: FailedJobs) => Promise<T>,
+  options: Parameters<typeof openRefreshQueue>[2] = {},
 ): Promise<T> {
   const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', silentLogger());
   try {
     await waitForRedis(redis, CONNECT_TIMEOUT_MS);
-    const queue = openRefreshQueue(config, redis);
+    const queue = openRefreshQueue(config, redis, options);
     const result = await work({ queue, redis });
     await queue.close();
     return result;

@@ -1,7 +1,9 @@
+import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
 import type { Database } from '../shared/postgres/database.ts';
 import { createBacklogMetrics } from '../shared/process/metrics.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
+import { connectedWorkers } from '../shared/queue/connected-workers.ts';
 import {
   countJobs,
   oldestWaitingSeconds,
@@ -9,13 +11,18 @@ import {
 } from '../shared/queue/refresh-queue.ts';
 
 /** Measures queue and outbox at each scrape. A store that is away leaves its gauges without a value. */
-export function measureBacklog(registry: Registry, database: Database, queue: RefreshQueue): void {
+export function measureBacklog(
+  registry: Registry,
+  database: Database,
+  queue: RefreshQueue,
+  redis: Redis,
+): void {
   createBacklogMetrics(registry, async (metrics) => {
     const [outbox, counts, oldest, workers] = await Promise.allSettled([
       summarizeOutbox(database),
       countJobs(queue),
       oldestWaitingSeconds(queue),
-      queue.getWorkersCount(),
+      connectedWorkers(queue, redis),
     ]);
     metrics.outboxRows.remove();
     metrics.outboxOldestSeconds.remove();
@@ -32,6 +39,6 @@ export function measureBacklog(registry: Registry, database: Database, queue: Re
       }
     }
     if (oldest.status === 'fulfilled') metrics.oldestWaitingSeconds.set(oldest.value ?? 0);
-    if (workers.status === 'fulfilled') metrics.workers.set(workers.value);
+    if (workers.status === 'fulfilled') metrics.workers.set(workers.value.length);
   });
 }

@@ -60,7 +60,7 @@ export async function runProducer(
   lifecycle.onStop('the queue', () => queue.close());
 
   const registry = createRegistry();
-  measureBacklog(registry, database, queue);
+  measureBacklog(registry, database, queue, redis);
   const app = createApp(config.TRUST_PROXY);
   addHealth(
     app,

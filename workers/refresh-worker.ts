@@ -39,7 +39,7 @@ interface Parts {
   readonly metrics: RefreshMetrics;
   readonly activity: ActivityLog;
   readonly log: Logger;
-  /** Host and process, shown on the dashboard. */
+  /** Tells this worker from all others; shown on the dashboard. */
   readonly name: string;
 }
 

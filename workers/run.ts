@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import type { Config } from '../shared/process/config.ts';
 import { openDatabase, type Database } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
@@ -23,8 +22,14 @@ import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
  * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
  * schema is there.
  * @param config with DATABASE_URL and REDIS_URL
+ * @param name tells this worker from all others, on the queue and the dashboard
  */
-export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logger): Promise<void> {
+export async function runWorker(
+  config: Config,
+  lifecycle: Lifecycle,
+  log: Logger,
+  name: string,
+): Promise<void> {
   const redisUrl = config.REDIS_URL ?? '';
   const databaseUrl = config.DATABASE_URL ?? '';
   const database = openDatabase(databaseUrl, log, {
@@ -41,7 +46,6 @@ export async function runWorker(config: Config, lifecycle: Lifecycle, log: Logge
   const queue = openRefreshQueue(config, janitorRedis);
   lifecycle.onStop('the queue', () => queue.close());
 
-  const name = `${hostname()}:${process.pid}`;
   const history = new ActivityHistory(redis, config, name);
   lifecycle.onStop('the activity history', () => history.close());
   const activity = new ActivityLog(log, history);

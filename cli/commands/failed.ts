@@ -19,7 +19,7 @@ export function addFailedCommand(program: Command): void {
     )
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['REDIS_URL'], options.data);
-      const causes = await withQueue(config, readCauses);
+      const causes = await withQueue(config, readCauses, { readOnly: true });
       const failed = causes.reduce((sum, { count }) => sum + count, 0);
       process.stdout.write(
         options.json ? `${JSON.stringify({ failed, causes })}\n` : asText(failed, causes),

@@ -2,9 +2,10 @@ import type { Command } from 'commander';
 import { ignoredSettings, type Config } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, standardOutput, type Logger } from '../../shared/process/logger.ts';
+import { instanceName } from '../instance-name.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
-type Run = (config: Config, lifecycle: Lifecycle, log: Logger) => Promise<void>;
+type Run = (config: Config, lifecycle: Lifecycle, log: Logger, instance: string) => Promise<void>;
 
 /** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
 export function addProcessCommands(program: Command): void {
@@ -57,7 +58,7 @@ async function runProcess(role: string, config: Config, run: Run): Promise<void>
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {
-    await run(config, lifecycle, log);
+    await run(config, lifecycle, log, instanceName());
   } catch (error) {
     await lifecycle.stop();
     throw error;

@@ -43,8 +43,10 @@ export function addRetryCommand(program: Command): void {
       const selection = selectionOf(options);
       const config = commandConfig(['REDIS_URL'], options.data);
       const dryRun = options.dryRun === true;
-      const { retried, noRefresh } = await withQueue(config, (parts) =>
-        retry(parts, selection, dryRun),
+      const { retried, noRefresh } = await withQueue(
+        config,
+        (parts) => retry(parts, selection, dryRun),
+        { readOnly: dryRun },
       );
       process.stdout.write(`${dryRun ? 'would retry' : 'retried'} ${retried}\n`);
       if (noRefresh > 0) {

@@ -7,7 +7,12 @@ import { silentLogger } from '../../shared/process/logger.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
 import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
-import { describeQueue, type QueueStatus } from '../queue-status.ts';
+import {
+  describeQueue,
+  describeWorkers,
+  type QueueStatus,
+  type WorkerStatus,
+} from '../queue-status.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { printable } from '../printable.ts';
 
@@ -15,6 +20,8 @@ type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 
 interface Status extends NullValues<QueueStatus> {
   readonly outbox: NullValues<OutboxSummary>;
+  /** Null when they can't be known. */
+  readonly workers: readonly WorkerStatus[] | null;
   readonly disagreements: number | null;
 }
 
@@ -31,7 +38,9 @@ export function addStatusCommand(program: Command): void {
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const { status, problems } = await readStatus(config);
-      if (problems.length === 2) throw new TallyError('ALL_AWAY', problems.join('; '));
+      if (status.outbox.rows === null && status.queue === null) {
+        throw new TallyError('ALL_AWAY', problems.join('; '));
+      }
       for (const problem of problems) process.stderr.write(`tally: ${problem}\n`);
       process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : asText(status));
     });
@@ -41,28 +50,33 @@ async function readStatus(config: Config): Promise<{ status: Status; problems: s
   const log = silentLogger();
   const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
   const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
-  const problems: string[] = [];
+  const problems = new Set<string>();
   const orNull = async <T>(store: string, read: Promise<T>): Promise<T | null> =>
     read.catch((error: unknown) => {
-      problems.push(`${store} can't be asked: ${describeError(error)}`);
+      problems.add(`${store} can't be asked: ${describeError(error)}`);
       return null;
     });
+  const opened = waitForRedis(redis, 3_000).then(() =>
+    openRefreshQueue(config, redis, { readOnly: true }),
+  );
   try {
-    const [stored, queue] = await Promise.all([
+    const [stored, waiting, workers] = await Promise.all([
       orNull('Postgres', readStored(database)),
+      orNull('Redis', opened.then(describeQueue)),
+      // By itself: the user of Redis may not be allowed to list clients.
       orNull(
         'Redis',
-        waitForRedis(redis, 3_000).then(() => describeQueue(openRefreshQueue(config, redis))),
+        opened.then((queue) => describeWorkers(queue, redis, config)),
       ),
     ]);
     const status: Status = {
       outbox: stored?.outbox ?? { rows: null, unsent: null, oldestSeconds: null },
-      queue: queue?.queue ?? null,
-      workers: queue?.workers ?? null,
-      oldestWaitingSeconds: queue?.oldestWaitingSeconds ?? null,
+      queue: waiting?.queue ?? null,
+      workers,
+      oldestWaitingSeconds: waiting?.oldestWaitingSeconds ?? null,
       disagreements: stored?.disagreements ?? null,
     };
-    return { status, problems };
+    return { status, problems: [...problems] };
   } finally {
     redis.disconnect();
     await database.close();
@@ -80,12 +94,13 @@ async function readStored(
 
 function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }: Status): string {
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
-  const seconds = (value: number | null): string =>
-    value === null ? '-' : `${value.toFixed(1)} s`;
+  // Nothing waits, or it isn't known whether something does.
+  const seconds = (value: number | null, known: boolean): string =>
+    value === null ? (known ? '-' : '?') : `${value.toFixed(1)} s`;
   const lines = [
-    `outbox         ${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds)}`,
+    `outbox         ${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
-    `oldest waiting ${seconds(oldestWaitingSeconds)}`,
+    `oldest waiting ${seconds(oldestWaitingSeconds, queue !== null)}`,
     `disagreements  ${show(disagreements)}`,
     `workers        ${show(workers?.length)}`,
     ...(workers ?? []).map(({ name, active }) => `  ${printable(name)}  ${active} active`),

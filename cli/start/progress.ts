@@ -1,8 +1,7 @@
 import type { Database } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { summarizeOutbox } from '../../shared/postgres/outbox.ts';
-import { describeQueue } from '../queue-status.ts';
-import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { countJobs, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 
 const WINDOW_MS = 3_000;
 
@@ -52,14 +51,14 @@ export async function readProgress(
   queue: RefreshQueue,
   recent: RecentRefreshes,
 ): Promise<Progress> {
-  const [outbox, status, disagreements] = await Promise.all([
+  const [outbox, counts, disagreements] = await Promise.all([
     summarizeOutbox(database).catch(() => null),
-    describeQueue(queue).catch(() => null),
+    countJobs(queue).catch(() => null),
     countDisagreements(database, 'outOfDate').catch(() => null),
   ]);
   return {
-    waiting: outbox && status && outbox.unsent + status.queue.waiting + status.queue.delayed,
-    running: status && status.queue.active,
+    waiting: outbox && counts && outbox.unsent + counts.waiting + counts.delayed,
+    running: counts && counts.active,
     disagreements,
     ...recent.summarize(),
   };

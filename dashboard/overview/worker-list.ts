@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { readSigns } from '../../shared/queue/activity.ts';
+import { connectedWorkers } from '../../shared/queue/connected-workers.ts';
 import type { Config } from '../../shared/process/config.ts';
 import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 
@@ -28,25 +29,20 @@ export async function listWorkers(
   redis: Redis,
   config: Config,
 ): Promise<WorkerOnline[]> {
-  const [clients, activeIds] = await Promise.all([
-    queue.getWorkers(),
+  const [connected, activeIds] = await Promise.all([
+    connectedWorkers(queue, redis),
     redis.lrange(queue.toKey('active'), 0, ACTIVE_SHOWN - 1),
   ]);
-  // BullMQ names the connection of a worker "<prefix>:<queue in base64>:w:<name of the worker>".
-  const named = clients.map(({ rawname, age }) => ({
-    name: rawname?.replace(/^.*?:w:/, '') ?? 'unknown',
-    connectedSeconds: Number(age ?? 0),
-  }));
   const [signs, jobs] = await Promise.all([
     readSigns(
       redis,
       config,
-      named.map(({ name }) => name),
+      connected.map(({ name }) => name),
     ),
     readActive(queue, redis, activeIds),
   ]);
   const nowMs = Date.now();
-  return named
+  return connected
     .map(({ name, connectedSeconds }, at) => {
       const own = jobs.filter(({ worker }) => worker === name);
       const longest = own.toSorted((a, b) => a.startedMs - b.startedMs)[0];

@@ -18,13 +18,21 @@ const SUFFIX_LENGTH = 8;
 export type RefreshQueue = Queue<Identity, void, typeof JOB_NAME>;
 export type RefreshJob = Job<Identity, void, typeof JOB_NAME>;
 
-/** The queue as producers, dashboard and commands use it. Closing it leaves the connection open. */
-export function openRefreshQueue(config: Config, redis: Redis): RefreshQueue {
+/**
+ * The queue as producers, dashboard and commands use it. Closing it leaves the connection open.
+ * @param options `readOnly`: for whoever only looks; BullMQ otherwise notes its version and settings under a key
+ */
+export function openRefreshQueue(
+  config: Config,
+  redis: Redis,
+  options: { readonly readOnly?: boolean } = {},
+): RefreshQueue {
   const queue: RefreshQueue = new Queue(REFRESH_QUEUE, {
     connection: redis,
     prefix: config.QUEUE_PREFIX,
     // Without this, an add while Redis is away at the start hangs under every timeout.
     skipWaitingForReady: true,
+    skipMetasUpdate: options.readOnly === true,
     // Nobody builds on the events; they are kept for people who look with QueueEvents.
     streams: { events: { maxLen: 1_000 } },
   });

@@ -50,7 +50,10 @@ it('a worker that ends tells what it has not told yet', async () => {
     queue,
     ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
   );
-  await worker.said('refreshed 5');
+  await until('all five to be done', () => {
+    const done = worker.lines.map((line) => Number(/"refreshed":(\d+)/.exec(line)?.[1] ?? 0));
+    return done.reduce((sum, count) => sum + count, 0) === 5;
+  });
   worker.kill('SIGTERM');
   expect(await worker.ended).toMatchObject({ code: 0 });
   expect((await allCounts()).refreshed).toBe(before + 5);

@@ -1,0 +1,81 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { runTally, startWorker } from '../../../support/processes.ts';
+import { newRedis } from '../../../support/servers.ts';
+import { createStores } from '../../../support/stores.ts';
+
+// Its users, its databases by number and all of its keys are this file's.
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const { environment, redis, config } = await createStores(
+  {},
+  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+);
+
+function inDatabase(number: number): Record<string, string> {
+  return {
+    ...environment,
+    REDIS_URL: Object.assign(new URL(ownRedis.url), { pathname: `/${number}` }).href,
+  };
+}
+
+it.each([['status'], ['failed'], ['retry', '--all', '--dry-run']])(
+  'tally %s writes nothing to Redis',
+  async (...args) => {
+    const elsewhere = inDatabase(5);
+    expect((await runTally(args, elsewhere)).code).toBe(0);
+    const keyspace = await redis.info('keyspace');
+    expect(keyspace).not.toContain('db5');
+  },
+);
+
+it('a worker on another database number of the same Redis is not one of the workers', async () => {
+  const [own, other] = [await startWorker(environment), await startWorker(inDatabase(3))];
+  const workersOf = async (where: Record<string, string>): Promise<string[]> => {
+    const { output } = await runTally(['status', '--json'], where);
+    return (JSON.parse(output) as { workers: { name: string }[] }).workers.map(({ name }) => name);
+  };
+  expect(await workersOf({ ...environment })).toEqual([
+    expect.stringMatching(new RegExp(`:${own.pid}$`)),
+  ]);
+  expect(await workersOf(inDatabase(3))).toEqual([
+    expect.stringMatching(new RegExp(`:${other.pid}$`)),
+  ]);
+});
+
+it('a user of Redis who may not list clients costs tally status the workers and nothing else', async () => {
+  await redis.acl(
+    'SETUSER',
+    'watcher',
+    'on',
+    '>watching',
+    `~${config.QUEUE_PREFIX}:*`,
+    '+@all',
+    '-@dangerous',
+    '+info',
+  );
+  const asWatcher = Object.assign(new URL(ownRedis.url), {
+    username: 'watcher',
+    password: 'watching',
+  });
+  const watcher = { ...environment, REDIS_URL: asWatcher.href };
+  const { code, output } = await runTally(['status'], watcher);
+  expect(code).toBe(0);
+  expect(output).toMatch(/^queue +0 waiting/m);
+  expect(output).toMatch(/^workers +\?$/m);
+  expect(output).toMatch(/^tally: Redis can't be asked: NOPERM/m);
+});
+
+it('what tally status can not know is a question mark, not a zero or a dash', async () => {
+  const { output } = await runTally(['status'], {
+    ...environment,
+    REDIS_URL: 'redis://127.0.0.1:1',
+  });
+  expect(output).toMatch(/^oldest waiting \?$/m);
+  expect(output).toMatch(/^workers +\?$/m);
+  const without = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { port: '1' }).href;
+  const { output: noPostgres } = await runTally(['status'], {
+    ...environment,
+    DATABASE_URL: without,
+  });
+  expect(noPostgres).toMatch(/^outbox +\? rows, \? unsent, oldest \?$/m);
+});
