@@ -1,5 +1,7 @@
 import type { Registry } from 'prom-client';
 import { isLoopback, type Config } from '../shared/process/config.ts';
+import { probeCommit } from '../shared/postgres/commit-probe.ts';
+import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase, openSession } from '../shared/postgres/database.ts';
 import { connectHarborRedis } from '../shared/harbor/redis.ts';
 import {
@@ -18,7 +20,7 @@ import {
 } from '../shared/process/metrics.ts';
 import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
-import { schemaProblem, waitForSchema } from '../shared/postgres/schema.ts';
+import { waitForSchema } from '../shared/postgres/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
 import { CLAIM_IN_ORDER } from './outbox-claims.ts';
@@ -29,7 +31,7 @@ import { apiIsOff, createRefreshApi } from './refresh-api.ts';
 /**
  * Runs one producer until the lifecycle stops: the API, the relay, the reconciler and, where Harbor's
  * Redis is given, the marker intake. It listens first; it is ready
- * when Postgres is, since refreshes are accepted while Redis is away.
+ * when Postgres finishes commits, since refreshes are accepted while Redis is away.
  * @param config with DATABASE_URL and REDIS_URL
  */
 export async function runProducer(
@@ -61,11 +63,12 @@ export async function runProducer(
 
   const registry = createRegistry();
   measureBacklog(registry, database, queue, redis);
+  const commits = new CommitReadiness(() => probeCommit(databaseUrl, 'rows'), log);
   const app = createApp(config.TRUST_PROXY);
   addHealth(
     app,
     [
-      { name: 'postgres', required: true, check: () => schemaProblem(database) },
+      { name: 'postgres', required: true, check: () => postgresProblem(database, commits) },
       {
         name: 'redis',
         required: false,

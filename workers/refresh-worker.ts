@@ -81,7 +81,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
         applyRetryPolicy(job, config);
         if (job.attemptsMade + 1 >= config.JOB_ATTEMPTS) await note(job, { executionId, vendor });
         throw result.error;
-      case 'away':
+      case 'unavailable':
         watch.reportAway(result.error);
         await job.moveToWait(token);
         throw new WaitingError();

@@ -1,5 +1,7 @@
 import type { Config } from '../shared/process/config.ts';
-import { openDatabase, type Database } from '../shared/postgres/database.ts';
+import { probeCommit } from '../shared/postgres/commit-probe.ts';
+import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
+import { openDatabase } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
 import type { HealthCheck } from '../shared/http/health.ts';
 import { addHealth, addMetrics, createApp, listen } from '../shared/http/server.ts';
@@ -12,10 +14,11 @@ import {
 } from '../shared/process/metrics.ts';
 import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
-import { schemaProblem, waitForSchema } from '../shared/postgres/schema.ts';
+import { waitForSchema } from '../shared/postgres/schema.ts';
 import { ActivityHistory } from './activity-history.ts';
 import { ActivityLog } from './activity-log.ts';
 import { FailedJanitor } from './failed-janitor.ts';
+import type { Probe } from './refresh-batch.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
 
 /**
@@ -51,11 +54,13 @@ export async function runWorker(
   const activity = new ActivityLog(log, history);
   lifecycle.onStop('the activity log', () => activity.close());
   const registry = createRegistry();
+  const probe: Probe = () => probeCommit(databaseUrl, 'refreshes');
+  const commits = new CommitReadiness(probe, log);
   const worker = createRefreshWorker({
     config,
     redis,
     database,
-    probe: () => probe(databaseUrl, log),
+    probe,
     metrics: createRefreshMetrics(registry),
     activity,
     log,
@@ -71,7 +76,7 @@ export async function runWorker(
   });
 
   const checks: HealthCheck[] = [
-    { name: 'postgres', required: true, check: () => schemaProblem(database) },
+    { name: 'postgres', required: true, check: () => postgresProblem(database, commits) },
     {
       name: 'redis',
       required: true,
@@ -104,26 +109,4 @@ export async function runWorker(
 async function warn(warnings: Promise<string[]>, log: Logger): Promise<void> {
   const found = await warnings.catch((error: unknown) => [describeError(error)]);
   for (const line of found) log.warn(line);
-}
-
-/**
- * Asks over a connection of its own, since the pool's may all be stuck.
- * @throws when the database doesn't serve refreshes
- */
-async function probe(databaseUrl: string, log: Logger): Promise<void> {
-  const database: Database = openDatabase(databaseUrl, log, {
-    connections: 1,
-    name: 'probe',
-    statementTimeoutMs: 3_000,
-    connectTimeoutMs: 3_000,
-  });
-  try {
-    // A standby and a server without the schema answer, but refresh nothing.
-    await database.query(
-      `SELECT 1 / (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::int
-         FROM tally.migration LIMIT 1`,
-    );
-  } finally {
-    await database.close();
-  }
 }

@@ -2,12 +2,14 @@ import { Client, DatabaseError, Pool, types as pgTypes } from 'pg';
 import type pg from 'pg';
 import { TallyError } from '../errors.ts';
 import type { Logger } from '../process/logger.ts';
+import { cancelStatement } from './cancel.ts';
+import { classifyError, NotConnectedError } from './error-kinds.ts';
 
 /** Runs one statement and gives its rows. Every statement of Tally is autocommit, so there is no client to hold. */
 export interface Database {
   /**
    * @param values one for each `$n`; arrays become Postgres arrays
-   * @throws the error of `pg`, with its SQLSTATE in `code`
+   * @throws the error of `pg`, with its SQLSTATE in `code`, or NotConnectedError when the statement wasn't sent
    */
   query<Row extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
   /** Waits for what is in flight and closes every connection; never throws, may be called again. */
@@ -33,7 +35,12 @@ const types: pg.CustomTypesConfig = {
     oid === pgTypes.builtins.INT8 ? Number : pgTypes.getTypeParser(oid, format),
 };
 
-/** Opens a pool; nothing is connected before the first statement. */
+/**
+ * Opens a pool; nothing is connected before the first statement.
+ *
+ * A connection keeps what it began with: a session that is read-only by default, the address of a server that was the
+ * primary. So after an error that may be such a state, no connection that is older than it is used again.
+ */
 export function openDatabase(url: string, log: Logger, options: DatabaseOptions): Database {
   const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
   const pool = new Pool({
@@ -51,24 +58,44 @@ export function openDatabase(url: string, log: Logger, options: DatabaseOptions)
   });
   // Without a listener, an idle connection that the server ends would end the process.
   pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
+  let generation = 0;
+  const generations = new WeakMap<pg.PoolClient, number>();
   // The statement that runs on a lost connection rejects by itself.
   pool.on('connect', (client) => {
+    generations.set(client, generation);
     client.on('error', () => undefined);
     // Queued before the statement that the connection was opened for. Without it that one is slower, not wrong.
     if (options.begin !== undefined) client.query(options.begin).catch(() => undefined);
   });
   let closing: Promise<void> | undefined;
 
+  const connect = async (): Promise<pg.PoolClient> => {
+    for (;;) {
+      const client = await pool.connect().catch((error: unknown) => {
+        throw new NotConnectedError(error);
+      });
+      if (generations.get(client) === generation) return client;
+      client.release(true);
+    }
+  };
+
+  const giveUp = (client: pg.PoolClient, error: unknown): void => {
+    const kind = classifyError(error);
+    const mayKeepItsState = kind === 'unavailable' || kind === 'connection';
+    if (mayKeepItsState) generation++;
+    if (!(error instanceof DatabaseError)) void cancelStatement(client);
+    client.release(mayKeepItsState || !isStatementError(error));
+  };
+
   return {
     async query<Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) {
-      const client = await pool.connect();
+      const client = await connect();
       try {
         const result = await client.query<Row>(sql, [...values]);
         client.release();
         return result.rows;
       } catch (error) {
-        // An answer of the server with a SQLSTATE leaves the connection usable, unless it was the last one.
-        client.release(!isStatementError(error));
+        giveUp(client, error);
         throw error;
       }
     },
@@ -121,6 +148,7 @@ export async function openSession(url: string, name: string): Promise<Database> 
         return (await client.query<Row>(sql, [...values])).rows;
       } catch (error) {
         // What the server did with an unanswered statement isn't known: it must not go on over this connection.
+        if (!(error instanceof DatabaseError)) void cancelStatement(client);
         if (!isStatementError(error)) void close();
         throw error;
       }

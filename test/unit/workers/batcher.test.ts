@@ -242,17 +242,20 @@ describe('what did not go well', () => {
     });
   });
 
-  test.each(['failed', 'away'] as const)('%s is told to whoever asked, as it is', async (kind) => {
-    const batcher = createBatcher();
-    const bad: RefreshResult = { kind, error: new Error('why') };
-    const results = Promise.all([batcher.refresh(1), batcher.refresh(2)]);
-    (await statement(0)).answerWith(
-      new Map([
-        [1, bad],
-        [2, refreshed(2, 'changed')],
-      ]),
-    );
-    expect(await results).toEqual([bad, refreshed(2, 'changed')]);
-    expect(sent).toHaveLength(1);
-  });
+  test.each(['failed', 'unavailable'] as const)(
+    '%s is told to whoever asked, as it is',
+    async (kind) => {
+      const batcher = createBatcher();
+      const bad: RefreshResult = { kind, error: new Error('why') };
+      const results = Promise.all([batcher.refresh(1), batcher.refresh(2)]);
+      (await statement(0)).answerWith(
+        new Map([
+          [1, bad],
+          [2, refreshed(2, 'changed')],
+        ]),
+      );
+      expect(await results).toEqual([bad, refreshed(2, 'changed')]);
+      expect(sent).toHaveLength(1);
+    },
+  );
 });

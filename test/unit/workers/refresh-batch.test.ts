@@ -1,6 +1,7 @@
 import { DatabaseError, type QueryResultRow } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Database } from '../../../shared/postgres/database.ts';
+import { NotConnectedError } from '../../../shared/postgres/error-kinds.ts';
 import { refreshBatch, type RefreshResults } from '../../../workers/refresh-batch.ts';
 import type { RefreshReport } from '../../../workers/refresh-executions.ts';
 
@@ -48,7 +49,7 @@ function poisonedBy(poison: readonly number[], error: Error): Answer {
   };
 }
 
-function idsOf(results: RefreshResults, kind: 'refreshed' | 'failed' | 'away'): number[] {
+function idsOf(results: RefreshResults, kind: 'refreshed' | 'failed' | 'unavailable'): number[] {
   return [...results].filter(([, result]) => result.kind === kind).map(([id]) => id);
 }
 
@@ -127,17 +128,33 @@ describe('a bad execution', () => {
     expect(database.statements.length).toBeLessThan(25);
     expect(probes).toBeGreaterThan(0);
   });
+
+  test('that ends every backend it runs in is given up after three of them', async () => {
+    database.answer = poisonedBy([9], sqlError('57P01'));
+    expect(idsOf(await refresh([9]), 'failed')).toEqual([9]);
+    expect(database.statements).toHaveLength(3);
+    expect(probes).toBe(3);
+  });
+
+  test.each(['55P03', '57014'])(
+    'whose row is held by somebody else (%s) fails while the probe commits',
+    async (state) => {
+      database.answer = poisonedBy([9], sqlError(state));
+      expect(idsOf(await refresh([9], true), 'failed')).toEqual([9]);
+      expect(database.statements).toHaveLength(2);
+    },
+  );
 });
 
-describe('a world that is away', () => {
+describe('an unavailable database', () => {
   test('takes the whole batch with it, unsplit, and is not asked again', async () => {
     const error = sqlError(STARTING);
     database.answer = () => {
       throw error;
     };
     const results = await refresh(IDS);
-    expect(idsOf(results, 'away')).toHaveLength(500);
-    expect(results.get(1)).toEqual({ kind: 'away', error });
+    expect(idsOf(results, 'unavailable')).toHaveLength(500);
+    expect(results.get(1)).toEqual({ kind: 'unavailable', error });
     expect(database.statements).toHaveLength(1);
     expect(probes).toBe(0);
   });
@@ -146,7 +163,7 @@ describe('a world that is away', () => {
     probeFails = true;
     database.answer = poisonedBy([1], reset);
     const results = await refresh(IDS);
-    expect(idsOf(results, 'away')).toHaveLength(500);
+    expect(idsOf(results, 'unavailable')).toHaveLength(500);
     expect(database.statements).toHaveLength(1);
     expect(probes).toBe(1);
   });
@@ -154,7 +171,37 @@ describe('a world that is away', () => {
   test('costs no attempt of a single execution either', async () => {
     probeFails = true;
     database.answer = poisonedBy([9], sqlError('57P01'));
-    expect(idsOf(await refresh([9]), 'away')).toEqual([9]);
+    expect(idsOf(await refresh([9]), 'unavailable')).toEqual([9]);
+  });
+
+  test.each(['57014', '55P03'])(
+    'is noticed by a probe when the server gives up waiting (%s)',
+    async (state) => {
+      probeFails = true;
+      database.answer = poisonedBy([1], sqlError(state));
+      expect(idsOf(await refresh(IDS), 'unavailable')).toHaveLength(500);
+      expect(database.statements).toHaveLength(1);
+    },
+  );
+
+  test.each([
+    ['a backend that was ended once', sqlError('57P01')],
+    ['a table that was locked until just now', sqlError('57014')],
+    ['a lock that was held until just now', sqlError('55P03')],
+    ['a read timeout', new Error('Query read timeout')],
+  ])('that serves again by the time of the probe costs no attempt: %s', async (_what, error) => {
+    database.answer = (_ids, statement) => {
+      if (statement === 1) throw error;
+    };
+    expect(idsOf(await refresh([9]), 'refreshed')).toEqual([9]);
+    expect(probes).toBe(1);
+  });
+
+  test('is a pool with no free connection, without a probe', async () => {
+    const error = new NotConnectedError(new Error('timeout exceeded when trying to connect'));
+    database.answer = poisonedBy([9], error);
+    expect(idsOf(await refresh([9]), 'unavailable')).toEqual([9]);
+    expect(probes).toBe(0);
   });
 
   test('in the middle of a split leaves what was refreshed before', async () => {
@@ -165,7 +212,7 @@ describe('a world that is away', () => {
     };
     const results = await refresh(IDS);
     expect(idsOf(results, 'refreshed')).toEqual(IDS.slice(0, 250));
-    expect(idsOf(results, 'away')).toEqual(IDS.slice(250));
+    expect(idsOf(results, 'unavailable')).toEqual(IDS.slice(250));
     expect(database.statements).toHaveLength(3);
   });
 });
@@ -199,7 +246,7 @@ describe('contention', () => {
     database.answer = (_ids, statement) => {
       throw sqlError(statement === 1 ? DEADLOCK : STARTING);
     };
-    expect(idsOf(await refresh([1, 2]), 'away')).toEqual([1, 2]);
+    expect(idsOf(await refresh([1, 2]), 'unavailable')).toEqual([1, 2]);
     expect(database.statements).toHaveLength(2);
   });
 });
@@ -211,5 +258,5 @@ test('something thrown that is no error becomes one', async () => {
     throw 'only a text';
   };
   const result = (await refresh([1])).get(1);
-  expect(result).toMatchObject({ kind: 'away', error: { message: 'only a text' } });
+  expect(result).toMatchObject({ kind: 'unavailable', error: { message: 'only a text' } });
 });
