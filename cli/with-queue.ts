@@ -17,7 +17,7 @@ export async function withQueue<T>(
   work: (parts: FailedJobs) => Promise<T>,
   options: Parameters<typeof openRefreshQueue>[2] = {},
 ): Promise<T> {
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', silentLogger());
+  const redis = connectRedis(config, 'failFast', silentLogger());
   try {
     await waitForRedis(redis, CONNECT_TIMEOUT_MS);
     const queue = openRefreshQueue(config, redis, options);

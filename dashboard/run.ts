@@ -32,7 +32,7 @@ export async function runDashboard(
     statementTimeoutMs: 2_000,
   });
   lifecycle.onStop('Postgres', () => database.close());
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   const queue = openRefreshQueue(config, redis);
   lifecycle.onStop('the queue', () => queue.close());

@@ -56,7 +56,7 @@ export async function runProducer(
     statementTimeoutMs: 1_300,
   });
   lifecycle.onStop('Postgres', () => apiDatabase.close());
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   const queue = openRefreshQueue(config, redis);
   lifecycle.onStop('the queue', () => queue.close());

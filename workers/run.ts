@@ -33,18 +33,17 @@ export async function runWorker(
   log: Logger,
   name: string,
 ): Promise<void> {
-  const redisUrl = config.REDIS_URL ?? '';
   const databaseUrl = config.DATABASE_URL ?? '';
   const database = openDatabase(databaseUrl, log, {
     connections: WORKER_CONNECTIONS,
     name: 'worker',
   });
   lifecycle.onStop('Postgres', () => database.close());
-  const redis = connectRedis(redisUrl, 'patient', log);
+  const redis = connectRedis(config, 'patient', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   // One whose commands fail soon, so that a stop doesn't wait for a Redis that is away. That it is away,
   // the other one says.
-  const janitorRedis = connectRedis(redisUrl, 'failFast', silentLogger());
+  const janitorRedis = connectRedis(config, 'failFast', silentLogger());
   lifecycle.onStop('Redis', () => janitorRedis.disconnect());
   const queue = openRefreshQueue(config, janitorRedis);
   lifecycle.onStop('the queue', () => queue.close());

@@ -101,7 +101,7 @@ export async function withQueue<T>(
   arena: Arena,
   use: (queue: RefreshQueue) => Promise<T>,
 ): Promise<T> {
-  const redis = connectRedis(arena.redisUrl, 'patient', silentLogger());
+  const redis = connectRedis(configOf(arena.redisUrl), 'patient', silentLogger());
   const queue = queueOf(arena, redis);
   try {
     return await use(queue);

@@ -143,7 +143,7 @@ async function exportMarkers(
 ): Promise<void> {
   if (options.force !== true) await refuseRunningProducers(session);
   const format = options.format ?? (await detectFormat(harbor));
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', silentLogger());
+  const redis = connectRedis(config, 'failFast', silentLogger());
   const bar = progressBar(process.stderr, 'refreshes');
   try {
     await waitForRedis(redis, CONNECT_TIMEOUT_MS);

@@ -102,7 +102,7 @@ async function run(
 ): Promise<() => Promise<number>> {
   lifecycle.onStop('the screen', () => screen.close());
   const config = await openStores(options, given, lifecycle, screen);
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   await waitForRedis(redis, REDIS_TIMEOUT_MS);
   const queue = openRefreshQueue(config, redis);

@@ -49,7 +49,7 @@ export function addStatusCommand(program: Command): void {
 async function readStatus(config: Config): Promise<{ status: Status; problems: string[] }> {
   const log = silentLogger();
   const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
-  const redis = connectRedis(config.REDIS_URL ?? '', 'failFast', log);
+  const redis = connectRedis(config, 'failFast', log);
   const problems = new Set<string>();
   const orNull = async <T>(store: string, read: Promise<T>): Promise<T | null> =>
     read.catch((error: unknown) => {

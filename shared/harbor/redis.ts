@@ -1,19 +1,19 @@
-import { Redis, type RedisOptions } from 'ioredis';
-import { parseHarborRedisUrl, type HarborRedisAddress } from './redis-url.ts';
+import { Redis } from 'ioredis';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
+import { explainRedisError } from '../queue/redis-errors.ts';
+import { addressOptions, type ConnectionOptions } from '../queue/redis-options.ts';
+import { parseRedisUrl } from '../queue/redis-url.ts';
 import { COMMAND_TIMEOUT_MS, reconnectDelayMs } from '../queue/redis.ts';
-
-type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
 /**
  * Opens a connection to the Redis in which Harbor keeps its markers. It reconnects by itself. A command is
  * sent now or fails: nothing is kept back and sent later, when another process may have gone on with the markers.
- * @param url as `parseHarborRedisUrl` reads it; with sentinels the connection follows the master
+ * @param url as `parseRedisUrl` reads it; with sentinels the connection follows the master
  */
 export function connectHarborRedis(url: string, log: Logger): Redis {
   const options: ConnectionOptions = {
-    ...addressOptions(parseHarborRedisUrl(url)),
+    ...addressOptions(parseRedisUrl(url), 'HARBOR_REDIS_URL'),
     connectTimeout: 5_000,
     commandTimeout: COMMAND_TIMEOUT_MS,
     enableOfflineQueue: false,
@@ -23,21 +23,7 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
   };
   const redis = new Redis(options);
   const outage = new Outage(log, "Harbor's Redis");
-  redis.on('error', (error) => outage.begin(error));
+  redis.on('error', (error) => outage.begin(explainRedisError(error, 'HARBOR_REDIS_URL')));
   redis.on('ready', () => outage.end());
   return redis;
-}
-
-function addressOptions(address: HarborRedisAddress): ConnectionOptions {
-  const { hosts, master, username, password, db, tls } = address;
-  const secure = tls ? { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true } : {};
-  const common = { db, ...(username && { username }), ...(password && { password }), ...secure };
-  if (master === undefined) return { ...hosts[0], ...common };
-  return {
-    ...common,
-    sentinels: [...hosts],
-    name: master,
-    ...(username && { sentinelUsername: username }),
-    ...(password && { sentinelPassword: password }),
-  };
 }

@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { describeError, UsageError } from '../errors.ts';
-import { parseHarborRedisUrl } from '../harbor/redis-url.ts';
+import { withHashTag } from '../queue/hash-tag.ts';
+import { parseRedisUrl } from '../queue/redis-url.ts';
 import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
 import { readSetting, readTextFile, type Sources } from './setting-text.ts';
 
@@ -75,13 +76,19 @@ function isProxy(text: string): boolean {
   return version !== 0 && bitsAreRight && more.length === 0;
 }
 
-const harborRedisUrl: z.ZodType<string, string> = z.string().superRefine((value, context) => {
+const redisUrl: z.ZodType<string, string> = z.string().superRefine((value, context) => {
   try {
-    parseHarborRedisUrl(value);
+    parseRedisUrl(value);
   } catch (error) {
     context.addIssue({ code: 'custom', message: describeError(error) });
   }
 });
+
+// Every form but a cluster's, whose keys Harbor's own client couldn't find.
+const harborRedisUrl = redisUrl.refine(
+  (value) => !/^rediss?\+cluster:/i.test(value),
+  'names a Redis Cluster, which Harbor does not work on',
+);
 
 const port = whole(0, 65_535);
 const user = z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon');
@@ -93,7 +100,7 @@ const SETTINGS = {
   DATABASE_URL: fromFile(
     optional(url(['postgres:', 'postgresql:']), 'postgres://tally:secret@127.0.0.1:5432/tally'),
   ),
-  REDIS_URL: fromFile(optional(url(['redis:', 'rediss:']), 'redis://127.0.0.1:6379')),
+  REDIS_URL: fromFile(optional(redisUrl, 'redis://127.0.0.1:6379')),
   QUEUE_PREFIX: setting(
     z.string().regex(/^[\w{}-]{1,64}$/, 'must be 1 to 64 letters, digits, _, - or braces'),
     'tally',
@@ -179,7 +186,7 @@ export function loadConfig<Name extends SettingName = never>(
     }
     return [name, result.data];
   });
-  const config = Object.freeze(Object.fromEntries(entries) as Config);
+  const config = settleQueuePrefix(Object.freeze(Object.fromEntries(entries) as Config));
   refuseContradictions(config);
   return requireSettings(config, required);
 }
@@ -218,6 +225,13 @@ export function isGiven(name: SettingName, environment: Environment = process.en
 /** Settings whose variable a platform made up of a service's name (`PRODUCER_PORT=tcp://…`); they count as unset. */
 export function ignoredSettings(environment: Environment = process.env): readonly string[] {
   return ALL.flatMap(([name]) => (isMadeByPlatform(name, environment[name]) ? [name] : []));
+}
+
+// Known before the first connection, since producer and dashboard open their queue while Redis may be away.
+function settleQueuePrefix(config: Config): Config {
+  const { REDIS_URL: url, QUEUE_PREFIX: prefix } = config;
+  if (url === undefined || parseRedisUrl(url).kind !== 'cluster') return config;
+  return withSettings(config, { QUEUE_PREFIX: withHashTag(prefix) });
 }
 
 function refuseContradictions(config: Config): void {

@@ -1,7 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
 import { build as prettyStream } from 'pino-pretty';
 import type { Config } from './config.ts';
-import { parseHarborRedisUrl } from '../harbor/redis-url.ts';
+import { parseRedisUrl } from '../queue/redis-url.ts';
 
 export type { Logger } from 'pino';
 
@@ -23,14 +23,11 @@ export function scrubSecrets(text: string, secrets: readonly string[]): string {
 
 /** Passwords and tokens of a config in every form in which they may turn up in a text. */
 export function secretsOf(config: Config): string[] {
-  const passwords = [config.DATABASE_URL, config.REDIS_URL].flatMap((text) => {
-    if (text === undefined) return [];
-    const { password, searchParams } = new URL(text);
-    // As it was written, too: the URL parser encodes what stood there plainly.
-    return [password, written(text), decoded(password), searchParams.get('password') ?? ''];
-  });
-  const harbor = config.HARBOR_REDIS_URL;
-  if (harbor !== undefined) passwords.push(parseHarborRedisUrl(harbor).password, written(harbor));
+  const passwords = [
+    ...passwordsOfDatabase(config.DATABASE_URL),
+    ...passwordsOfRedis(config.REDIS_URL),
+    ...passwordsOfRedis(config.HARBOR_REDIS_URL),
+  ];
   return [
     ...passwords,
     config.API_TOKEN,
@@ -40,6 +37,20 @@ export function secretsOf(config: Config): string[] {
     // A very short one would blank out half of the log and protects nothing.
     (secret): secret is string => secret !== undefined && secret.length >= 4,
   );
+}
+
+function passwordsOfDatabase(url: string | undefined): string[] {
+  if (url === undefined) return [];
+  const { password, searchParams } = new URL(url);
+  // As it was written, too: the URL parser encodes what stood there plainly.
+  return [password, written(url), decoded(password), searchParams.get('password') ?? ''];
+}
+
+function passwordsOfRedis(url: string | undefined): string[] {
+  if (url === undefined) return [];
+  const { password, sentinelPassword } = parseRedisUrl(url);
+  const parameters = [...url.matchAll(/[?&]\w*password=([^&]*)/g)].map(([, value]) => value ?? '');
+  return [password, sentinelPassword, written(url), ...parameters];
 }
 
 /** Takes one line of a log, JSON text with its line end. */

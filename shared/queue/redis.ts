@@ -1,7 +1,12 @@
 import { Redis } from 'ioredis';
 import { TallyError } from '../errors.ts';
+import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
+import { explainRedisError } from './redis-errors.ts';
+import { addressOptions, type RedisSetting } from './redis-options.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import { followSlotOwner } from './slot-owner.ts';
 
 /**
  * How a connection behaves while Redis is away. `failFast`, for whoever has an answer to give:
@@ -29,21 +34,33 @@ export function reconnectDelayMs(attempt: number): number {
 }
 
 /**
- * Opens a connection that reconnects by itself, at least once a second. Never throws: that Redis is
+ * Opens a connection to the queue's Redis that reconnects by itself, at least once a second. That Redis is
  * away is logged once, and once more when it is back.
- * @param url `redis://` or `rediss://`, with user, password and database number as ioredis reads them
+ * @param config with REDIS_URL in a form of `parseRedisUrl`: through sentinels the connection follows the master, in a
+ * cluster the node that serves the queue's slot
+ * @throws UsageError when the URL names a file that can't be read, and nothing else
  */
-export function connectRedis(url: string, profile: RedisProfile, log: Logger): Redis {
-  const redis = new Redis(url, {
+export function connectRedis(
+  { REDIS_URL: url = '', QUEUE_PREFIX: prefix }: Pick<Config, 'REDIS_URL' | 'QUEUE_PREFIX'>,
+  profile: RedisProfile,
+  log: Logger,
+): Redis {
+  const address = parseRedisUrl(url);
+  const options = addressOptions(address, 'REDIS_URL');
+  const redis = new Redis({
+    ...(address.kind === 'server' || address.kind === 'cluster'
+      ? followSlotOwner(address, options, `${prefix}:owner`, reconnectDelayMs)
+      : options),
     connectTimeout: 5_000,
     socketTimeout: SILENCE_MS[profile],
     retryStrategy: reconnectDelayMs,
+    sentinelRetryStrategy: reconnectDelayMs,
     ...(profile === 'patient'
       ? { maxRetriesPerRequest: null }
       : { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }),
   });
   const outage = new Outage(log, 'Redis');
-  redis.on('error', (error) => outage.begin(error));
+  redis.on('error', (error) => outage.begin(explainRedisError(error, 'REDIS_URL')));
   redis.on('ready', () => outage.end());
   return redis;
 }
@@ -56,7 +73,7 @@ export function connectRedis(url: string, profile: RedisProfile, log: Logger): R
 export async function waitForRedis(
   redis: Redis,
   timeoutMs: number,
-  variable: 'REDIS_URL' | 'HARBOR_REDIS_URL' = 'REDIS_URL',
+  variable: RedisSetting = 'REDIS_URL',
 ): Promise<void> {
   if (redis.status === 'ready') return;
   await new Promise<void>((resolve, reject) => {
@@ -90,7 +107,8 @@ export async function waitForRedis(
 }
 
 function placeOf({ options }: Redis): string {
-  const { sentinels, name } = options;
+  const { sentinels, name, path } = options;
+  if (path) return path;
   if (!sentinels) return `${options.host}:${options.port}`;
   return `${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} (master ${name})`;
 }

@@ -34,7 +34,7 @@ function shortTempered() {
       connectTimeoutMs: 500,
     });
   const limited = open(2);
-  const redis = connectRedis(config.REDIS_URL ?? '', 'patient', silent);
+  const redis = connectRedis(config, 'patient', silent);
   const activity = new ActivityLog(silent);
   const worker = createRefreshWorker({
     config,

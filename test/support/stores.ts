@@ -46,11 +46,11 @@ export async function createStores(
   await migrate(databaseUrl, silent);
   if (options.capture !== true) await withClient(databaseUrl, 'test', disableCapture);
   const database = openDatabase(databaseUrl, silent, { connections: 5, name: 'test' });
-  const redis = connectRedis(servers.redisUrl, 'failFast', silent);
+  const redis = connectRedis({ ...config, REDIS_URL: servers.redisUrl }, 'failFast', silent);
   const queue = openRefreshQueue(config, redis);
   afterAll(async () => {
     await database.close();
-    await removeKeys(redis, name);
+    await removeKeys(redis, config.QUEUE_PREFIX);
     redis.disconnect();
     await administer(servers.postgresUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).catch(
       // A test that stops its own server has nothing left to drop.

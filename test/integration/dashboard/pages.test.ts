@@ -208,7 +208,7 @@ describe('the search', () => {
 describe('while a store is away', () => {
   it('Redis: the pages show what Postgres knows, and "Refresh now" says that it can not', async () => {
     const id = await newExecution();
-    const redis = connectRedis('redis://127.0.0.1:1', 'failFast', silent);
+    const redis = connectRedis({ ...config, REDIS_URL: 'redis://127.0.0.1:1' }, 'failFast', silent);
     const lonely = await serveDashboard({
       ...stores,
       redis,

@@ -205,7 +205,7 @@ describe('a note whose failed job is gone', () => {
       username: user,
       password: 'secret',
     });
-    const refusing = connectRedis(url.href, 'failFast', silent);
+    const refusing = connectRedis({ ...config, REDIS_URL: url.href }, 'failFast', silent);
     onTestFinished(() => refusing.disconnect());
     const refusingQueue = openRefreshQueue(config, refusing);
     await expect(

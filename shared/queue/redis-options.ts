@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import type { RedisOptions } from 'ioredis';
+import { describeError, UsageError } from '../errors.ts';
+import type { RedisAddress, TlsFiles } from './redis-url.ts';
+
+/** ioredis' options without the one that changes the types of its answers. */
+export type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
+
+/** The setting that holds a URL of Redis. */
+export type RedisSetting = 'REDIS_URL' | 'HARBOR_REDIS_URL';
+
+/**
+ * ioredis' options that lead to an address; of a cluster's, to its first host.
+ * @param setting for the error
+ * @throws UsageError when a file of the URL can't be read
+ */
+export function addressOptions(address: RedisAddress, setting: RedisSetting): ConnectionOptions {
+  const { kind, hosts, path, master, username, password, db } = address;
+  const tls = address.tls && readTls(address.tls, setting);
+  const common: ConnectionOptions = {
+    db,
+    ...(username && { username }),
+    // A user may have an empty password, which has to be sent with the name.
+    ...((username || password) && { password }),
+    ...(tls && { tls }),
+  };
+  switch (kind) {
+    case 'socket':
+      return { ...common, path };
+    case 'server':
+    case 'cluster':
+      return { ...common, ...hosts[0] };
+    case 'sentinel':
+      return {
+        ...common,
+        sentinels: [...hosts],
+        name: master,
+        ...(address.sentinelUsername && { sentinelUsername: address.sentinelUsername }),
+        ...(address.sentinelPassword && { sentinelPassword: address.sentinelPassword }),
+        ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+        // Like a server that refuses writes: the sentinels know which one takes them now.
+        reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+      };
+  }
+}
+
+function readTls(files: TlsFiles, setting: RedisSetting): NonNullable<ConnectionOptions['tls']> {
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      throw new UsageError(`${setting} names a file that can't be read: ${describeError(error)}`);
+    }
+  };
+  return {
+    ...(files.ca && { ca: read(files.ca) }),
+    ...(files.certificate && { cert: read(files.certificate) }),
+    ...(files.key && { key: read(files.key) }),
+  };
+}

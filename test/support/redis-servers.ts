@@ -1,0 +1,94 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { freePort } from '../../cli/embedded/ports.ts';
+import { findOnPath } from '../../cli/embedded/server.ts';
+import { newFolder } from './servers.ts';
+import { until } from './wait.ts';
+
+/** A Redis that a test configures line by line, on 127.0.0.1. */
+export interface RedisServer {
+  readonly port: number;
+  readonly folder: string;
+  /** Ends it with SIGKILL, if it runs; its folder stays. */
+  kill(): Promise<void>;
+  /** Starts it again, with what it had stored. */
+  start(): Promise<void>;
+  /** Ends it for good and removes its folder. */
+  remove(): Promise<void>;
+}
+
+/**
+ * Starts a Redis and waits until it answers on its port, with whatever.
+ * @param settings lines of its configuration beside port, address and folder, from its folder and its port
+ * @param kind `sentinel`: one that watches others
+ */
+export async function startRedisServer(
+  settings: (folder: string, port: number) => readonly string[],
+  kind: 'server' | 'sentinel' = 'server',
+): Promise<RedisServer> {
+  const folder = newFolder();
+  const port = await freePort(undefined);
+  const file = join(folder, 'redis.conf');
+  const own = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'save ""'];
+  // A sentinel writes into its file.
+  writeFileSync(file, [...own, ...settings(folder, port), ''].join('\n'));
+  const program = findOnPath(['redis-server', 'valkey-server']) ?? '';
+  const run = (): ChildProcess =>
+    spawn(program, [file, ...(kind === 'sentinel' ? ['--sentinel'] : [])], { stdio: 'ignore' });
+  let running: ChildProcess | undefined;
+
+  const kill = async (): Promise<void> => {
+    const child = running;
+    running = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  };
+  const start = async (): Promise<void> => {
+    running = run();
+    // An error is an answer, too: of one that asks for a password.
+    await until(`the ${kind} on port ${port}`, () =>
+      askRedis(port, ['PING']).then(
+        () => true,
+        (error: unknown) => /NOAUTH|NOPERM|DENIED/.test(String(error)),
+      ),
+    );
+  };
+  await start();
+  return {
+    port,
+    folder,
+    kill,
+    start,
+    remove: async () => {
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Sends one command over a connection of its own. @throws what the server answered, or why it didn't */
+export async function askRedis(
+  port: number,
+  [name = '', ...args]: readonly string[],
+  password = '',
+): Promise<unknown> {
+  const client = new Redis({
+    port,
+    host: '127.0.0.1',
+    ...(password && { password }),
+    lazyConnect: true,
+    enableReadyCheck: false,
+    retryStrategy: () => null,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return await client.call(name, ...args);
+  } finally {
+    client.disconnect();
+  }
+}
