@@ -38,22 +38,18 @@ export class OutboxClaims {
   async claim(limit: number): Promise<ClaimedRow[]> {
     const beginMs = performance.now();
     const fromS = beginMs >= this.#nextWholeLookMs ? undefined : this.#fromS;
-    const rows = await claimDueRows(this.#database, limit, fromS);
-    if (fromS === undefined) {
+    const rows = await claimDueRows(this.#database, limit, fromS).finally(() => {
+      if (fromS !== undefined) return;
       const endMs = performance.now();
+      // Also of one that took too long: it isn't repeated at once while shorter ones find rows.
       this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
-    }
+    });
     if (rows.length > 0) {
       const lastS = Math.max(...rows.map(({ dueS }) => dueS));
       // When there may be more, they come after the last; otherwise a straggler moves nothing back.
       this.#fromS = rows.length === limit ? lastS : Math.max(lastS, this.#fromS ?? lastS);
     }
     return rows;
-  }
-
-  /** To be called when rows were made unsent: the next look is from the beginning. */
-  startOver(): void {
-    this.#fromS = undefined;
   }
 }
 
@@ -93,19 +89,45 @@ export async function releaseRows(
   );
 }
 
-/**
- * Makes rows unsent that were sent more than `olderThanMs` milliseconds ago and are still there.
- * Sending again is harmless: where the job still waits, the queue drops the second one.
- * @returns how many
- */
-export async function resendRows(database: Database, olderThanMs: number): Promise<number> {
-  const [result] = await database.query<{ count: number }>(
-    `WITH again AS (
-       UPDATE tally.outbox SET sent_at = NULL
-        WHERE sent_at <= now() - $1 * interval '1 millisecond'
-       RETURNING id)
-     SELECT count(*) AS count FROM again`,
-    [olderThanMs],
+/** The database's clock, by which rows are marked as sent, in seconds since 1970. */
+export async function databaseNowS(database: Database): Promise<number> {
+  const [row] = await database.query<{ nowS: number }>(
+    'SELECT extract(epoch FROM clock_timestamp())::double precision AS "nowS"',
   );
-  return result?.count ?? 0;
+  if (row === undefined) throw new Error('the database did not tell the time');
+  return row.nowS;
+}
+
+/**
+ * Claims rows anew that were sent in a span of time and are still there, in the order in which they were sent. Sending
+ * again is harmless: where the job still waits, the queue drops the second one.
+ * @param fromS seconds since 1970 by the database's clock; undefined: from the very first
+ * @param toS the same; what is claimed here is marked with a later time
+ * @returns the rows, and where the next page begins
+ */
+export async function claimSentRows(
+  database: Database,
+  limit: number,
+  fromS: number | undefined,
+  toS: number,
+): Promise<{ rows: ClaimedRow[]; lastS: number | undefined }> {
+  const rows = await database.query<ClaimedRow & { lastS: number }>(
+    `WITH page AS MATERIALIZED (
+       SELECT id, sent_at FROM tally.outbox
+        WHERE sent_at >= to_timestamp($2) AND sent_at <= to_timestamp($3)
+        ORDER BY sent_at, due_at
+        LIMIT $1
+          FOR UPDATE SKIP LOCKED
+     ), claimed AS (
+       UPDATE tally.outbox SET sent_at = clock_timestamp()
+        WHERE id = ANY (ARRAY(SELECT id FROM page))
+       RETURNING id, execution_id, vendor
+     )
+     SELECT id AS "rowId", execution_id AS "executionId", vendor,
+            (SELECT extract(epoch FROM max(sent_at))::double precision FROM page) AS "lastS"
+       FROM claimed`,
+    // A double can't hold every microsecond.
+    [limit, fromS === undefined ? '-infinity' : fromS - 0.000_01, toS],
+  );
+  return { rows, lastS: rows[0]?.lastS };
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { Outage } from '../shared/process/outage.ts';
@@ -11,7 +12,8 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
-import { OutboxClaims, releaseRows, resendRows, type ClaimedRow } from './outbox-claims.ts';
+import { OutboxClaims, releaseRows, type ClaimedRow } from './outbox-claims.ts';
+import { Resends } from './outbox-resends.ts';
 import { SendInterval } from './send-interval.ts';
 
 const CLAIM_LIMIT = 1_000;
@@ -24,6 +26,8 @@ interface Parts {
   /** Of the failFast profile. */
   readonly redis: Redis;
   readonly queue: RefreshQueue;
+  /** Rejects while Postgres doesn't finish commits. */
+  readonly probe: () => Promise<void>;
   readonly log: Logger;
 }
 
@@ -35,18 +39,18 @@ interface Parts {
 export class OutboxRelay {
   readonly #parts: Parts;
   readonly #claims: OutboxClaims;
+  readonly #resends: Resends;
   readonly #interval: SendInterval;
   readonly #queueOutage: Outage;
   readonly #databaseOutage: Outage;
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
-  #started = false;
-  #nextResendMs = 0;
   #full = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
     this.#claims = new OutboxClaims(parts.database);
+    this.#resends = new Resends(parts);
     this.#interval = new SendInterval(parts.config.REFRESH_INTERVAL_MS);
     this.#queueOutage = new Outage(parts.log, 'the queue in Redis');
     this.#databaseOutage = new Outage(parts.log, 'the outbox in Postgres');
@@ -85,34 +89,25 @@ export class OutboxRelay {
     }
   }
 
-  /** One turn. @returns how many rows were claimed, or undefined when a store is away */
+  /** One turn. @returns the rows of the fullest claim, or undefined when a store is away */
   async #cycle(): Promise<number | undefined> {
-    const { redis, config } = this.#parts;
-    let queue: { room: number; lost: boolean };
+    let queue: { room: number; marker: string | null };
     try {
       queue = await this.#lookAtQueue();
     } catch (error) {
       this.#queueAway(error);
       return undefined;
     }
-    let rows: ClaimedRow[] = [];
+    const claimed = await this.#claim(queue);
+    if (claimed === undefined) return undefined;
+    const { fresh, again } = claimed;
+    const rows = [...fresh, ...again];
     try {
-      if (queue.lost || !this.#started) await this.#resendAll(queue.lost);
-      if (queue.room > 0) {
-        await this.#resendOld();
-        rows = await this.#claims.claim(Math.min(queue.room, CLAIM_LIMIT));
-      }
-      this.#databaseOutage.end();
-    } catch (error) {
-      this.#databaseOutage.begin(error);
-      return undefined;
-    }
-    try {
-      // After everything was made unsent, so that a crash in between repeats that.
-      if (queue.lost) await redis.set(relayMarkerKey(config), '1');
+      await this.#resends.note();
       await this.#send(rows);
+      await this.#resends.settle();
       this.#queueOutage.end();
-      return rows.length;
+      return Math.max(fresh.length, again.length);
     } catch (error) {
       this.#queueAway(error);
       await this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 })));
@@ -120,8 +115,41 @@ export class OutboxRelay {
     }
   }
 
-  /** How many jobs the queue may still take, and whether Redis has lost what was sent to it. */
-  async #lookAtQueue(): Promise<{ room: number; lost: boolean }> {
+  /**
+   * Claims new rows and, where there is a reason to, some that were sent before: each at most a page, and new ones at
+   * least half of the room, so that neither waits for the other to end. @returns undefined when Postgres is unavailable
+   */
+  async #claim({
+    room,
+    marker,
+  }: {
+    readonly room: number;
+    readonly marker: string | null;
+  }): Promise<{ readonly fresh: ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
+    const beganMs = performance.now();
+    let fresh: ClaimedRow[] = [];
+    try {
+      // While commits hang, a claim that finds nothing would look like the end of it, and one that finds rows
+      // keeps them from everybody else.
+      if (this.#databaseOutage.ongoing) await this.#parts.probe();
+      await this.#resends.look(marker);
+      if (room > 0) {
+        const share = this.#resends.ongoing ? Math.ceil(room / 2) : room;
+        fresh = await this.#claims.claim(Math.min(share, CLAIM_LIMIT));
+      }
+      const again = await this.#resends.claim(Math.min(room - fresh.length, CLAIM_LIMIT));
+      this.#databaseOutage.end();
+      return { fresh, again };
+    } catch (error) {
+      // A claim may be committed although nobody said so.
+      if (fresh.length > 0 || classifyError(error) === 'connection') this.#resends.doubt(beganMs);
+      this.#databaseOutage.begin(error);
+      return undefined;
+    }
+  }
+
+  /** How many jobs the queue may still take, and what shows whether Redis has lost what was sent to it. */
+  async #lookAtQueue(): Promise<{ room: number; marker: string | null }> {
     const { config, redis, queue, log } = this.#parts;
     const [marker, counts] = await Promise.all([
       redis.get(relayMarkerKey(config)),
@@ -136,32 +164,7 @@ export class OutboxRelay {
           : 'the queue is below its high-water mark again',
       );
     }
-    return { room, lost: marker === null };
-  }
-
-  /**
-   * Everything that was sent counts as unsent: when Redis has lost its data, and once at the start,
-   * for rows that a killed relay had claimed and not sent.
-   */
-  async #resendAll(lost: boolean): Promise<void> {
-    const rows = await resendRows(this.#parts.database, 0);
-    this.#claims.startOver();
-    if (lost && this.#started) {
-      this.#parts.log.warn(`Redis has lost the queue; ${rows} outbox rows are sent again`);
-    }
-    if (!this.#started) this.#parts.log.info('sending outbox rows to the queue');
-    this.#started = true;
-  }
-
-  async #resendOld(): Promise<void> {
-    const { config, database, log } = this.#parts;
-    const nowMs = performance.now();
-    if (nowMs < this.#nextResendMs) return;
-    const rows = await resendRows(database, config.RESEND_AFTER_MS);
-    this.#nextResendMs = nowMs + config.RESEND_AFTER_MS / 10;
-    if (rows === 0) return;
-    this.#claims.startOver();
-    log.info(`${rows} outbox rows were not refreshed in time and are sent again`);
+    return { room, marker };
   }
 
   // A lost connection is logged by the connection; this is for a Redis that answers with an error.

@@ -63,7 +63,8 @@ export async function runProducer(
 
   const registry = createRegistry();
   measureBacklog(registry, database, queue, redis);
-  const commits = new CommitReadiness(() => probeCommit(databaseUrl, 'rows'), log);
+  const probe = (): Promise<void> => probeCommit(databaseUrl, 'rows');
+  const commits = new CommitReadiness(probe, log);
   const app = createApp(config.TRUST_PROXY);
   addHealth(
     app,
@@ -104,7 +105,7 @@ export async function runProducer(
   });
   await waitForSchema(database, lifecycle, log);
   if (lifecycle.stopping) return;
-  const relay = new OutboxRelay({ config, database, redis, queue, log });
+  const relay = new OutboxRelay({ config, database, redis, queue, probe, log });
   lifecycle.onStop('the relay', () => relay.close());
   relay.start();
   const reconciler = new Reconciler({

@@ -1,8 +1,13 @@
 import { readFileSync } from 'node:fs';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { OutboxRelay } from '../../../producers/outbox-relay.ts';
+import { probeCommit } from '../../../shared/postgres/commit-probe.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
-import { enqueueRefreshes, type RefreshQueue } from '../../../shared/queue/refresh-queue.ts';
+import {
+  enqueueRefreshes,
+  relayMarkerKey,
+  type RefreshQueue,
+} from '../../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, silent } from '../../support/stores.ts';
@@ -11,6 +16,7 @@ import { until } from '../../support/wait.ts';
 const stores = await createStores({ QUEUE_HIGH_WATER: '2000' });
 const { database, queue, redis, config, environment } = stores;
 
+const probe = () => probeCommit(config.DATABASE_URL ?? '', 'rows');
 const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 const unsentRows = async (): Promise<number> => {
@@ -75,7 +81,7 @@ describe('the relay', () => {
     const ids = await createExecutions(database, 100);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
-    const relay = new OutboxRelay({ config, database, redis, queue, log: silent });
+    const relay = new OutboxRelay({ config, database, redis, queue, probe, log: silent });
     relay.start();
     await until('the queue to have them', async () => (await queue.getWaitingCount()) === 100);
     await relay.close();
@@ -103,7 +109,7 @@ describe('the relay', () => {
             }
           : (Reflect.get(target, key, target) as unknown),
     });
-    const relay = new OutboxRelay({ config, database, redis, queue: slow, log: silent });
+    const relay = new OutboxRelay({ config, database, redis, queue: slow, probe, log: silent });
     relay.start();
     expect(await deletable).toBe(50);
     await relay.close();
@@ -135,7 +141,7 @@ describe('the relay', () => {
        VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour'), ($2, 'REPLICATION', 'marker', now())`,
       [later, now],
     );
-    const relay = new OutboxRelay({ config, database, redis, queue, log: silent });
+    const relay = new OutboxRelay({ config, database, redis, queue, probe, log: silent });
     relay.start();
     await until('the due one to be sent', async () => (await queue.getWaitingCount()) === 1);
     await relay.close();
@@ -152,6 +158,7 @@ describe('the relay', () => {
       database,
       redis,
       queue,
+      probe,
       log: silent,
     });
     relay.start();
@@ -159,6 +166,45 @@ describe('the relay', () => {
     await queue.drain();
     await until('all to be sent again', async () => (await queue.getWaitingCount()) === 10);
     await relay.close();
+  });
+
+  it('sent rows in any number are sent again in pages after a loss of Redis, and new ones meanwhile', async () => {
+    const ids = Array.from({ length: 2_500 }, (_, n) => n + 1);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
+    // Cancels what changes more than a page, as the time limit does where a page is millions.
+    await database.query(
+      `CREATE FUNCTION public.refuse_many() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         IF (SELECT count(*) FROM changed) > 1000 THEN RAISE EXCEPTION 'more than a page'; END IF;
+         RETURN NULL;
+       END $$`,
+    );
+    await database.query(
+      `CREATE TRIGGER refuse_many AFTER UPDATE ON tally.outbox REFERENCING NEW TABLE AS changed
+       FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_many()`,
+    );
+    onTestFinished(async () => {
+      await database.query('DROP FUNCTION public.refuse_many() CASCADE');
+    });
+    const relay = new OutboxRelay({
+      config: { ...config, QUEUE_HIGH_WATER: 100_000 },
+      database,
+      redis,
+      queue,
+      probe,
+      log: silent,
+    });
+    relay.start();
+    onTestFinished(() => relay.close());
+    await recordRefreshes(database, refreshesOf([2_501]), 'api');
+    await until('all to be sent', async () => (await queue.getWaitingCount()) === 2_501);
+    await redis.del(relayMarkerKey(config));
+    await queue.obliterate({ force: true });
+    await until('all to be sent again', async () => (await queue.getWaitingCount()) === 2_501);
+    await until(
+      'the loss to be over',
+      async () => (await redis.get(relayMarkerKey(config))) === '1',
+    );
   });
 
   it('an enqueue in chunks puts every identity on the queue', async () => {
