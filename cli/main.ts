@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { describeError, TallyError, UsageError } from '../shared/errors.ts';
+import { printableText } from '../shared/printable.ts';
 import { scrubSecrets } from '../shared/process/logger.ts';
 import { addCaptureCommand } from './commands/capture.ts';
 import { addEnqueueCommand } from './commands/enqueue.ts';
@@ -57,7 +58,7 @@ try {
         : String(error instanceof Error ? error.stack : error);
     // A usage error repeats no secret, but shows examples that a person may copy.
     const line = error instanceof UsageError ? text : scrubSecrets(text, []);
-    process.stderr.write(`tally: ${line}\n`);
+    process.stderr.write(`tally: ${printableText(line)}\n`);
     // Not exitCode: a Redis client that was given up still holds a timer for seconds.
     process.exit(error instanceof UsageError ? 2 : 1);
   }

@@ -28,7 +28,7 @@ export function logChanges(log: Logger): RequestHandler {
         {
           audit: true,
           user,
-          role,
+          userRole: role,
           from,
           method,
           path,

@@ -98,32 +98,42 @@ export const refuseViewersChanges: RequestHandler = (request, response, next) =>
 const FORM_TYPES = ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain'];
 
 /**
- * Refuses changes that another site's page makes a browser send: browsers tell with Sec-Fetch-Site or, where the
- * page isn't on HTTPS, with Origin where a request comes from. Programs send neither and pass, except with
- * a body of a kind that an old browser's form could have sent.
+ * Refuses what another site's page makes a browser send: browsers tell with Sec-Fetch-Site or, where the page isn't on
+ * HTTPS, with Origin or Referer where a request comes from. Reads are refused, too, because each costs the stores
+ * something, except for a page that a person opens by a link. Programs send none of these and pass, except for a
+ * change with a body of a kind that an old browser's form could have sent.
  */
 export const refuseCrossSite: RequestHandler = (request, response, next) => {
-  if (!isChange(request.method) || isSameOrigin(request.headers, request.host)) {
+  const { headers, host, method, path } = request;
+  const change = isChange(method);
+  const source = sourceOf(headers, host);
+  if (source === 'own' || (!change && source === 'elsewhere' && isOpenedByLink(headers, path)))
     next();
-    return;
-  }
-  const told =
-    request.headers['sec-fetch-site'] !== undefined || request.headers.origin !== undefined;
-  if (told) refuse(response, 'this request comes from another site');
-  else if (request.is(FORM_TYPES))
+  else if (source === 'elsewhere') refuse(response, 'this request comes from another site');
+  else if (change && request.is(FORM_TYPES))
     refuse(response, 'send the header Content-Type: application/json');
   else next();
 };
 
-function isSameOrigin(
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-  ownHost: string | undefined,
-): boolean {
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
+// The host as a trusted proxy was asked for it, if there is one.
+function sourceOf(headers: Headers, ownHost: string | undefined): 'own' | 'elsewhere' | 'unknown' {
   const site = headers['sec-fetch-site'];
-  if (site !== undefined) return site === 'same-origin' || site === 'none';
-  const origin = headers['origin'];
-  // The host as a trusted proxy was asked for it, if there is one.
-  return typeof origin === 'string' && URL.canParse(origin) && new URL(origin).host === ownHost;
+  if (site !== undefined) return site === 'same-origin' || site === 'none' ? 'own' : 'elsewhere';
+  const from = headers['origin'] ?? headers['referer'];
+  if (from === undefined) return 'unknown';
+  const isOwn = typeof from === 'string' && URL.canParse(from) && new URL(from).host === ownHost;
+  return isOwn ? 'own' : 'elsewhere';
+}
+
+// A chat or a wiki may link to a page, never to data. Browsers that don't tell what they ask for get the benefit of
+// the doubt for pages.
+function isOpenedByLink(headers: Headers, path: string): boolean {
+  if (path === '/metrics' || path.startsWith('/api/')) return false;
+  const { 'sec-fetch-mode': mode = 'navigate', 'sec-fetch-dest': destination = 'document' } =
+    headers;
+  return mode === 'navigate' && destination === 'document';
 }
 
 function refuse(response: Response, message: string): void {

@@ -44,14 +44,19 @@ const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly re
     'put /api/queues/:queueName/job-schedulers/:schedulerId/run': { refused: NOT_USED },
   };
 
+// What one request may read. Bull Board itself has no bound: 300,000 jobs a page are one script that holds Redis for
+// minutes. Its own page asks for 50 at most.
+const JOBS_PER_PAGE_MAX = 100;
+const PAGE_MAX = 9_999_999;
+
 /**
- * What the board may do to the queue, asked before each of its calls. Reading is allowed; of the changes, those that
- * can't lose a refresh or let two jobs of an identity run. Only finished jobs can be removed: removing one that
+ * What the board may do to the queue, asked before each of its calls. Reading is allowed, a page at a time; of the
+ * changes, those that can't lose a refresh or let two jobs of an identity run. Only finished jobs can be removed: removing one that
  * runs drops the next run that is stored behind it, removing one that waits drops the refresh.
  */
 export function boardPolicy(queue: RefreshQueue): BeforeHook {
   return async ({ method, route, request }) => {
-    if (method === 'get') return { allow: true };
+    if (method === 'get') return mayRead(request?.query);
     const rule = RULES[`${method} ${route}`] ?? { refused: NOT_USED };
     if (typeof rule === 'object') return refused(rule.refused);
     if (rule === 'allowed') return { allow: true };
@@ -66,6 +71,22 @@ export function boardPolicy(queue: RefreshQueue): BeforeHook {
           'only failed jobs can be removed: this would drop refreshes that are still to be done',
         );
   };
+}
+
+// As they were sent, before Bull Board reads them: a list or anything else that is no number is no page either.
+function mayRead(query: unknown): Awaited<ReturnType<BeforeHook>> {
+  const { page = '1', jobsPerPage = '1' } = (query ?? {}) as Record<string, unknown>;
+  if (isFrom1To(JOBS_PER_PAGE_MAX, jobsPerPage) && isFrom1To(PAGE_MAX, page))
+    return { allow: true };
+  return {
+    allow: false,
+    status: 400,
+    message: `Tally refuses this: jobsPerPage must be a whole number from 1 to ${JOBS_PER_PAGE_MAX}, page one from 1 to ${PAGE_MAX}.`,
+  };
+}
+
+function isFrom1To(max: number, value: unknown): boolean {
+  return typeof value === 'string' && /^[1-9]\d{0,6}$/.test(value) && Number(value) <= max;
 }
 
 function refused(reason: string): {

@@ -7,6 +7,7 @@ import { Router, type Express, type RequestHandler } from 'express';
 import { retryInBulk } from '../shared/queue/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
+import { printableText, shortened } from '../shared/printable.ts';
 import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
 import {
   enqueueRefreshes,
@@ -19,6 +20,10 @@ import { visitorOf } from './auth.ts';
 import { boardPolicy } from './board-policy.ts';
 
 const POLL_SECONDS = 5;
+// Of one text of a job, for example its error: a page of jobs with endless ones is no page that anyone can read.
+const TEXT_MAX = 20_000;
+// Tally's workers write none; whoever can add jobs to Redis can add any number of lines to one.
+const LOG_LINES_MAX = 1_000;
 // One script of BullMQ removes 10,000 jobs if it is let, and nobody else is answered meanwhile.
 const CLEAN_CHUNK = 500;
 
@@ -72,6 +77,9 @@ function boardFor(
   });
   const app = server.getRouter() as Express;
   app.disable('x-powered-by');
+  app.set('json replacer', (_key: string, value: unknown) =>
+    typeof value === 'string' ? printableText(shortened(value, TEXT_MAX)) : value,
+  );
   return app;
 }
 
@@ -104,6 +112,11 @@ class RefreshQueueAdapter extends BullMQAdapter {
   override async getJobs(...range: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
     const jobs = await super.getJobs(...range);
     return jobs.map((job) => this.#withOurRetry(job));
+  }
+
+  override async getJobLogs(id: string): Promise<string[]> {
+    const { logs } = await this.#queue.getJobLogs(id, 0, LOG_LINES_MAX - 1);
+    return logs;
   }
 
   /** "Add job" and "Duplicate": a refresh like any other, so neither can run beside its twin. */

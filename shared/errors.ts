@@ -1,3 +1,5 @@
+import { shortened } from './printable.ts';
+
 /**
  * An error that a person can act on: a stable code for programs and one sentence that says what
  * to do. Commands print the sentence alone; anything else that is thrown is a defect.
@@ -20,11 +22,17 @@ export class UsageError extends TallyError {
   }
 }
 
-/** One line that tells what went wrong, whatever was thrown (an AggregateError's message is empty). */
+// A message may carry a whole statement or answer; what tells the cause comes first.
+const MESSAGE_MAX = 2_000;
+
+/**
+ * One line that tells what went wrong, whatever was thrown (an AggregateError's message is empty). Line breaks are gone and
+ * an endless message is cut, so that it fits a log.
+ */
 export function describeError(error: unknown): string {
   if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {
     return error.errors.map(describeError).join('; ');
   }
   const text = error instanceof Error ? error.message || error.name : String(error);
-  return text.replaceAll(/\s*\n\s*/g, ' ');
+  return shortened(text, MESSAGE_MAX).replaceAll(/\s*[\r\n]+\s*/g, ' ');
 }

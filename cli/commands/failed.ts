@@ -3,7 +3,7 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { failedPages } from '../../shared/queue/failed-jobs.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
-import { printable } from '../printable.ts';
+import { printable } from '../../shared/printable.ts';
 import { progressBar } from '../progress-bar.ts';
 import { withQueue } from '../with-queue.ts';
 

@@ -9,7 +9,7 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
-import { printable } from '../printable.ts';
+import { printable } from '../../shared/printable.ts';
 import { progressBar } from '../progress-bar.ts';
 
 const PAGE = 1_000;

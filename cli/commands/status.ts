@@ -14,7 +14,7 @@ import {
   type WorkerStatus,
 } from '../queue-status.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
-import { printable } from '../printable.ts';
+import { printable } from '../../shared/printable.ts';
 
 type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 

@@ -1,5 +1,6 @@
 import type { WriteStream } from 'node:tty';
 import { prettyFactory } from 'pino-pretty';
+import { TERMINAL_FORMAT } from '../../shared/process/logger.ts';
 import { formatProgress, readProgress, type RecentRefreshes } from './progress.ts';
 
 const LINE_INTERVAL_MS = 1_000;
@@ -14,10 +15,7 @@ type Source = Parameters<typeof readProgress>;
  */
 export class Screen {
   readonly #out: WriteStream;
-  readonly #pretty = prettyFactory({
-    ignore: 'pid,hostname,role',
-    messageFormat: '{role}: {msg}',
-  });
+  readonly #pretty = prettyFactory(TERMINAL_FORMAT);
   #timer: NodeJS.Timeout | undefined;
   #reading = false;
   #line = '';

@@ -3,6 +3,10 @@ import type { CurrentJob, ExecutionJobs } from './execution-jobs.ts';
 import { explain, type ExecutionState } from './execution-state.ts';
 import { counted, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
+import { shortened } from '../../shared/printable.ts';
+
+// The whole of it stands on the board's page of the job.
+const ERROR_MAX = 2_000;
 
 export interface ExecutionView {
   readonly facts: ExecutionFacts;
@@ -157,7 +161,7 @@ function currentJob(job: CurrentJob, nowMs: number): Html {
         job.error !== null &&
         html`<tr>
           <th scope="row">Last error</th>
-          <td class="mono error">${job.error}</td>
+          <td class="mono error">${shortened(job.error, ERROR_MAX)}</td>
         </tr>`
       }
       <tr>
@@ -226,7 +230,7 @@ function failedCard({ failed }: ExecutionJobs, nowMs: number): Html {
             html`<tr>
               <td data-label="When">${moment(job.failedAt, nowMs)}</td>
               <td data-label="Tries">${job.attempts}</td>
-              <td data-label="Error" class="mono error">${job.error}</td>
+              <td data-label="Error" class="mono error">${shortened(job.error, ERROR_MAX)}</td>
               <td data-label="Job"><a class="mono" href="${jobUrl(job.jobId)}">${job.jobId}</a></td>
             </tr>`,
         )}

@@ -1,6 +1,7 @@
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { build as prettyStream } from 'pino-pretty';
+import { build as prettyStream, type PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
+import { printable, printableJson } from '../printable.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
 
 export type { Logger } from 'pino';
@@ -53,13 +54,22 @@ function passwordsOfRedis(url: string | undefined): string[] {
   return [password, sentinelPassword, written(url), ...parameters];
 }
 
+/**
+ * How a line of a log is shown on a terminal, for pino-pretty. The message may have text from outside in it: a line
+ * break there would begin what looks like another line.
+ */
+export const TERMINAL_FORMAT: PrettyOptions = {
+  ignore: 'pid,hostname,role',
+  messageFormat: ({ role, msg }) => `${String(role)}: ${printable(String(msg))}`,
+};
+
 /** Takes one line of a log, JSON text with its line end. */
 export type LogWriter = (line: string) => void;
 
 /** Writes to standard output: as it is, or readable on a terminal. */
 export function standardOutput(terminal: boolean): LogWriter {
   const output: DestinationStream = terminal
-    ? prettyStream({ ignore: 'pid,hostname,role', messageFormat: '{role}: {msg}', sync: true })
+    ? prettyStream({ ...TERMINAL_FORMAT, sync: true })
     : pino.destination({ dest: 1, sync: true });
   return (line) => {
     output.write(line);
@@ -79,7 +89,7 @@ export function createLogger(config: Config, role: string, write: LogWriter): Lo
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    { write: (line) => write(scrubSecrets(line, secrets)) },
+    { write: (line) => write(printableJson(scrubSecrets(line, secrets))) },
   );
 }
 

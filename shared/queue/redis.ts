@@ -57,7 +57,13 @@ export function connectRedis(
     sentinelRetryStrategy: reconnectDelayMs,
     ...(profile === 'patient'
       ? { maxRetriesPerRequest: null }
-      : { maxRetriesPerRequest: 1, commandTimeout: COMMAND_TIMEOUT_MS }),
+      : {
+          maxRetriesPerRequest: 1,
+          commandTimeout: COMMAND_TIMEOUT_MS,
+          // A command that has timed out is still worked on by Redis; sent again with each new connection, a slow one
+          // would hold Redis for a multiple of its time. (BullMQ's workers wait for theirs without end, so they need it.)
+          autoResendUnfulfilledCommands: false,
+        }),
   });
   const outage = new Outage(log, 'Redis');
   redis.on('error', (error) => outage.begin(explainRedisError(error, 'REDIS_URL')));

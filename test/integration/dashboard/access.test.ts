@@ -1,4 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
+import express from 'express';
+import { prettyFactory } from 'pino-pretty';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { logChanges } from '../../../dashboard/audit.ts';
+import { listen } from '../../../shared/http/server.ts';
+import { createLogger, TERMINAL_FORMAT } from '../../../shared/process/logger.ts';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import {
   boardRoutes,
@@ -29,6 +36,16 @@ function pathOf(route: string, job = jobId): string {
     .replace(':jobId', encodeURIComponent(job))
     .replace(':queueStatus', 'failed')
     .replace(':schedulerId', 'any');
+}
+
+/** Asks with these headers alone; Node's fetch has a Sec-Fetch-Mode of its own. */
+async function statusOf(
+  address: string,
+  headers: Record<string, string>,
+): Promise<number | undefined> {
+  const [response] = (await once(get(address, { headers }), 'response')) as [IncomingMessage];
+  response.resume();
+  return response.statusCode;
 }
 
 /** All of the queue's keys with what is in them. */
@@ -121,6 +138,59 @@ describe('a page of another site', () => {
   });
 });
 
+describe('a read that another site makes a browser send', () => {
+  const elsewhere = 'https://evil.example/page';
+  const status = (path: string, headers: Record<string, string>): Promise<number | undefined> =>
+    statusOf(`${url}${path}`, { ...login(OPERATOR), ...headers });
+  const data = ['/api/queues', '/api/redis/stats', '/metrics'];
+  const link = {
+    'sec-fetch-site': 'cross-site',
+    'sec-fetch-mode': 'navigate',
+    'sec-fetch-dest': 'document',
+  };
+
+  it.each([
+    ['a script', { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' }],
+    [
+      'an image',
+      { 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' },
+    ],
+    ['a frame', { ...link, 'sec-fetch-dest': 'iframe' }],
+  ])('by %s is refused, whatever it asks for', async (_what, headers) => {
+    for (const path of [...data, '/overview', '/executions/1', '/']) {
+      expect(await status(path, headers), path).toBe(403);
+    }
+  });
+
+  it('by a browser that tells nothing but Origin or Referer is refused where it is data', async () => {
+    for (const path of data) {
+      expect(await status(path, { origin: 'https://evil.example' }), path).toBe(403);
+      expect(await status(path, { referer: elsewhere }), path).toBe(403);
+    }
+  });
+
+  it('by a link opens pages and no data', async () => {
+    for (const path of ['/overview', '/', '/queue/refresh']) {
+      expect(await status(path, link), path).toBe(200);
+      expect(await status(path, { referer: elsewhere }), path).toBe(200);
+    }
+    for (const path of data) expect(await status(path, link), path).toBe(403);
+  });
+
+  it('does not keep out the pages themselves, an address typed in, or a program', async () => {
+    for (const path of data) {
+      for (const headers of [
+        { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' },
+        { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' },
+        { referer: `${url}/queue/refresh` },
+        {},
+      ]) {
+        expect(await status(path, headers), path).toBe(200);
+      }
+    }
+  });
+});
+
 describe('wrong passwords', () => {
   it('are answered with 429 after ten within a minute, and a right one still gets in from the same address', async () => {
     const own = await serveDashboard(stores, WITH_PASSWORDS);
@@ -165,7 +235,7 @@ describe('the audit log', () => {
     await put(`/api/queues/refresh/${encodeURIComponent('7:SCAN:abc')}/clean`, OPERATOR);
     expect(await audited('7:SCAN:abc')).toMatchObject({
       user: 'admin',
-      role: 'operator',
+      userRole: 'operator',
       from: '127.0.0.1',
       action: 'clean',
       job: '7:SCAN:abc',
@@ -181,6 +251,23 @@ describe('the audit log', () => {
     });
     expect(await audited('8:SCAN')).toMatchObject({ action: 'add', job: '8:SCAN', result: 'done' });
     expect(JSON.stringify(lines)).not.toMatch(/-word/);
+  });
+
+  it('names no key twice, and an address with a line break in it begins no line', async () => {
+    const written: string[] = [];
+    const log = createLogger(config, 'dashboard', (line) => void written.push(line));
+    const app = express().use(logChanges(log));
+    const server = await listen(app, '127.0.0.1', 0, 'DASHBOARD_PORT');
+    onTestFinished(() => server.close());
+    const forged = encodeURIComponent('42\n[09:00:00] INFO: dashboard: audit: admin\u202e');
+    await fetch(`http://127.0.0.1:${server.port}/executions/${forged}/refresh`, { method: 'POST' });
+    const line = await until('the line', () => written[0]);
+    expect(line.match(/"role":/g)).toHaveLength(1);
+    expect(JSON.parse(line)).toMatchObject({ role: 'dashboard', userRole: 'operator' });
+    expect(line).not.toContain('\u202e');
+    const shown = prettyFactory({ ...TERMINAL_FORMAT, colorize: false })(line);
+    expect(shown).toContain('42\\u{a}[09:00:00]');
+    expect(shown).not.toMatch(/^\[09:00:00\]/m);
   });
 });
 
