@@ -1,6 +1,7 @@
 import { isLoopback, type Config } from '../shared/process/config.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
 import { UsageError } from '../shared/errors.ts';
+import { httpAddress } from '../shared/http/address.ts';
 import { listen } from '../shared/http/server.ts';
 import type { Lifecycle } from '../shared/process/lifecycle.ts';
 import type { Logger } from '../shared/process/logger.ts';
@@ -50,5 +51,5 @@ export async function runDashboard(
   });
   const server = await listen(app, config.HTTP_HOST, config.DASHBOARD_PORT, 'DASHBOARD_PORT');
   lifecycle.onStop('HTTP', () => server.close());
-  log.info(`dashboard: http://${config.HTTP_HOST}:${server.port}`);
+  log.info(`dashboard: ${httpAddress(config.HTTP_HOST, server.port)}`);
 }

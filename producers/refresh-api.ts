@@ -101,8 +101,14 @@ const requireJson: RequestHandler = (request, response, next) => {
 function readBody(
   body: unknown,
 ): { refreshes: Identity[] } | { problem: string; items: ItemProblem[] } {
-  const list =
-    typeof body === 'object' && body !== null && 'refreshes' in body ? body.refreshes : [body];
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    const what = Array.isArray(body) ? 'a list' : body === null ? 'null' : `a ${typeof body}`;
+    return {
+      problem: `the body is ${what}; send {"refreshes": [{"executionId": 42, "vendor": "REPLICATION"}]}, or one refresh`,
+      items: [],
+    };
+  }
+  const list = 'refreshes' in body ? body.refreshes : [body];
   if (!Array.isArray(list) || list.length === 0 || list.length > MAX_REFRESHES) {
     return { problem: `refreshes must be a list of 1 to ${MAX_REFRESHES} items`, items: [] };
   }

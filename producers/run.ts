@@ -4,6 +4,7 @@ import { probeCommit } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase, openSession } from '../shared/postgres/database.ts';
 import { connectHarborRedis } from '../shared/harbor/redis.ts';
+import { httpAddress } from '../shared/http/address.ts';
 import {
   addHealth,
   addMetrics,
@@ -90,7 +91,7 @@ export async function runProducer(
   addMetrics(app, registry);
   const server = await listen(app, config.HTTP_HOST, config.PRODUCER_PORT, 'PRODUCER_PORT');
   lifecycle.onStop('HTTP', () => server.close());
-  const address = `http://${config.HTTP_HOST}:${server.port}`;
+  const address = httpAddress(config.HTTP_HOST, server.port);
   log.info(
     apiIsOn
       ? `producer: refreshes are accepted on ${address}/v1/refreshes`

@@ -3,6 +3,7 @@ import { probeCommit } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
+import { httpAddress } from '../shared/http/address.ts';
 import type { HealthCheck } from '../shared/http/health.ts';
 import { addHealth, addMetrics, createApp, listen } from '../shared/http/server.ts';
 import type { Lifecycle } from '../shared/process/lifecycle.ts';
@@ -94,7 +95,7 @@ export async function runWorker(
   lifecycle.onStop('HTTP', () => server.close());
   // Closed before the connections it uses, and before anything else.
   lifecycle.onStop('the worker', () => worker.close());
-  log.info(`worker ${name}: health and metrics on http://${config.HTTP_HOST}:${server.port}`);
+  log.info(`worker ${name}: health and metrics on ${httpAddress(config.HTTP_HOST, server.port)}`);
 
   redis.once('ready', () => void warn(redisWarnings(redis), log));
   await waitForSchema(database, lifecycle, log);

@@ -25,6 +25,12 @@ export function addEnqueueCommand(program: Command): void {
       const fromInput = texts.length === 1 && texts[0] === '-';
       // All are read before the first is put on the queue, so that a bad line leaves nothing half done.
       const identities = readIdentities(fromInput ? await readLines() : texts);
+      if (identities.length === 0) {
+        throw new TallyError(
+          'NOTHING_CAME',
+          'nothing came on standard input, so nothing was enqueued; did the command before this one fail?',
+        );
+      }
       await enqueue(config, identities);
       process.stdout.write(`enqueued ${identities.length}\n`);
     });

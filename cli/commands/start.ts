@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { isGiven, loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
+import { httpAddress } from '../../shared/http/address.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
 import { Lifecycle } from '../../shared/process/lifecycle.ts';
@@ -148,14 +148,14 @@ async function run(
   children.start('producer');
   for (let n = 0; n < options.workers; n++) children.start('worker', { WORKER_PORT: '0' });
   children.start('dashboard');
-  const dashboardUrl = `http://${config.HTTP_HOST}:${config.DASHBOARD_PORT}`;
+  const dashboardUrl = httpAddress(config.HTTP_HOST, config.DASHBOARD_PORT);
   writeRunFile(resolve(options.data), {
     databaseUrl,
     redisUrl: config.REDIS_URL ?? '',
     dashboardUrl,
   });
   screen.say(`Dashboard: ${dashboardUrl}`);
-  screen.say(`API: http://${config.HTTP_HOST}:${config.PRODUCER_PORT}/v1/refreshes`);
+  screen.say(`API: ${httpAddress(config.HTTP_HOST, config.PRODUCER_PORT)}/v1/refreshes`);
 
   if (options.once) {
     const say = (line: string): void => screen.say(line);
@@ -178,7 +178,6 @@ async function openStores(
   screen: Screen,
 ): Promise<Config> {
   const data = resolve(options.data);
-  mkdirSync(data, { recursive: true });
   takeRunFile(data);
   lifecycle.onStop('the run file', () => dropRunFile(data));
   const say = (line: string): void => screen.say(line);

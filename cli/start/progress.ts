@@ -11,7 +11,8 @@ export interface Progress {
   readonly running: number | null;
   readonly refreshedPerSecond: number;
   readonly lagMsP99: number | null;
-  readonly disagreements: number | null;
+  /** Executions whose stored status isn't what their tasks say, also those whose refresh is on its way. */
+  readonly outOfDate: number | null;
 }
 
 /** Reads the workers' log lines for what they did lately. */
@@ -51,7 +52,7 @@ export async function readProgress(
   queue: RefreshQueue,
   recent: RecentRefreshes,
 ): Promise<Progress> {
-  const [outbox, counts, disagreements] = await Promise.all([
+  const [outbox, counts, outOfDate] = await Promise.all([
     summarizeOutbox(database).catch(() => null),
     countJobs(queue).catch(() => null),
     countDisagreements(database, 'outOfDate').catch(() => null),
@@ -59,7 +60,7 @@ export async function readProgress(
   return {
     waiting: outbox && counts && outbox.unsent + counts.waiting + counts.delayed,
     running: counts && counts.active,
-    disagreements,
+    outOfDate,
     ...recent.summarize(),
   };
 }
@@ -72,7 +73,7 @@ export function formatProgress(progress: Progress, dashboardUrl: string): string
     `running ${show(progress.running)}`,
     `refreshed/s ${progress.refreshedPerSecond}`,
     `p99 lag ${progress.lagMsP99 === null ? '-' : `${progress.lagMsP99} ms`}`,
-    `disagreements ${show(progress.disagreements)}`,
+    `out of date ${show(progress.outOfDate)}`,
     `dashboard ${dashboardUrl}`,
   ].join(' | ');
 }

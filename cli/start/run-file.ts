@@ -1,6 +1,6 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { TallyError } from '../../shared/errors.ts';
+import { describeError, TallyError } from '../../shared/errors.ts';
 import { isAlive } from '../embedded/server.ts';
 
 /** What a running `tally start` tells other commands; readable by its owner alone, since it has passwords. */
@@ -26,18 +26,27 @@ export function readRunFile(dataDirectory: string): RunFile | undefined {
 }
 
 /**
- * Takes the data folder for this process.
- * @throws TallyError ALREADY_RUNNING when another `tally start` has it
+ * Makes the data folder where there is none, and takes it for this process.
+ * @throws TallyError ALREADY_RUNNING when another `tally start` has it, BAD_DATA_FOLDER when it can't be written
  */
 export function takeRunFile(dataDirectory: string): void {
   const empty = { databaseUrl: '', redisUrl: '', dashboardUrl: '' };
   for (const stale of [true, false]) {
     try {
+      mkdirSync(dataDirectory, { recursive: true });
       // Exclusive: of two that start at the same moment, one fails here.
       writeRunFile(dataDirectory, empty, 'wx');
       return;
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+      // Of the folder, EEXIST is told as well: where a file has its name.
+      const { code, syscall } = error as NodeJS.ErrnoException;
+      if (code !== 'EEXIST' || syscall === 'mkdir') {
+        throw new TallyError(
+          'BAD_DATA_FOLDER',
+          `${dataDirectory} can't be used as the data folder (${code ?? describeError(error)}); give one that this user may create and write: npm start -- --data <dir>`,
+          { cause: error },
+        );
+      }
     }
     const running = readRunFile(dataDirectory);
     if (running !== undefined) throw alreadyRunning(dataDirectory, running);

@@ -5,6 +5,7 @@ import helmet, { crossOriginOpenerPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
 import type { TrustedProxies } from '../process/config.ts';
 import { TallyError } from '../errors.ts';
+import { hostAndPort } from './address.ts';
 import { checkHealth, type HealthCheck } from './health.ts';
 
 const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -126,16 +127,8 @@ export async function listen(
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const used = error.code === 'EADDRINUSE';
-      reject(
-        new TallyError(
-          used ? 'PORT_IN_USE' : 'CANNOT_LISTEN',
-          used
-            ? `port ${port} on ${host} is in use; set ${variable} to another one`
-            : `cannot listen on ${host}:${port} (${error.code ?? error.message}); check HTTP_HOST and ${variable}`,
-          { cause: error },
-        ),
-      );
+      const code = error.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'CANNOT_LISTEN';
+      reject(new TallyError(code, listenProblem(error, host, port, variable), { cause: error }));
     });
     server.listen(port, host, resolve);
   });
@@ -143,6 +136,27 @@ export async function listen(
     port: (server.address() as AddressInfo).port,
     close: () => closeServer(server),
   };
+}
+
+function listenProblem(
+  { message, code = message }: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+  variable: string,
+): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} on ${host} is in use; set ${variable} to another one`;
+    case 'EACCES':
+      return `port ${port} on ${host} is not for this user (EACCES); set ${variable} to a port from 1024`;
+    case 'EADDRNOTAVAIL':
+      return `no network interface of this machine has the address ${host} (EADDRNOTAVAIL); set HTTP_HOST to one that it has`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the name ${host} has no address here (${code}); check HTTP_HOST`;
+    default:
+      return `cannot listen on ${hostAndPort(host, port)} (${code}); check HTTP_HOST and ${variable}`;
+  }
 }
 
 function closeServer(server: Server): Promise<void> {

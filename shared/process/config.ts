@@ -117,7 +117,11 @@ const SETTINGS = {
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
   HARBOR_REDIS_URL: fromFile(optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0')),
   HARBOR_MARKER_DELAY_MS: setting(whole(0, DAY_MS), '35000'),
-  HTTP_HOST: setting(z.string().min(1), '127.0.0.1'),
+  // An IPv6 address may be written as in a URL.
+  HTTP_HOST: setting(
+    z.string().transform((text) => text.replace(/^\[(.*)\]$/, '$1')),
+    '127.0.0.1',
+  ),
   PRODUCER_PORT: setting(port, '3001'),
   DASHBOARD_PORT: setting(port, '3000'),
   WORKER_PORT: setting(port, '0'),

@@ -56,6 +56,15 @@ describe('tally enqueue', () => {
     await queue.drain();
   });
 
+  it.each(['', '\n \n'])(
+    'with nothing on standard input (%j) says so and exits with 1',
+    async (input) => {
+      const { code, output } = await runTally(['enqueue', '-'], environment, input);
+      expect(code).toBe(1);
+      expect(output).toMatch(/^tally: nothing came on standard input, so nothing was enqueued/);
+    },
+  );
+
   it('with one bad identity among many, names it and enqueues nothing', async () => {
     const { code, output } = await runTally(['enqueue', '7:SCAN', '0:SCAN'], environment);
     expect(code).toBe(2);

@@ -149,13 +149,21 @@ describe('refused input', () => {
   });
 
   test.each([
+    ['a bare list', `[${JSON.stringify(GOOD)}]`, 'the body is a list; send {"refreshes": ['],
+    ['null', 'null', 'the body is null; send'],
+    ['a number', '42', 'the body is a number; send'],
+    ['a text', '"42:REPLICATION"', 'the body is a string; send'],
+  ])('%s is refused with what it is and what to send', async (_what, text, problem) => {
+    const body = await expectRefusal(await post(text), 400, 'BAD_REQUEST');
+    expect(body.error.message).toContain(problem);
+    expect(body.error.items).toEqual([]);
+  });
+
+  test.each([
     ['1,001 items', JSON.stringify({ refreshes: list(1_001) })],
     ['an empty list', '{"refreshes":[]}'],
     ['a list that is none', '{"refreshes":{"0":1}}'],
     ['a list that is null', '{"refreshes":null}'],
-    ['a bare list', `[${JSON.stringify(GOOD)}]`],
-    ['null', 'null'],
-    ['a number', '42'],
     ['text that is not JSON', '{"executionId":42'],
     ['an empty body', ''],
   ])('%s is a bad request', async (_what, body) => {

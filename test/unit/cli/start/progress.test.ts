@@ -69,12 +69,12 @@ describe('formatProgress', () => {
     running: 400,
     refreshedPerSecond: 20_000,
     lagMsP99: 87,
-    disagreements: 3,
+    outOfDate: 3,
   };
 
   test('is one line with every number and where the dashboard is', () => {
     expect(formatProgress(progress, 'http://127.0.0.1:3000')).toBe(
-      'waiting 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | disagreements 3 | dashboard http://127.0.0.1:3000',
+      'waiting 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | out of date 3 | dashboard http://127.0.0.1:3000',
     );
   });
 
@@ -84,10 +84,10 @@ describe('formatProgress', () => {
       running: 0,
       refreshedPerSecond: 0,
       lagMsP99: null,
-      disagreements: null,
+      outOfDate: null,
     };
     expect(formatProgress(away, 'http://x')).toBe(
-      'waiting ? | running 0 | refreshed/s 0 | p99 lag - | disagreements ? | dashboard http://x',
+      'waiting ? | running 0 | refreshed/s 0 | p99 lag - | out of date ? | dashboard http://x',
     );
     expect(formatProgress({ ...away, lagMsP99: 0 }, 'http://x')).toContain('p99 lag 0 ms');
   });

@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { Gauge, Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Express } from 'express';
+import { httpAddress } from '../../../../shared/http/address.ts';
 import type { HealthCheck } from '../../../../shared/http/health.ts';
 import {
   addHealth,
@@ -180,12 +181,28 @@ describe('listening', () => {
     });
   });
 
-  test('on an address of another machine fails with the variables to check', async () => {
+  test('on an address of another machine fails with the variable to change', async () => {
     // 192.0.2.0/24 is for documentation: no machine has it.
     await expect(listen(app, '192.0.2.1', 0, 'WORKER_PORT')).rejects.toMatchObject({
       code: 'CANNOT_LISTEN',
-      message: expect.stringMatching(/192\.0\.2\.1.*check HTTP_HOST and WORKER_PORT/),
+      message: expect.stringMatching(/no network interface .*192\.0\.2\.1 .*set HTTP_HOST/),
     });
+  });
+
+  test('on a name that nobody knows fails with the name', async () => {
+    await expect(listen(app, 'no.such.invalid', 0, 'WORKER_PORT')).rejects.toMatchObject({
+      code: 'CANNOT_LISTEN',
+      message: expect.stringMatching(/^the name no\.such\.invalid has no address here/),
+    });
+  });
+
+  test('on IPv6 gives an address that a browser can open', async () => {
+    const server = await listen(app, '::1', 0, 'WORKER_PORT');
+    servers.push(server);
+    const address = httpAddress('::1', server.port);
+    expect(address).toBe(`http://[::1]:${server.port}`);
+    expect((await fetch(`${address}/nothing`)).status).toBe(404);
+    expect(httpAddress('127.0.0.1', 3000)).toBe('http://127.0.0.1:3000');
   });
 
   test('ends at close, but an answer in progress is finished', async () => {

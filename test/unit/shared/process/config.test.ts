@@ -226,6 +226,10 @@ describe('a config', () => {
   });
 });
 
+test.each(['::1', '[::1]'])('HTTP_HOST=%s is the address as servers take it', (host) => {
+  expect(loadConfig([], { HTTP_HOST: host }).HTTP_HOST).toBe('::1');
+});
+
 test.each(['localhost', '127.0.0.1', '127.1.2.3', '::1'])('%s is this machine', (host) => {
   expect(isLoopback(host)).toBe(true);
 });
