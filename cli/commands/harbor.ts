@@ -63,7 +63,7 @@ export function addHarborCommand(program: Command): void {
     .addOption(
       new Option(
         '--format <format>',
-        'keys for Harbor 2.8 to 2.15, set for later ones; as the markers that stand there when left out',
+        'keys for Harbor 2.8 to 2.15, set for later ones; may be left out when only the set stands there',
       ).choices(['set', 'keys']),
     )
     .option('--force', 'although a producer seems to run')
@@ -159,9 +159,14 @@ async function exportMarkers(
 
 /** @throws UsageError when it can't be told which of the two Harbor reads */
 async function detectFormat(harbor: Redis): Promise<MarkerFormat> {
-  const [first, second] = await findMarkerFormats(harbor);
-  if (first !== undefined && second === undefined) return first;
-  const found = first === undefined ? 'no markers' : 'markers of both formats';
+  const formats = await findMarkerFormats(harbor);
+  if (formats.join() === 'set') return 'set';
+  // Keys may be left over from before an upgrade to a version that never reads them, and would be lost as markers.
+  const found = {
+    '': 'no markers',
+    keys: 'keys, which may be left over from before an upgrade,',
+    'set,keys': 'markers of both formats',
+  }[formats.join()];
   throw new UsageError(
     `there are ${found} in HARBOR_REDIS_URL, so tell which Harbor reads: --format keys for 2.8 to 2.15, --format set for later ones`,
   );

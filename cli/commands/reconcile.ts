@@ -5,7 +5,8 @@ import {
   recordDisagreements,
   type Disagreement,
 } from '../../shared/postgres/disagreements.ts';
-import { describeError, TallyError } from '../../shared/errors.ts';
+import { readIrreparable, type Irreparable } from '../../shared/postgres/irreparable.ts';
+import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -16,6 +17,7 @@ const PAGE = 1_000;
 
 interface Options {
   readonly dryRun?: true;
+  readonly all?: true;
   readonly json?: true;
   readonly data: string;
 }
@@ -25,6 +27,7 @@ export function addReconcileCommand(program: Command): void {
     .command('reconcile')
     .description('find every execution that is stuck behind its tasks, and record its refresh')
     .option('--dry-run', 'only show them; needs nothing but SELECT on execution and task')
+    .option('--all', 'with --dry-run: show also what no refresh can repair, and why')
     .option('--json', 'print one JSON document')
     .option(
       DATA_OPTION,
@@ -32,6 +35,9 @@ export function addReconcileCommand(program: Command): void {
       DEFAULT_DATA,
     )
     .action(async (options: Options) => {
+      if (options.all && !options.dryRun) {
+        throw new UsageError('--all only shows; add --dry-run');
+      }
       const config = commandConfig(['DATABASE_URL'], options.data);
       const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
         connections: 1,
@@ -68,14 +74,34 @@ async function reconcile(database: Database, options: Options): Promise<void> {
   } finally {
     bar.stop();
   }
-  print.end(found);
+  const beyond = options.all ? await findIrreparable(database) : undefined;
+  print.end(found, beyond);
   if (!options.json) {
     process.stderr.write(
       options.dryRun
         ? `${found} disagreements; nothing was changed\n`
         : `${found} disagreements; a refresh of each is recorded\n`,
     );
+    if (beyond !== undefined) {
+      process.stderr.write(
+        `${beyond.length} executions that no refresh can repair; docs/harbor.md says what to do\n`,
+      );
+    }
   }
+}
+
+async function findIrreparable(database: Database): Promise<Irreparable[]> {
+  const found: Irreparable[] = [];
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const page: Awaited<ReturnType<typeof readIrreparable>> = await readIrreparable(
+      database,
+      after,
+      PAGE,
+    );
+    found.push(...page.irreparable);
+    after = page.last;
+  }
+  return found;
 }
 
 /** @throws TallyError with what to do when the database is away or isn't one with the host's tables */
@@ -102,7 +128,8 @@ async function findProblem(database: Database, dryRun: boolean): Promise<string 
 
 interface Printer {
   one(disagreement: Disagreement): void;
-  end(found: number): void;
+  /** @param irreparable undefined when it wasn't asked for */
+  end(found: number, irreparable: readonly Irreparable[] | undefined): void;
 }
 
 // Printed as they are found: there may be as many as executions. Nothing before the first page is there,
@@ -115,9 +142,9 @@ function jsonPrinter(dryRun: boolean): Printer {
       process.stdout.write(`${separator}${JSON.stringify(disagreement)}`);
       separator = ',';
     },
-    end: (found) =>
+    end: (found, irreparable) =>
       void process.stdout.write(
-        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}}\n`,
+        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}${irreparable === undefined ? '' : `,"irreparable":${JSON.stringify(irreparable)}`}}\n`,
       ),
   };
 }
@@ -128,6 +155,12 @@ function linePrinter(): Printer {
       void process.stdout.write(
         `${executionId}:${printable(vendor)}  stored ${printable(stored ?? '') || 'nothing'}, by its tasks ${computed}${since === null ? '' : ` since ${since}`}\n`,
       ),
-    end: () => undefined,
+    end: (_, irreparable = []) => {
+      for (const { executionId, vendor, stored, reason } of irreparable) {
+        process.stdout.write(
+          `${executionId}:${printable(vendor)}  stored ${printable(stored ?? '') || 'nothing'}, can't be repaired: ${reason}\n`,
+        );
+      }
+    },
   };
 }

@@ -180,15 +180,21 @@ describe('tally harbor export', () => {
     expect(await markedIds(harbor)).toEqual([1, 2, 3]);
   });
 
-  it('told no format, writes the one of the markers that stand there, and otherwise asks', async () => {
+  it('told no format, writes the set where only that stands, and asks where keys may be left over', async () => {
     await recordRefreshes(database, identities([1]), 'capture');
     const unknown = await runTally(['harbor', 'export'], environment);
     expect(unknown.code).toBe(2);
     expect(unknown.output).toMatch(/^tally: there are no markers .*--format keys.*--format set/);
     await markByKeys(harbor, [2]);
+    const keys = await runTally(['harbor', 'export'], environment);
+    expect(keys.code).toBe(2);
+    expect(keys.output).toMatch(/^tally: there are keys, which may be left over .*--format set/);
+    expect(await outboxRows(database)).toBe(1);
+    await harbor.del(keyOf(2));
+    await harbor.sadd('execution:status_outdate', '3:REPLICATION');
     const { output } = await runTally(['harbor', 'export'], environment);
-    expect(output).toContain('(format keys)');
-    expect(await harbor.exists(keyOf(1))).toBe(1);
+    expect(output).toContain('(format set)');
+    expect(await harbor.sismember('execution:status_outdate', '1:REPLICATION')).toBe(1);
   });
 
   it('refuses while a producer is connected, with one line, and nothing is exported', async () => {

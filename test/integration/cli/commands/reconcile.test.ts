@@ -210,3 +210,24 @@ describe('tally migrate', () => {
     expect((await runTally(['capture', 'status'], only(created))).output).toBe('disabled');
   });
 });
+
+it('tally reconcile --dry-run --all shows what no refresh can repair, and why', async () => {
+  const [none = 0] = await createExecutions(database, 1, []);
+  const [unknown = 0] = await createExecutions(database, 1, ['Weird']);
+  const [lost = 0, busy = 0] = await createExecutions(database, 2, ['Success', 'Running']);
+  await database.query(
+    `UPDATE task SET creation_time = now() - interval '8 days', end_time = NULL WHERE execution_id = $1`,
+    [lost],
+  );
+  await database.query(`UPDATE task SET end_time = NULL WHERE execution_id = $1`, [busy]);
+  const all = await runTally(['reconcile', '--dry-run', '--all', '--json'], environment);
+  expect(JSON.parse(all.output.split('\n')[0] ?? '')).toMatchObject({
+    irreparable: [
+      { executionId: none, reason: 'no tasks' },
+      { executionId: unknown, reason: 'only unknown statuses' },
+      { executionId: lost, reason: 'unfinished tasks unchanged for a week' },
+    ],
+  });
+  const alone = await runTally(['reconcile', '--all'], environment);
+  expect(alone).toMatchObject({ code: 2, output: expect.stringContaining('add --dry-run') });
+});
