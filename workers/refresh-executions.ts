@@ -31,7 +31,8 @@ export function refreshExecutions(
 
 /**
  * Deletes the outbox rows of an execution that were sent before its last attempt began: the failed
- * job is the record of them now. A row that was sent later belongs to a job of its own.
+ * job is the record of them now. A row that was sent later belongs to a job of its own. A status that the host had
+ * stored by hand before one of those changes no longer stands against the job's retry.
  * @param attemptMs how long ago that attempt began, in milliseconds; the database's clock decides
  */
 export async function forgetRecorded(
@@ -40,8 +41,13 @@ export async function forgetRecorded(
   attemptMs: number,
 ): Promise<void> {
   await database.query(
-    `DELETE FROM tally.outbox
-      WHERE execution_id = $1 AND sent_at < clock_timestamp() - $2 * interval '1 millisecond'`,
+    `WITH forgotten AS (
+       DELETE FROM tally.outbox
+        WHERE execution_id = $1 AND sent_at < clock_timestamp() - $2 * interval '1 millisecond'
+       RETURNING id, execution_id, changed_in, only_finishes)
+     DELETE FROM tally.host_word w USING forgotten f
+      WHERE w.execution_id = f.execution_id
+        AND tally.overrules(f.id, f.changed_in, f.only_finishes, w.outbox_id, w.stored_in, w.snapshot)`,
     [executionId, attemptMs],
   );
 }

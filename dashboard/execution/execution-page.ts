@@ -11,6 +11,7 @@ import {
 import { readExecutionFacts, type ExecutionFacts } from './execution-facts.ts';
 import { findJobs, type ExecutionJobs } from './execution-jobs.ts';
 import type { Logger } from '../../shared/process/logger.ts';
+import { forgetHostWord } from '../../shared/postgres/outbox.ts';
 import { enqueueRefreshes, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { visitorOf } from '../auth.ts';
 import { stateOf } from './execution-state.ts';
@@ -72,6 +73,16 @@ export function createExecutionPages(stores: Stores): Router {
 // Straight onto the queue: behind a backlog in the outbox it would wait for its turn.
 async function refresh(stores: Stores, identity: Identity, response: Response): Promise<void> {
   const { executionId, vendor } = identity;
+  // A person's request is above what the host has stored by hand.
+  const overruled = await inTime(forgetHostWord(stores.database, executionId));
+  if ('problem' in overruled) {
+    const text = 'Postgres does not answer; nothing was asked for, try again.';
+    stores.log.warn(
+      `${formatIdentity(identity)} was not put on the queue: ${describeError(overruled.problem)}`,
+    );
+    refuse(response, 503, 'DATABASE_AWAY', text);
+    return;
+  }
   const added = await inTime(enqueueRefreshes(stores.queue, [{ executionId, vendor }]));
   if ('problem' in added) {
     stores.log.warn(

@@ -12,20 +12,40 @@ const LOCK_TIMEOUT_MS = 500;
 const LOCK_TRIES = 30;
 
 const TRIGGERS = [
-  ['insert', 'AFTER INSERT', 'NEW TABLE AS new_tasks'],
-  ['update', 'AFTER UPDATE', 'OLD TABLE AS old_tasks NEW TABLE AS new_tasks'],
-  ['delete', 'AFTER DELETE', 'OLD TABLE AS old_tasks'],
+  {
+    name: 'insert',
+    table: 'task',
+    fires: 'AFTER INSERT ON task REFERENCING NEW TABLE AS new_tasks FOR EACH STATEMENT',
+  },
+  {
+    name: 'update',
+    table: 'task',
+    fires:
+      'AFTER UPDATE ON task REFERENCING OLD TABLE AS old_tasks NEW TABLE AS new_tasks FOR EACH STATEMENT',
+  },
+  {
+    name: 'delete',
+    table: 'task',
+    fires: 'AFTER DELETE ON task REFERENCING OLD TABLE AS old_tasks FOR EACH STATEMENT',
+  },
+  // A refresh raises the revision. With this condition it doesn't reach the function, nor wait for anything.
+  {
+    name: 'status',
+    table: 'execution',
+    fires: `AFTER UPDATE OF status ON execution FOR EACH ROW
+      WHEN (NEW.status IN ('Success', 'Error', 'Stopped') AND NEW.revision IS NOT DISTINCT FROM OLD.revision)`,
+  },
 ] as const;
 
 /**
- * Makes the triggers on `task`, on which everything that changes tasks is recorded from the next
- * transaction on. May be repeated.
+ * Makes the triggers: those on `task`, by which everything that changes tasks is recorded from the next transaction
+ * on, and the one on `execution` that notes which final statuses the host has stored by hand. May be repeated.
  * @throws TallyError CAPTURE_IMPOSSIBLE when the table is partitioned or inherits or the schema is
  *   missing, TASK_LOCKED when other transactions hold the table for long
  */
 export async function enableCapture(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ installed: boolean; kind: string; related: boolean }>(
-    `SELECT to_regprocedure('tally.capture_update()') IS NOT NULL AS installed, c.relkind AS kind,
+    `SELECT to_regprocedure('tally.capture_status()') IS NOT NULL AS installed, c.relkind AS kind,
             EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS related
        FROM pg_class c WHERE c.oid = to_regclass('task')`,
   );
@@ -48,18 +68,26 @@ export async function enableCapture(client: pg.Client): Promise<void> {
   await withTaskLocked(client, () => createCaptureTriggers(client));
 }
 
-/** Makes the triggers in the transaction of the caller. */
+/**
+ * Adds the triggers that an older version didn't have, if its own are there and none of them is switched off.
+ * @throws TallyError TASK_LOCKED, or the error of `pg` when the role doesn't own the host's tables
+ */
+export async function upgradeCapture(client: pg.Client): Promise<void> {
+  const triggers = await readTriggers(client);
+  const missing = triggers.length < TRIGGERS.length;
+  if (triggers.length > 0 && missing && triggers.every(({ firing }) => firing)) {
+    await withTaskLocked(client, () => createCaptureTriggers(client));
+  }
+}
+
+/** Makes the triggers in the transaction of the caller, also anew: those of an older version, or switched off. */
 export async function createCaptureTriggers(client: pg.Client): Promise<void> {
-  for (const [name, event, tables] of TRIGGERS) {
+  await dropCaptureTriggers(client);
+  for (const { name, fires } of TRIGGERS) {
     await client.query(
-      `CREATE OR REPLACE TRIGGER tally_capture_${name} ${event} ON task REFERENCING ${tables}
-       FOR EACH STATEMENT EXECUTE FUNCTION tally.capture_${name}()`,
+      `CREATE TRIGGER tally_capture_${name} ${fires} EXECUTE FUNCTION tally.capture_${name}()`,
     );
   }
-  // One that an administrator had switched off stays off when it is replaced.
-  await client.query(
-    TRIGGERS.map(([name]) => `ALTER TABLE task ENABLE TRIGGER tally_capture_${name}`).join(';'),
-  );
 }
 
 /** Drops the triggers; what they have recorded stays in the outbox. @throws TallyError TASK_LOCKED */
@@ -69,29 +97,34 @@ export async function disableCapture(client: pg.Client): Promise<void> {
 
 /** Drops the triggers in the transaction of the caller. */
 export async function dropCaptureTriggers(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ task: boolean }>(
-    `SELECT to_regclass('task') IS NOT NULL AS task`,
-  );
-  if (rows[0]?.task !== true) return;
-  for (const [name] of TRIGGERS) {
-    await client.query(`DROP TRIGGER IF EXISTS tally_capture_${name} ON task`);
+  for (const { name, table } of TRIGGERS) {
+    const { rows } = await client.query(`SELECT WHERE to_regclass($1) IS NOT NULL`, [table]);
+    if (rows.length > 0) {
+      await client.query(`DROP TRIGGER IF EXISTS tally_capture_${name} ON ${table}`);
+    }
   }
 }
 
 export async function readCaptureState(client: pg.Client): Promise<CaptureState> {
-  const { rows } = await client.query<{ enabled: string | null }>(
-    `SELECT tgenabled AS enabled FROM pg_trigger
-      WHERE tgrelid = to_regclass('task') AND tgname = ANY ($1)`,
-    [TRIGGERS.map(([name]) => `tally_capture_${name}`)],
-  );
-  if (rows.length === 0) return 'disabled';
+  const triggers = await readTriggers(client);
+  if (triggers.length === 0) return 'disabled';
+  return triggers.filter(({ firing }) => firing).length === TRIGGERS.length
+    ? 'enabled'
+    : 'incomplete';
+}
+
+async function readTriggers(client: pg.Client): Promise<{ firing: boolean }[]> {
   // O: fires for ordinary sessions; A: for replicated changes, too.
-  const firing = rows.filter(({ enabled }) => enabled === 'O' || enabled === 'A');
-  return firing.length === TRIGGERS.length ? 'enabled' : 'incomplete';
+  const { rows } = await client.query<{ firing: boolean }>(
+    `SELECT tgenabled IN ('O', 'A') AS firing FROM pg_trigger
+      WHERE tgrelid IN (to_regclass('task'), to_regclass('execution')) AND tgname = ANY ($1)`,
+    [TRIGGERS.map(({ name }) => `tally_capture_${name}`)],
+  );
+  return rows;
 }
 
 /**
- * Runs `work` in a transaction that waits for the lock on `task` only for moments, and tries again.
+ * Runs `work` in a transaction that waits for a lock on the host's tables only for moments, and tries again.
  * @throws TallyError TASK_LOCKED after some 20 s; then nothing has changed
  */
 export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
@@ -108,7 +141,7 @@ export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T
       if (attempt === LOCK_TRIES) {
         throw new TallyError(
           'TASK_LOCKED',
-          'other transactions hold the table task (or tally.outbox); nothing was changed. End the long ones (pg_stat_activity shows them) or run the command again when it is quieter',
+          'other transactions hold the table task (or execution, or tally.outbox); nothing was changed. End the long ones (pg_stat_activity shows them) or run the command again when it is quieter',
           { cause: error },
         );
       }

@@ -54,7 +54,8 @@ export async function readDisagreements(
 
 /**
  * As {@link readDisagreements}, and records a refresh of each that is found, all in one statement: so
- * that none is recorded twice by two who look at the same page one after the other.
+ * that none is recorded twice by two who look at the same page one after the other. It also drops what is noted of
+ * the host's word on executions of the page that are gone or were refreshed since.
  */
 export async function recordDisagreements(
   database: Database,
@@ -71,8 +72,17 @@ export async function recordDisagreements(
          JOIN execution e ON e.id = r.execution_id
         WHERE ${STUCK} AND ${NOT_ON_ITS_WAY}
      ), recorded AS (
-       INSERT INTO tally.outbox (execution_id, vendor, source)
-       SELECT "executionId", tally.outbox_vendor(vendor), 'reconciler' FROM found
+       INSERT INTO tally.outbox (execution_id, vendor, source, only_finishes)
+       SELECT "executionId", tally.outbox_vendor(vendor), 'reconciler', true FROM found
+     ), void AS MATERIALIZED (
+       SELECT w.execution_id, w.outbox_id FROM tally.host_word w
+        WHERE w.execution_id > $1 AND w.execution_id <= (SELECT max(p.id) FROM page p)
+          AND NOT EXISTS (SELECT FROM execution e
+                           WHERE e.id = w.execution_id AND e.revision IS NOT DISTINCT FROM w.revision)
+        ORDER BY w.execution_id LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+     ), dropped AS (
+       DELETE FROM tally.host_word w USING void v
+        WHERE w.execution_id = v.execution_id AND w.outbox_id = v.outbox_id
      ), pass AS (
        UPDATE tally.reconciler
           SET active_at = clock_timestamp(), found_total = found_total + (SELECT count(*) FROM found)

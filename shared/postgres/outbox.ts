@@ -28,6 +28,11 @@ export async function recordRefreshes(
   );
 }
 
+/** Lets the next refresh of the execution overwrite a final status that the host stored by hand, whatever asks for it. */
+export async function forgetHostWord(database: Database, executionId: number): Promise<void> {
+  await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);
+}
+
 /** What the outbox holds: rows, how many of them are not yet sent, the age of the oldest in seconds. */
 export interface OutboxSummary {
   readonly rows: number;

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import { createCaptureTriggers } from './capture.ts';
+import { createCaptureTriggers, upgradeCapture } from './capture.ts';
 import { withClient, type Database } from './database.ts';
 import { describeError, TallyError } from '../errors.ts';
 import type { Logger } from '../process/logger.ts';
@@ -50,12 +50,25 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
       await client.query(rollupFunction());
       await client.query(readSql('refresh_executions'));
       await client.query(readSql('capture'));
+      await client.query(readSql('rights'));
       // Nobody else's tables, so nobody has to be asked.
       if (hostIsMissing) await createCaptureTriggers(client);
     });
     if (hostIsMissing) log.info('created the tables execution and task, with capture');
+    else await addNewTriggers(client, log);
     return applied.map(({ name }) => name);
   });
+}
+
+/** Gives a capture that an older version has enabled what this one adds; without it changes are captured as before. */
+async function addNewTriggers(client: pg.Client, log: Logger): Promise<void> {
+  try {
+    await upgradeCapture(client);
+  } catch (error) {
+    log.warn(
+      `capture lacks a trigger of this version; run: tally capture enable, as the owner of execution and task (${describeError(error)})`,
+    );
+  }
 }
 
 function warnOf(log: Logger): (message: string) => void {

@@ -45,15 +45,35 @@ BEGIN
 END
 $function$;
 
+-- Only the deletion of a task that isn't final can end an execution. That of final ones, which is all that a
+-- sweep deletes, ends none: those that are left say what they said before. Nothing else is read here, because
+-- whatever is stored may change before the deletion is committed.
 CREATE OR REPLACE FUNCTION tally.capture_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    INSERT INTO tally.outbox (execution_id, vendor, source)
-    SELECT DISTINCT o.execution_id, tally.outbox_vendor(o.vendor_type), 'capture'
+    INSERT INTO tally.outbox (execution_id, vendor, source, only_finishes)
+    SELECT DISTINCT o.execution_id, tally.outbox_vendor(o.vendor_type), 'capture', true
       FROM old_tasks o
-     WHERE o.execution_id BETWEEN 1 AND 9007199254740991;
+     WHERE o.status IN ('Pending', 'Scheduled', 'Running')
+       AND o.execution_id BETWEEN 1 AND 9007199254740991;
+    RETURN NULL;
+END
+$function$;
+
+-- The host's word: a final status that it stores by hand. A refresh, whether Tally's or the host's own, raises the
+-- revision and is none (the trigger's condition, in shared/postgres/capture.ts).
+CREATE OR REPLACE FUNCTION tally.capture_status() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    INSERT INTO tally.host_word (execution_id, revision, outbox_id, stored_in, snapshot)
+    VALUES (NEW.id, NEW.revision, nextval('tally.outbox_id_seq'), pg_current_xact_id(), pg_current_snapshot())
+    ON CONFLICT (execution_id) DO UPDATE
+       SET revision = excluded.revision, outbox_id = excluded.outbox_id,
+           stored_in = excluded.stored_in, snapshot = excluded.snapshot;
     RETURN NULL;
 END
 $function$;
@@ -62,3 +82,4 @@ REVOKE EXECUTE ON FUNCTION tally.outbox_vendor(text) FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION tally.capture_insert() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION tally.capture_update() FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION tally.capture_delete() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION tally.capture_status() FROM PUBLIC;

@@ -1,3 +1,19 @@
+-- Whether what an outbox row asks for overrules a final status of its execution.
+-- row_id, changed_in, only_finishes: of the row.
+-- word_row_id, stored_in, seen: outbox_id, stored_in and snapshot of the host's word (tally.host_word); NULL: there is none.
+-- The word stands against changes that were committed before it, or made earlier in its own transaction. A row
+-- of an unknown transaction overrules it: it may be about anything.
+CREATE OR REPLACE FUNCTION tally.overrules(
+    row_id bigint, changed_in xid8, only_finishes boolean, word_row_id bigint, stored_in xid8, seen pg_snapshot
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $function$
+    SELECT NOT only_finishes AND NOT coalesce(
+        row_id < word_row_id AND (changed_in = stored_in OR pg_visible_in_snapshot(changed_in, seen)), false)
+$function$;
+
+REVOKE EXECUTE ON FUNCTION tally.overrules(bigint, xid8, boolean, bigint, xid8, pg_snapshot) FROM PUBLIC;
+
 -- Refreshes executions: stores what their tasks say and deletes the outbox rows whose change was seen.
 --
 -- Statement by statement, each with a snapshot of its own under READ COMMITTED, in one round trip; call
@@ -7,7 +23,8 @@
 --      block the inserts of tasks that refer to the execution.
 --   2. Delete the due outbox rows. A row and its change commit together, so every change whose row
 --      is deleted here is visible to the aggregate that follows. The other order loses changes. For the
---      same reason, note here which jobs that failed for good are overtaken.
+--      same reason, note here which jobs that failed for good are overtaken. The deleted rows also tell which
+--      final statuses must stay: nothing that asks for the refresh may overrule them.
 --   3. Aggregate and update.
 --   4. Report.
 --
@@ -28,6 +45,9 @@ AS $function$
 #variable_conflict use_column
 DECLARE
     locked       bigint[];
+    -- Of those locked: stored as final, and those of them whose status stays.
+    final        bigint[];
+    kept         bigint[];
     busy         bigint[] := '{}';
     row_ids      bigint[];
     row_sources  text[];
@@ -37,15 +57,18 @@ DECLARE
 BEGIN
     IF wait THEN
         PERFORM set_config('lock_timeout', '10s', true);
-        SELECT array_agg(l.id) INTO locked
-          FROM (SELECT e.id::bigint FROM execution e WHERE e.id = ANY (ids)
+        SELECT array_agg(l.id), array_agg(l.id) FILTER (WHERE l.status IN ('Success', 'Error', 'Stopped'))
+          INTO locked, final
+          FROM (SELECT e.id::bigint, e.status FROM execution e WHERE e.id = ANY (ids)
                  ORDER BY e.id FOR NO KEY UPDATE) l;
     ELSE
-        SELECT array_agg(l.id) INTO locked
-          FROM (SELECT e.id::bigint FROM execution e WHERE e.id = ANY (ids)
+        SELECT array_agg(l.id), array_agg(l.id) FILTER (WHERE l.status IN ('Success', 'Error', 'Stopped'))
+          INTO locked, final
+          FROM (SELECT e.id::bigint, e.status FROM execution e WHERE e.id = ANY (ids)
                  ORDER BY e.id FOR NO KEY UPDATE SKIP LOCKED) l;
     END IF;
     locked := coalesce(locked, '{}');
+    final := coalesce(final, '{}');
     IF cardinality(locked) < cardinality(ids) THEN
         SELECT coalesce(array_agg(e.id), '{}') INTO busy
           FROM execution e WHERE e.id = ANY (ids) AND e.id <> ALL (locked);
@@ -59,13 +82,35 @@ BEGIN
                   AND due.execution_id <> ALL (busy)
                   AND due.due_at <= clock_timestamp()
                   FOR UPDATE SKIP LOCKED))
-        RETURNING o.execution_id, o.source, o.created_at
+        RETURNING o.id, o.execution_id, o.source, o.created_at, o.changed_in, o.only_finishes
     ), oldest AS (
         SELECT DISTINCT ON (d.execution_id) d.execution_id, d.source, d.created_at
           FROM deleted d ORDER BY d.execution_id, d.created_at
+    ), word AS (
+        -- Whoever refreshes raises the revision, which makes an older word of the host void.
+        SELECT w.*
+          FROM tally.host_word w
+          JOIN execution e ON e.id = w.execution_id AND e.revision IS NOT DISTINCT FROM w.revision
+         WHERE w.execution_id = ANY (final) AND e.id = ANY (final)
+    ), asked AS (
+        SELECT d.execution_id,
+               bool_or(tally.overrules(d.id, d.changed_in, d.only_finishes, w.outbox_id, w.stored_in, w.snapshot))
+               AS overrules
+          FROM deleted d
+          LEFT JOIN word w ON w.execution_id = d.execution_id
+         WHERE d.execution_id = ANY (final)
+         GROUP BY d.execution_id
+    ), staying AS (
+        -- With no row at all it is a refresh that another one has overtaken, or one by hand.
+        SELECT f.id
+          FROM unnest(final) AS f (id)
+          LEFT JOIN asked a ON a.execution_id = f.id
+          LEFT JOIN word w ON w.execution_id = f.id
+         WHERE NOT coalesce(a.overrules, w.execution_id IS NULL)
     )
-    SELECT array_agg(o.execution_id), array_agg(o.source), array_agg(o.created_at)
-      INTO row_ids, row_sources, row_created
+    SELECT array_agg(o.execution_id), array_agg(o.source), array_agg(o.created_at),
+           (SELECT coalesce(array_agg(s.id), '{}') FROM staying s)
+      INTO row_ids, row_sources, row_created, kept
       FROM oldest o;
 
     UPDATE tally.failure f SET refreshed = true
@@ -83,6 +128,8 @@ BEGIN
          WHERE e.id = r.execution_id
            AND e.id = ANY (locked)
            AND before.id = ANY (locked)
+           -- A status that stays may still lack its end.
+           AND (e.id <> ALL (kept) OR (r.status = e.status AND e.end_time IS NULL AND r.end_time IS NOT NULL))
         RETURNING e.id,
                   (before.status, before.end_time) IS DISTINCT FROM (e.status, e.end_time) AS differs
     )
@@ -92,7 +139,7 @@ BEGIN
     SELECT i.id,
            CASE
                WHEN u.differs THEN 'changed'
-               WHEN NOT u.differs THEN 'unchanged'
+               WHEN NOT u.differs OR i.id = ANY (kept) THEN 'unchanged'
                WHEN i.id = ANY (locked) THEN 'no_tasks'
                WHEN i.id = ANY (busy) THEN 'busy'
                ELSE 'missing'

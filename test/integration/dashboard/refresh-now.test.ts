@@ -50,6 +50,16 @@ describe('"Refresh now"', () => {
     );
   });
 
+  it('overrules a status that the host has stored by hand', async () => {
+    const id = await newExecution();
+    await database.query(
+      `INSERT INTO tally.host_word VALUES ($1, 0, 1, pg_current_xact_id(), pg_current_snapshot())`,
+      [id],
+    );
+    await press(id, login(OPERATOR));
+    expect(await database.query('SELECT FROM tally.host_word')).toEqual([]);
+  });
+
   it.each([
     ['the viewer', login(VIEWER)],
     ['a page of another site', { ...login(OPERATOR), 'sec-fetch-site': 'cross-site' }],

@@ -1,0 +1,45 @@
+import { expect, it } from 'vitest';
+import { readCaptureState } from '../../../shared/postgres/capture.ts';
+import { withClient } from '../../../shared/postgres/database.ts';
+import { migrate } from '../../../shared/postgres/schema.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
+
+const { config, database } = await createStores({}, undefined, { capture: true });
+const databaseUrl = config.DATABASE_URL ?? '';
+const role = `runs_${new URL(databaseUrl).pathname.slice(1)}`;
+
+it('a capture of an older version is completed by tally migrate, and one that was switched off is not', async () => {
+  await database.query('DROP TRIGGER tally_capture_status ON execution');
+  await migrate(databaseUrl, silent);
+  expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('enabled');
+  await database.query('DROP TRIGGER tally_capture_status ON execution');
+  await database.query('ALTER TABLE task DISABLE TRIGGER tally_capture_delete');
+  await migrate(databaseUrl, silent);
+  expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('incomplete');
+});
+
+it('a role that could run the older version can run this one after tally migrate', async () => {
+  await database.query(`CREATE ROLE ${role}`);
+  const client = await openClient(databaseUrl);
+  try {
+    // What an installation of before 0004 had been given.
+    await client.query(`GRANT USAGE ON SCHEMA tally TO ${role};
+      GRANT EXECUTE ON FUNCTION tally.refresh_executions(bigint[], boolean), tally.rollup(bigint[]) TO ${role};
+      GRANT SELECT, INSERT, UPDATE, DELETE ON tally.outbox, tally.failure TO ${role};
+      GRANT SELECT ON execution, task TO ${role};
+      GRANT UPDATE (status, end_time, revision, update_time) ON execution TO ${role}`);
+    const refresh = async (): Promise<unknown> => {
+      await client.query(`SET ROLE ${role}`);
+      try {
+        return await client.query('SELECT * FROM tally.refresh_executions(ARRAY[1::bigint])');
+      } finally {
+        await client.query('RESET ROLE');
+      }
+    };
+    await expect(refresh()).rejects.toThrow(/permission denied/);
+    await migrate(databaseUrl, silent);
+    await refresh();
+  } finally {
+    await client.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
+  }
+});
