@@ -3,7 +3,7 @@ import type { Config } from '../../shared/process/config.ts';
 import { UsageError } from '../../shared/errors.ts';
 import { createLogger, standardOutput } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/schema.ts';
-import { uninstall } from '../../shared/postgres/uninstall.ts';
+import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
 interface Options {
@@ -48,7 +48,9 @@ async function remove(config: Config, force: boolean): Promise<void> {
   const lines = found
     ? [
         `schema tally is removed${capture === 'disabled' ? '' : ', and the triggers on task'}; execution and task are as they were`,
-        ...(lostRefreshes > 0 ? [`${lostRefreshes} refreshes were not done and are lost`] : []),
+        ...(lostRefreshes > 0
+          ? [`${describeLost(lostRefreshes)} refreshes were not done and are lost`]
+          : []),
         `what is left in Redis: redis-cli --scan --pattern '${config.QUEUE_PREFIX}:refresh*' | xargs redis-cli UNLINK`,
       ]
     : ['there is no schema tally; nothing to remove'];

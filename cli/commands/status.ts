@@ -98,7 +98,7 @@ function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }:
   const seconds = (value: number | null, known: boolean): string =>
     value === null ? (known ? '-' : '?') : `${value.toFixed(1)} s`;
   const lines = [
-    `outbox         ${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
+    `outbox         ${outbox.estimated ? 'about ' : ''}${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
     `oldest waiting ${seconds(oldestWaitingSeconds, queue !== null)}`,
     `disagreements  ${show(disagreements)}`,

@@ -3,6 +3,7 @@ import type { Database } from '../postgres/database.ts';
 import { TallyError } from '../errors.ts';
 import type { Identity } from '../execution.ts';
 import { parseMarkerMember, TAKEN_SET, writeMarkers, type MarkerFormat } from './markers.ts';
+import { summarizeOutbox } from '../postgres/outbox.ts';
 import { readPayload, type RefreshJob, type RefreshQueue } from '../queue/refresh-queue.ts';
 
 const PAGE = 1_000;
@@ -55,7 +56,7 @@ export async function exportRefreshes(parts: Parts): Promise<Exported> {
   const total = async (): Promise<number> => {
     const jobs = await queue.getJobCounts(...MOVED_STATES);
     const waiting = Object.values(jobs).reduce((sum, count) => sum + count, 0);
-    return (await countRows(session)) + waiting + (await harbor.scard(TAKEN_SET));
+    return (await summarizeOutbox(session)).rows + waiting + (await harbor.scard(TAKEN_SET));
   };
   bar.total(await total());
   let done = 0;
@@ -64,7 +65,7 @@ export async function exportRefreshes(parts: Parts): Promise<Exported> {
   const jobs = await exportJobs(parts, step);
   const taken = await exportTakenSet(parts, step);
   const active = await markActive(parts);
-  return { outbox, ...jobs, taken, active, newRows: await countRows(session) };
+  return { outbox, ...jobs, taken, active, newRows: (await summarizeOutbox(session)).rows };
 }
 
 /** One line for a person, and one more for each thing that was left. */
@@ -82,13 +83,6 @@ export function describeExport(exported: Exported, format: MarkerFormat): string
     );
   }
   return `${lines.join('\n')}\n`;
-}
-
-async function countRows(session: Database): Promise<number> {
-  const [row] = await session.query<{ count: number }>(
-    'SELECT count(*) AS count FROM tally.outbox',
-  );
-  return row?.count ?? 0;
 }
 
 async function exportOutbox(

@@ -33,24 +33,59 @@ export async function forgetHostWord(database: Database, executionId: number): P
   await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);
 }
 
+/** Rows that are counted one by one; beyond, there are estimates. */
+export const COUNTED_ROWS = 100_000;
+
 /** What the outbox holds: rows, how many of them are not yet sent, the age of the oldest in seconds. */
 export interface OutboxSummary {
   readonly rows: number;
   readonly unsent: number;
   readonly oldestSeconds: number | null;
+  /** There are more rows than are counted: `rows` and `unsent` are Postgres' own estimates. */
+  readonly estimated?: true;
 }
 
-/** Counts the outbox. It reads every row, so ask for it every few seconds, not with every poll. */
+/** Counts the outbox, up to 100,000 rows, so that asking costs the same however large the backlog is. */
 export async function summarizeOutbox(database: Database): Promise<OutboxSummary> {
-  const [summary] = await database.query<{ rows: number; unsent: number; oldest: number | null }>(
+  // By the key, in which rows are created: so the oldest is among those that are read.
+  const [first] = await database.query<{ rows: number; unsent: number; oldest: number | null }>(
     `SELECT count(*) AS rows,
             count(*) FILTER (WHERE sent_at IS NULL) AS unsent,
             extract(epoch FROM clock_timestamp() - min(created_at))::double precision AS oldest
-       FROM tally.outbox`,
+       FROM (SELECT sent_at, created_at FROM tally.outbox ORDER BY id LIMIT ${COUNTED_ROWS + 1}) AS first`,
   );
+  const { rows, unsent, oldest } = first ?? { rows: 0, unsent: 0, oldest: null };
+  if (rows <= COUNTED_ROWS) return { rows, unsent, oldestSeconds: oldest };
+  const all = Math.max(rows, await estimateRows(database, 'true'));
   return {
-    rows: summary?.rows ?? 0,
-    unsent: summary?.unsent ?? 0,
-    oldestSeconds: summary?.oldest ?? null,
+    rows: all,
+    unsent: Math.min(all, await countUnsent(database, all)),
+    oldestSeconds: oldest,
+    estimated: true,
   };
+}
+
+// Statistics may be older than the backlog, so whichever of both kinds is small is counted.
+async function countUnsent(database: Database, all: number): Promise<number> {
+  const unsent = await countRows(database, 'sent_at IS NULL');
+  if (unsent <= COUNTED_ROWS) return unsent;
+  const sent = await countRows(database, 'sent_at IS NOT NULL');
+  if (sent <= COUNTED_ROWS) return all - sent;
+  return Math.max(unsent, await estimateRows(database, 'sent_at IS NULL'));
+}
+
+async function countRows(database: Database, condition: string): Promise<number> {
+  const [counted] = await database.query<{ count: number }>(
+    `SELECT count(*) AS count
+       FROM (SELECT FROM tally.outbox WHERE ${condition} LIMIT ${COUNTED_ROWS + 1}) AS counted`,
+  );
+  return counted?.count ?? 0;
+}
+
+// What the planner makes of the table's size and its last statistics; reads no row.
+async function estimateRows(database: Database, condition: string): Promise<number> {
+  const [plan] = await database.query<{ 'QUERY PLAN': [{ Plan: { 'Plan Rows': number } }] }>(
+    `EXPLAIN (FORMAT JSON) SELECT FROM tally.outbox WHERE ${condition}`,
+  );
+  return plan?.['QUERY PLAN'][0].Plan['Plan Rows'] ?? 0;
 }

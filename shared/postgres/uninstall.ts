@@ -2,13 +2,14 @@ import type { CaptureState } from './capture.ts';
 import { dropCaptureTriggers, readCaptureState, withTaskLocked } from './capture.ts';
 import { withClient } from './database.ts';
 import { TallyError } from '../errors.ts';
+import { COUNTED_ROWS } from './outbox.ts';
 import { MIGRATE_LOCK } from './schema.ts';
 
 /** What was removed: nothing, when the database had no schema `tally`. */
 export interface Uninstalled {
   readonly found: boolean;
   readonly capture: CaptureState;
-  /** Refreshes that were asked for and are not done. */
+  /** Refreshes that were asked for and are not done; 100,001 for any larger number. */
   readonly lostRefreshes: number;
 }
 
@@ -42,7 +43,7 @@ export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstal
       if (lostRefreshes > 0 && !force) {
         throw new TallyError(
           'OUTBOX_NOT_EMPTY',
-          `${lostRefreshes} refreshes are not done yet and would be lost; nothing was removed. Let the workers finish, or give them back to Harbor (tally harbor export), or remove all the same with --force`,
+          `${describeLost(lostRefreshes)} refreshes are not done yet and would be lost; nothing was removed. Let the workers finish, or give them back to Harbor (tally harbor export), or remove all the same with --force`,
         );
       }
       await client.query('DROP SCHEMA tally CASCADE');
@@ -51,9 +52,17 @@ export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstal
   });
 }
 
+// Writers of task wait meanwhile, so no more are counted than tell a person how many there are.
 async function countOutbox(client: {
   query(sql: string): Promise<{ rows: { count: number }[] }>;
 }): Promise<number> {
-  const { rows } = await client.query('SELECT count(*) AS count FROM tally.outbox');
+  const { rows } = await client.query(
+    `SELECT count(*) AS count FROM (SELECT FROM tally.outbox LIMIT ${COUNTED_ROWS + 1}) AS counted`,
+  );
   return rows[0]?.count ?? 0;
+}
+
+/** How many refreshes, for a person: `7`, or `more than 100000`. */
+export function describeLost(lostRefreshes: number): string {
+  return lostRefreshes > COUNTED_ROWS ? `more than ${COUNTED_ROWS}` : String(lostRefreshes);
 }

@@ -103,7 +103,7 @@ export function createBacklogMetrics(
     }),
     outboxRows: new Gauge({
       name: 'tally_outbox_rows',
-      help: 'Refreshes that were asked for and are not done yet.',
+      help: 'Refreshes that were asked for and are not done yet; above 100,000 an estimate.',
       registers,
       collect: measured,
     }),
