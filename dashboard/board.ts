@@ -8,7 +8,9 @@ import { retryInBulk } from '../shared/queue/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
 import { printableText, shortened } from '../shared/printable.ts';
-import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import { dropFailures } from '../shared/postgres/failures.ts';
+import type { FailureStores } from '../shared/queue/failures.ts';
 import {
   enqueueRefreshes,
   queueIdentity,
@@ -28,16 +30,16 @@ const LOG_LINES_MAX = 1_000;
 const CLEAN_CHUNK = 500;
 
 /** Bull Board over the refresh queue: whole for operators, without its buttons for viewers. */
-export function createBoard({ queue, redis }: FailedJobs): Router {
+export function createBoard({ database, queue, redis }: FailureStores): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
   // Bull Board's own gives up where the first hundred are no refreshes.
   router.put(`/api/queues/${queue.name}/retry/failed`, async (_request, response) => {
-    const { retried, noRefresh } = await retryInBulk({ queue, redis }, {});
+    const { retried, noRefresh } = await retryInBulk({ database, queue, redis }, {});
     response.json({ retried, skipped: noRefresh });
   });
-  const whole = boardFor(queue, { readOnly: false });
-  const readOnly = boardFor(queue, { readOnly: true });
+  const whole = boardFor(queue, database, { readOnly: false });
+  const readOnly = boardFor(queue, database, { readOnly: true });
   router.use((request, response, next) => {
     const board = visitorOf(response).role === 'viewer' ? readOnly : whole;
     void board(request, response, next);
@@ -47,10 +49,11 @@ export function createBoard({ queue, redis }: FailedJobs): Router {
 
 function boardFor(
   queue: RefreshQueue,
+  database: Database,
   { readOnly }: { readonly readOnly: boolean },
 ): RequestHandler {
   const server = new ExpressAdapter();
-  const adapter = new RefreshQueueAdapter(queue, {
+  const adapter = new RefreshQueueAdapter(queue, database, {
     displayName: 'Refreshes',
     description:
       'One job refreshes the status of one execution. Emptying and editing are refused: a refresh would be lost, or come back from the outbox.',
@@ -94,24 +97,27 @@ const withoutOutsideFonts: RequestHandler = (_request, response, next) => {
 
 /**
  * Makes every retry of the board ours: enqueue again, then remove. BullMQ's own leaves the deduplication key with
- * a newer job, so that the retried one could run beside it.
+ * a newer job, so that the retried one could run beside it. A failed job that a person removes takes its record in
+ * Postgres with it, in this order: after a crash in between, the failure still is known.
  */
 class RefreshQueueAdapter extends BullMQAdapter {
   readonly #queue: RefreshQueue;
+  readonly #database: Database;
 
-  constructor(queue: RefreshQueue, options: Partial<QueueAdapterOptions>) {
+  constructor(queue: RefreshQueue, database: Database, options: Partial<QueueAdapterOptions>) {
     super(queue, options);
     this.#queue = queue;
+    this.#database = database;
   }
 
   override async getJob(id: string): Promise<Job | undefined> {
     const job = await super.getJob(id);
-    return job && this.#withOurRetry(job);
+    return job && this.#withOurActions(job);
   }
 
   override async getJobs(...range: Parameters<BullMQAdapter['getJobs']>): Promise<Job[]> {
     const jobs = await super.getJobs(...range);
-    return jobs.map((job) => this.#withOurRetry(job));
+    return jobs.map((job) => this.#withOurActions(job));
   }
 
   override async getJobLogs(id: string): Promise<string[]> {
@@ -132,14 +138,20 @@ class RefreshQueueAdapter extends BullMQAdapter {
   override async clean(...[state, graceMs]: Parameters<BullMQAdapter['clean']>): Promise<void> {
     for (;;) {
       const removed = await this.#queue.clean(graceMs, CLEAN_CHUNK, state);
+      if (state === 'failed') await dropFailures(this.#database, removed);
       if (removed.length < CLEAN_CHUNK) return;
     }
   }
 
-  #withOurRetry(job: Job): Job {
+  #withOurActions(job: Job): Job {
+    const remove = job.remove.bind(job);
     job.retry = () => {
       payloadOf(job.data);
-      return retryFailedRefresh(this.#queue, job);
+      return retryFailedRefresh(this.#queue, { data: job.data, remove });
+    };
+    job.remove = async (options) => {
+      await remove(options);
+      await dropFailures(this.#database, [job.id ?? '']);
     };
     return job;
   }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
 import type { Database } from '../shared/postgres/database.ts';
 import { createBacklogMetrics } from '../shared/process/metrics.ts';
+import { countFailures } from '../shared/postgres/failures.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
 import { connectedWorkers } from '../shared/queue/connected-workers.ts';
 import {
@@ -18,17 +19,19 @@ export function measureBacklog(
   redis: Redis,
 ): void {
   createBacklogMetrics(registry, async (metrics) => {
-    const [outbox, counts, oldest, workers] = await Promise.allSettled([
+    const [outbox, counts, oldest, workers, failures] = await Promise.allSettled([
       summarizeOutbox(database),
       countJobs(queue),
       oldestWaitingSeconds(queue),
       connectedWorkers(queue, redis),
+      countFailures(database),
     ]);
     metrics.outboxRows.remove();
     metrics.outboxOldestSeconds.remove();
     metrics.queueJobs.reset();
     metrics.oldestWaitingSeconds.remove();
     metrics.workers.remove();
+    metrics.failures.remove();
     if (outbox.status === 'fulfilled') {
       metrics.outboxRows.set(outbox.value.rows);
       metrics.outboxOldestSeconds.set(outbox.value.oldestSeconds ?? 0);
@@ -40,5 +43,6 @@ export function measureBacklog(
     }
     if (oldest.status === 'fulfilled') metrics.oldestWaitingSeconds.set(oldest.value ?? 0);
     if (workers.status === 'fulfilled') metrics.workers.set(workers.value.length);
+    if (failures.status === 'fulfilled') metrics.failures.set(failures.value);
   });
 }

@@ -1,7 +1,9 @@
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import { adoptFailures, recordedJobs } from '../shared/postgres/failures.ts';
 import {
   FAILED_PAGE,
+  failedPages,
   findJobs,
   removeFailed,
   type FailedJobs,
@@ -11,14 +13,12 @@ import type { JanitorMetrics } from '../shared/process/metrics.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { pause } from '../shared/process/wait.ts';
 
-// An operator sees a failed job that is overtaken for about this long. A pass that finds nothing costs three
-// statements and three commands.
+// An operator sees a failed job that is overtaken for about this long. A pass that finds nothing costs some
+// five statements and four commands.
 const INTERVAL_MS = 10_000;
 // How often each worker asks whether it is its turn.
 const ASK_MS = 5_000;
-// A job is noted a moment before it fails, or much earlier when Redis goes away in between.
-const NOTE_AGE_MINUTES = 10;
-// Of 50,000 notes, each is compared with the queue within two minutes.
+// Of 50,000 records or failed jobs, each is looked at within two minutes.
 const COMPARED_PAGES = 10;
 
 interface Parts extends FailedJobs {
@@ -85,58 +85,79 @@ async function takeTurn(database: Database): Promise<boolean> {
 /**
  * One pass:
  *
- * 1. Failed jobs whose execution was refreshed since are removed, then their notes in `tally.failure`.
+ * 1. Failed jobs whose record is overtaken, since their execution was refreshed or failed again, are removed, then the
+ *    records.
  * 2. Failed jobs that are older than `FAILED_KEEP_HOURS` or beyond `FAILED_KEEP_COUNT` are removed, oldest first.
- *    (BullMQ would look at the age only when another job fails, and removes what is too many at once.)
- * 3. Notes whose job is gone (removed by hand or by age, or Redis was emptied) are deleted: with a note, the
- *    reconciler leaves the execution to a person who has nothing to look at.
+ *    (BullMQ would look at the age only when another job fails, and removes what is too many at once.) Their records
+ *    stay, so that nobody forgets that an execution is wrong.
+ * 3. Failed jobs without a record get one: those of older versions, and those that failed while none could be written.
+ * 4. Records of executions that were deleted are overtaken: nobody has to do anything about them.
  *
  * Every step may be repeated or run by two workers at once, so a crash at any point costs nothing:
  *
- * - between removing jobs and deleting their notes: the next pass finds the jobs gone and deletes the notes;
- * - between 2 and 3: the notes are deleted ten minutes after the failure or later, by some pass;
- * - between deleting a page of notes and storing how far it came: the page is read again;
- * - of a worker between noting a failure and failing the job: the job is on the queue, "elsewhere", and its
- *   note stays until the job is gone; when it fails, it is noted again.
+ * - between removing jobs and deleting their records: the next pass finds the jobs gone and deletes the records;
+ * - between finding a job without a record and recording it: the walk comes by again;
+ * - between a page of records and storing how far it came: the page is read again;
+ * - of a worker between recording a failure and failing the job: the job is on the queue, "elsewhere", and its
+ *   record stays until the job is gone; when it fails, it is recorded again.
  *
- * A job is removed only by the note of a refresh that began after the failure was noted, so a failure
- * that comes later is never taken away with it. When Redis doesn't answer, the pass ends with an error and no note is
+ * A job is removed only by the record of a refresh that began after the failure was recorded, so a failure
+ * that comes later is never taken away with it. When Redis doesn't answer, the pass ends with an error and no record is
  * deleted: only an answer that there is no such job counts.
  * @throws the error of `pg` or ioredis
  */
 export async function clearUpFailed(parts: Parts, signal: AbortSignal): Promise<void> {
-  const refreshed = await removeRefreshed(parts, signal);
-  if (refreshed > 0) {
-    parts.log.info(`removed ${refreshed} failed jobs whose executions were refreshed since`);
+  const removed = await removeOvertaken(parts, signal);
+  if (removed.refreshed > 0) {
+    parts.log.info(
+      `removed ${removed.refreshed} failed jobs whose executions were refreshed since`,
+    );
+  }
+  if (removed.superseded > 0) {
+    parts.log.info(`removed ${removed.superseded} failed jobs whose executions failed again since`);
   }
   const expired = await removeExpired(parts, signal);
   if (expired > 0) {
     parts.log.warn(
-      `removed ${expired} failed jobs that were older than FAILED_KEEP_HOURS or more than FAILED_KEEP_COUNT`,
+      `removed ${expired} failed jobs that were older than FAILED_KEEP_HOURS or more than FAILED_KEEP_COUNT; tally failed still shows those of executions that were not refreshed since`,
     );
   }
-  await deleteLostNotes(parts, signal);
+  const adopted = await recordUnrecorded(parts, signal);
+  if (adopted > 0) parts.log.info(`recorded ${adopted} failed jobs that had no record`);
+  await overtakeDeleted(parts, signal);
 }
 
-async function removeRefreshed(parts: Parts, signal: AbortSignal): Promise<number> {
+interface Removed {
+  refreshed: number;
+  superseded: number;
+}
+
+async function removeOvertaken(parts: Parts, signal: AbortSignal): Promise<Removed> {
   const { database, metrics } = parts;
-  let total = 0;
+  const total: Removed = { refreshed: 0, superseded: 0 };
   for (let after: string | undefined = ''; after !== undefined && !signal.aborted;) {
-    const rows: { id: string }[] = await database.query<{ id: string }>(
-      `SELECT job_id AS id FROM tally.failure WHERE refreshed AND job_id > $1 ORDER BY job_id LIMIT $2`,
+    const rows: { id: string; refreshed: boolean }[] = await database.query(
+      `SELECT job_id AS id, refreshed FROM tally.failure
+        WHERE (refreshed OR superseded) AND job_id > $1 ORDER BY job_id LIMIT $2`,
       [after, FAILED_PAGE],
     );
     if (rows.length === 0) break;
+    for (const reason of ['refreshed', 'superseded'] as const) {
+      const jobIds = rows
+        .filter(({ refreshed }) => refreshed === (reason === 'refreshed'))
+        .map(({ id }) => id);
+      const removed = await removeFailed(parts, jobIds);
+      total[reason] += removed;
+      metrics.failedRemoved.inc({ reason }, removed);
+    }
     const jobIds = rows.map(({ id }) => id);
-    const removed = await removeFailed(parts, jobIds);
-    total += removed;
-    metrics.failedRemoved.inc({ reason: 'refreshed' }, removed);
     const places = await findJobs(parts, jobIds);
-    // One that was noted and then saved by another refresh may be about to fail: its note stays.
-    await database.query('DELETE FROM tally.failure WHERE refreshed AND job_id = ANY ($1)', [
-      jobIds.filter((_id, index) => places[index] === 'gone'),
-    ]);
-    await stillAtIt(database);
+    // One that was recorded and then saved by another refresh may be about to fail: its record stays.
+    await database.query(
+      'DELETE FROM tally.failure WHERE (refreshed OR superseded) AND job_id = ANY ($1)',
+      [jobIds.filter((_id, index) => places[index] === 'gone')],
+    );
+    await showAlive(database);
     after = nextPage(jobIds);
   }
   return total;
@@ -162,24 +183,56 @@ async function removeExpired(
   return total;
 }
 
-async function deleteLostNotes(parts: Parts, signal: AbortSignal): Promise<void> {
+async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<number> {
   const { database } = parts;
-  for (let page = 0; page < COMPARED_PAGES && !signal.aborted; page++) {
-    const rows = await database.query<{ id: string }>(
-      `SELECT f.job_id AS id FROM tally.failure f
-        WHERE f.job_id > (SELECT checked_to FROM tally.failed_janitor)
-          AND f.failed_at < clock_timestamp() - $1 * interval '1 minute'
-        ORDER BY f.job_id LIMIT $2`,
-      [NOTE_AGE_MINUTES, FAILED_PAGE],
+  const [at] = await database.query<{ cursor: string }>(
+    'SELECT checked_to AS cursor FROM tally.failed_janitor',
+  );
+  let total = 0;
+  let pages = 0;
+  // An older version stored a job id there.
+  for await (const page of failedPages(parts, /^\d+$/.test(at?.cursor ?? '') ? at?.cursor : '0')) {
+    const jobs = page.jobs.flatMap(({ identity, ...job }) =>
+      identity === undefined ? [] : [{ ...job, ...identity }],
     );
-    const jobIds = rows.map(({ id }) => id);
-    const places = await findJobs(parts, jobIds);
-    const lost = jobIds.filter((_id, index) => places[index] === 'gone');
-    if (lost.length > 0) {
-      await database.query('DELETE FROM tally.failure WHERE job_id = ANY ($1)', [lost]);
+    const recorded = await recordedJobs(
+      database,
+      jobs.map(({ jobId }) => jobId),
+    );
+    const unrecorded = jobs.filter(({ jobId }) => !recorded.has(jobId));
+    // Asked again after the records: a job is removed before its record is, so one that is there never had any.
+    const places = await findJobs(
+      parts,
+      unrecorded.map(({ jobId }) => jobId),
+    );
+    total += await adoptFailures(
+      database,
+      unrecorded.filter((_job, index) => places[index] === 'failed'),
+    );
+    await showAlive(database, { checkedTo: page.cursor });
+    if (++pages === COMPARED_PAGES || signal.aborted) break;
+  }
+  return total;
+}
+
+async function overtakeDeleted({ database }: Parts, signal: AbortSignal): Promise<void> {
+  for (let page = 0; page < COMPARED_PAGES && !signal.aborted; page++) {
+    const rows = await database.query<{ id: string; exists: boolean }>(
+      `SELECT f.job_id AS id, EXISTS (SELECT FROM execution e WHERE e.id = f.execution_id) AS exists
+         FROM tally.failure f
+        WHERE NOT f.refreshed AND NOT f.superseded
+          AND f.job_id > (SELECT compared_to FROM tally.failed_janitor)
+        ORDER BY f.job_id LIMIT $1`,
+      [FAILED_PAGE],
+    );
+    const deleted = rows.filter(({ exists }) => !exists).map(({ id }) => id);
+    if (deleted.length > 0) {
+      await database.query('UPDATE tally.failure SET refreshed = true WHERE job_id = ANY ($1)', [
+        deleted,
+      ]);
     }
-    const next = nextPage(jobIds);
-    await stillAtIt(database, next ?? '');
+    const next = nextPage(rows.map(({ id }) => id));
+    await showAlive(database, { comparedTo: next ?? '' });
     if (next === undefined) return;
   }
 }
@@ -189,10 +242,15 @@ function nextPage(jobIds: readonly string[]): string | undefined {
   return jobIds.length < FAILED_PAGE ? undefined : jobIds.at(-1);
 }
 
-async function stillAtIt(database: Database, checkedTo?: string): Promise<void> {
+/** Says that the pass is under way, and how far it has come. */
+async function showAlive(
+  database: Database,
+  { checkedTo, comparedTo }: { readonly checkedTo?: string; readonly comparedTo?: string } = {},
+): Promise<void> {
   await database.query(
     `UPDATE tally.failed_janitor
-        SET active_at = clock_timestamp(), checked_to = coalesce($1, checked_to)`,
-    [checkedTo ?? null],
+        SET active_at = clock_timestamp(), checked_to = coalesce($1, checked_to),
+            compared_to = coalesce($2, compared_to)`,
+    [checkedTo ?? null, comparedTo ?? null],
   );
 }

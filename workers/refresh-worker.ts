@@ -7,12 +7,14 @@ import type { Identity } from '../shared/execution.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
+import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
 import { readPayload, REFRESH_QUEUE, type RefreshJob } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import { Batcher } from './batcher.ts';
 import { DatabaseWatch } from './database-watch.ts';
+import { decideFailure } from './failed-for-good.ts';
 import { refreshBatch, type Probe } from './refresh-batch.ts';
-import { forgetRecorded, noteFailure, type RefreshReport } from './refresh-executions.ts';
+import type { RefreshReport } from './refresh-executions.ts';
 
 /** Connections a worker holds at most: one batch, four lanes for locked executions, one for the rest. */
 export const WORKER_CONNECTIONS = 6;
@@ -77,14 +79,15 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
         watch.reportServed();
         count(result.report, vendor);
         return;
-      case 'failed':
-        applyRetryPolicy(job, config);
-        if (job.attemptsMade + 1 >= config.JOB_ATTEMPTS) await note(job, { executionId, vendor });
-        throw result.error;
+      case 'failed': {
+        const decision = await decideFailure(job, { executionId, vendor }, result.error, parts);
+        if (decision.kind !== 'not recorded') throw decision.error;
+        if (decision.unavailable) watch.reportAway(decision.error);
+        return giveBack(job, token);
+      }
       case 'unavailable':
         watch.reportAway(result.error);
-        await job.moveToWait(token);
-        throw new WaitingError();
+        return giveBack(job, token);
     }
   };
 
@@ -94,21 +97,26 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     activity.refreshed(outcome === 'changed', lagMs);
   };
 
-  const worker = new Worker<Identity, void, 'refresh'>(REFRESH_QUEUE, process, {
-    connection: parts.redis,
-    prefix: config.QUEUE_PREFIX,
-    name: parts.name,
-    autorun: false,
-    concurrency: config.WORKER_CONCURRENCY,
-    lockDuration: config.LOCK_DURATION_MS,
-    stalledInterval: config.STALLED_INTERVAL_MS,
-    // That a worker is lost isn't its jobs' fault, and all of them count a stall together.
-    maxStalledCount: 1_000,
-    removeOnComplete: { count: 0 },
-    // The failed-janitor removes what is too old or too many, in pages; BullMQ would do it in one step
-    // that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is for when no janitor can work.
-    removeOnFail: { age: config.FAILED_KEEP_HOURS * 3_600, limit: FAILED_PAGE },
-  });
+  const worker = new Worker<Identity, void, 'refresh'>(
+    REFRESH_QUEUE,
+    process,
+    {
+      connection: parts.redis,
+      prefix: config.QUEUE_PREFIX,
+      name: parts.name,
+      autorun: false,
+      concurrency: config.WORKER_CONCURRENCY,
+      lockDuration: config.LOCK_DURATION_MS,
+      stalledInterval: config.STALLED_INTERVAL_MS,
+      // That a worker is lost isn't its jobs' fault, and all of them count a stall together.
+      maxStalledCount: 1_000,
+      removeOnComplete: { count: 0 },
+      // The failed-janitor removes what is too old or too many, in pages; BullMQ would do it in one step
+      // that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is for when no janitor can work.
+      removeOnFail: { age: config.FAILED_KEEP_HOURS * 3_600, limit: FAILED_PAGE },
+    },
+    createReadableBackend,
+  );
 
   worker.on('failed', (job, error) => {
     activity.failed();
@@ -118,7 +126,6 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     // Only a job that won't be tried again has its end set.
     if (job.finishedOn === undefined) return;
     log.error(`${job.id} failed for good: ${describeError(error)}`);
-    if (identity !== undefined) void forget(job, identity);
   });
   worker.on('stalled', () => {
     metrics.stalled.inc();
@@ -138,21 +145,6 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     saidAtMs.set(text, nowMs);
     log.warn(`queue: ${describeError(error)}`);
   });
-
-  const note = async (job: RefreshJob, identity: Identity): Promise<void> => {
-    await noteFailure(database, job.id ?? '', identity).catch((error: unknown) => {
-      // Then the failed job stays until a person or its age removes it.
-      log.warn(`the failure of ${job.id} was not noted: ${describeError(error)}`);
-    });
-  };
-
-  const forget = async (job: RefreshJob, { executionId }: Identity): Promise<void> => {
-    const attemptMs = Date.now() - (job.processedOn ?? Date.now());
-    await forgetRecorded(database, executionId, attemptMs).catch((error: unknown) => {
-      // Harmless: the rows are sent again and the execution fails once more.
-      log.warn(`outbox rows of ${job.id} were not deleted: ${describeError(error)}`);
-    });
-  };
 
   return {
     start: () =>
@@ -184,9 +176,8 @@ function identityOf(job: RefreshJob): Identity | undefined {
   }
 }
 
-// Attempts and backoff are settled by the worker that runs the job, not stored in each of them:
-// 65 bytes a waiting job, and a changed JOB_ATTEMPTS also counts for those already waiting.
-function applyRetryPolicy(job: RefreshJob, config: Config): void {
-  job.opts.attempts = config.JOB_ATTEMPTS;
-  job.opts.backoff = { type: 'exponential', delay: 1_000, jitter: 0.5 };
+/** Gives a job back without using an attempt. @throws WaitingError always, by which BullMQ knows */
+async function giveBack(job: RefreshJob, token: string | undefined): Promise<never> {
+  await job.moveToWait(token);
+  throw new WaitingError();
 }

@@ -1,16 +1,20 @@
 import type { Command } from 'commander';
 import { describeError, TallyError } from '../../shared/errors.ts';
-import { failedPages } from '../../shared/queue/failed-jobs.ts';
+import type { Database } from '../../shared/postgres/database.ts';
+import { countFailures, failureRecordPages } from '../../shared/postgres/failures.ts';
+import type { Config } from '../../shared/process/config.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
+import { failurePages, type FailurePage } from '../../shared/queue/failures.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { progressBar } from '../progress-bar.ts';
+import { withRecords } from '../with-failures.ts';
 import { withQueue } from '../with-queue.ts';
 
 export function addFailedCommand(program: Command): void {
   program
     .command('failed')
-    .description('show the failed jobs, grouped by error')
+    .description('show what failed for good and was not refreshed since, grouped by error')
     .option('--json', 'print one JSON document')
     .option(
       DATA_OPTION,
@@ -18,36 +22,86 @@ export function addFailedCommand(program: Command): void {
       DEFAULT_DATA,
     )
     .action(async (options: { json?: true; data: string }) => {
-      const config = commandConfig(['REDIS_URL'], options.data);
-      const causes = await withQueue(config, readCauses, { readOnly: true });
+      const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
+      const { causes, problem } = await withRecords(config, 'failed', (database) =>
+        readFailures(config, database),
+      );
       const failed = causes.reduce((sum, { count }) => sum + count, 0);
       process.stdout.write(
         options.json ? `${JSON.stringify({ failed, causes })}\n` : asText(failed, causes),
       );
+      if (problem !== undefined) {
+        process.stderr.write(`tally: ${problem}\n`);
+        process.exitCode = 1;
+      }
     });
 }
 
-async function readCauses(parts: Parameters<typeof failedPages>[0]): Promise<FailureCause[]> {
+interface Answer {
+  readonly causes: readonly FailureCause[];
+  /** What could not be asked, so that the answer isn't whole. */
+  readonly problem?: string;
+}
+
+/** The records are in Postgres, so most of the answer is there while Redis isn't. */
+async function readFailures(config: Config, database: Database): Promise<Answer> {
+  try {
+    return {
+      causes: await withQueue(
+        config,
+        ({ queue, redis }) =>
+          readCauses(failurePages({ database, queue, redis }), [
+            countFailures(database),
+            queue.getFailedCount(),
+          ]),
+        { readOnly: true },
+      ),
+    };
+  } catch (error) {
+    if (!(error instanceof TallyError)) throw interrupted(error);
+    return {
+      causes: await readCauses(recordsAlone(database), [countFailures(database)]),
+      problem: `${error.message}; failed jobs without a record are not shown`,
+    };
+  }
+}
+
+async function* recordsAlone(database: Database): AsyncGenerator<FailurePage> {
+  for await (const page of failureRecordPages(database)) {
+    const failures = page.map(({ executionId, vendor, error, ...rest }) => ({
+      ...rest,
+      identity: { executionId, vendor },
+      error: error ?? '',
+    }));
+    yield { failures, seen: page.length };
+  }
+}
+
+async function readCauses(
+  pages: AsyncGenerator<FailurePage>,
+  totals: readonly Promise<number>[],
+): Promise<FailureCause[]> {
   const causes = new FailureCauses();
   const bar = progressBar(process.stderr, 'failed jobs');
   try {
-    bar.total(await parts.queue.getFailedCount());
+    bar.total((await Promise.all(totals)).reduce((sum, count) => sum + count, 0));
     let seen = 0;
-    for await (const page of failedPages(parts)) {
-      for (const failure of page.jobs) causes.add(failure);
-      seen += page.seen;
-      bar.at(seen);
+    for await (const page of pages) {
+      for (const failure of page.failures) causes.add(failure);
+      bar.at((seen += page.seen));
     }
-  } catch (error) {
-    throw new TallyError(
-      'REDIS_AWAY',
-      `Redis stopped answering (${describeError(error)}); run the same command again`,
-      { cause: error },
-    );
   } finally {
     bar.stop();
   }
   return causes.list();
+}
+
+function interrupted(error: unknown): TallyError {
+  return new TallyError(
+    'STORE_AWAY',
+    `Redis or Postgres stopped answering (${describeError(error)}); run the same command again`,
+    { cause: error },
+  );
 }
 
 function asText(failed: number, causes: readonly FailureCause[]): string {

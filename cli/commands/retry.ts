@@ -6,9 +6,11 @@ import {
 } from '../../shared/queue/bulk-retry.ts';
 import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import { executionIdProblem, vendorProblem } from '../../shared/execution.ts';
-import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
+import { countFailures } from '../../shared/postgres/failures.ts';
+import type { FailureStores } from '../../shared/queue/failures.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { progressBar } from '../progress-bar.ts';
+import { withRecords } from '../with-failures.ts';
 import { withQueue } from '../with-queue.ts';
 
 interface Options {
@@ -17,6 +19,7 @@ interface Options {
   readonly vendor?: string;
   readonly error?: string;
   readonly dryRun?: true;
+  readonly json?: true;
   readonly data: string;
 }
 
@@ -34,6 +37,7 @@ export function addRetryCommand(program: Command): void {
       'those whose error, as it is or as tally failed shows it, has this text',
     )
     .option('--dry-run', 'only count them')
+    .option('--json', 'print one JSON document')
     .option(
       DATA_OPTION,
       'the folder of a running tally start, used when no URL is set',
@@ -41,14 +45,18 @@ export function addRetryCommand(program: Command): void {
     )
     .action(async (options: Options) => {
       const selection = selectionOf(options);
-      const config = commandConfig(['REDIS_URL'], options.data);
+      const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const dryRun = options.dryRun === true;
-      const { retried, noRefresh } = await withQueue(
-        config,
-        (parts) => retry(parts, selection, dryRun),
-        { readOnly: dryRun },
+      const { retried, noRefresh } = await withRecords(config, 'retry', (database) =>
+        withQueue(config, (parts) => retry({ ...parts, database }, selection, dryRun), {
+          readOnly: dryRun,
+        }),
       );
-      process.stdout.write(`${dryRun ? 'would retry' : 'retried'} ${retried}\n`);
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify({ dryRun, retried, noRefresh })}\n`
+          : `${dryRun ? 'would retry' : 'retried'} ${retried}\n`,
+      );
       if (noRefresh > 0) {
         process.stderr.write(
           `tally: ${noRefresh} failed jobs are no refreshes and stay; remove them on the dashboard\n`,
@@ -75,7 +83,7 @@ function selectionOf({ all, execution, vendor, error }: Options): FailureSelecti
 }
 
 async function retry(
-  parts: FailedJobs,
+  stores: FailureStores,
   selection: FailureSelection,
   dryRun: boolean,
 ): Promise<BulkRetryProgress> {
@@ -86,8 +94,8 @@ async function retry(
   const bar = progressBar(process.stderr, 'failed jobs');
   let progress: BulkRetryProgress = { retried: 0, noRefresh: 0, seen: 0 };
   try {
-    bar.total(await parts.queue.getFailedCount());
-    progress = await retryInBulk(parts, selection, {
+    bar.total((await countFailures(stores.database)) + (await stores.queue.getFailedCount()));
+    progress = await retryInBulk(stores, selection, {
       dryRun,
       signal: interrupt.signal,
       onPage: (now) => {
@@ -97,8 +105,8 @@ async function retry(
     });
   } catch (error) {
     throw new TallyError(
-      'REDIS_AWAY',
-      `Redis stopped answering (${describeError(error)}) after ${progress.retried} were retried; nothing is lost. Run the same command again`,
+      'STORE_AWAY',
+      `Redis or Postgres stopped answering (${describeError(error)}) after ${progress.retried} were retried, perhaps some more; nothing is lost. Run the same command again`,
       { cause: error },
     );
   } finally {

@@ -4,6 +4,7 @@ import { openDatabase } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
+import { countFailures } from '../../shared/postgres/failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
 import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
@@ -22,6 +23,8 @@ interface Status extends NullValues<QueueStatus> {
   readonly outbox: NullValues<OutboxSummary>;
   /** Null when they can't be known. */
   readonly workers: readonly WorkerStatus[] | null;
+  /** Executions that failed for good and were not refreshed since, whether Redis has their jobs or not. */
+  readonly failures: number | null;
   readonly disagreements: number | null;
 }
 
@@ -74,6 +77,7 @@ async function readStatus(config: Config): Promise<{ status: Status; problems: s
       queue: waiting?.queue ?? null,
       workers,
       oldestWaitingSeconds: waiting?.oldestWaitingSeconds ?? null,
+      failures: stored?.failures ?? null,
       disagreements: stored?.disagreements ?? null,
     };
     return { status, problems: [...problems] };
@@ -85,14 +89,16 @@ async function readStatus(config: Config): Promise<{ status: Status; problems: s
 
 async function readStored(
   database: Parameters<typeof summarizeOutbox>[0],
-): Promise<{ outbox: OutboxSummary; disagreements: number }> {
+): Promise<{ outbox: OutboxSummary; failures: number; disagreements: number }> {
   return {
     outbox: await summarizeOutbox(database),
+    failures: await countFailures(database),
     disagreements: await countDisagreements(database, 'stuck'),
   };
 }
 
-function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }: Status): string {
+function asText(status: Status): string {
+  const { outbox, queue, workers, oldestWaitingSeconds, failures, disagreements } = status;
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
   // Nothing waits, or it isn't known whether something does.
   const seconds = (value: number | null, known: boolean): string =>
@@ -101,6 +107,7 @@ function asText({ outbox, queue, workers, oldestWaitingSeconds, disagreements }:
     `outbox         ${outbox.estimated ? 'about ' : ''}${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
     `oldest waiting ${seconds(oldestWaitingSeconds, queue !== null)}`,
+    `failures       ${show(failures)}${failures ? ' executions need a person: tally failed' : ''}`,
     `disagreements  ${show(disagreements)}`,
     `workers        ${show(workers?.length)}`,
     ...(workers ?? []).map(({ name, active }) => `  ${printable(name)}  ${active} active`),

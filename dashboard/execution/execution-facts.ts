@@ -1,4 +1,5 @@
 import type { Database } from '../../shared/postgres/database.ts';
+import { readFailureRecord } from '../../shared/postgres/failures.ts';
 import { readSql } from '../../shared/postgres/schema.ts';
 
 const KNOWN_STATUSES = ['Pending', 'Scheduled', 'Running', 'Stopped', 'Error', 'Success'];
@@ -26,6 +27,22 @@ export interface ExecutionFacts {
     readonly known: boolean;
   }[];
   readonly outbox: OutboxOfExecution;
+  /** That its refresh failed for good, and it was not refreshed since. */
+  readonly failure: RecordedFailure | null;
+}
+
+/** A failure as Postgres has it; Redis may have lost its job. */
+interface RecordedFailure {
+  /** The job that failed last. */
+  readonly jobId: string;
+  readonly firstFailedAt: string;
+  readonly failedAt: string;
+  /** How many jobs have failed for good since it was refreshed last. */
+  readonly times: number;
+  /** Null where an older version recorded it. */
+  readonly attempts: number | null;
+  readonly error: string | null;
+  readonly sqlState: string | null;
 }
 
 /** The outbox rows of one execution: refreshes that were asked for and are not done yet. */
@@ -39,7 +56,7 @@ interface OutboxOfExecution {
 }
 
 /**
- * Reads one execution with three statements, each by an index.
+ * Reads one execution with four statements, each by an index.
  * @returns undefined when there is no such execution
  * @throws the error of `pg`
  */
@@ -47,7 +64,7 @@ export async function readExecutionFacts(
   database: Database,
   executionId: number,
 ): Promise<ExecutionFacts | undefined> {
-  const [rows, tasks, outbox] = await Promise.all([
+  const [rows, tasks, outbox, failure] = await Promise.all([
     database.query<ExecutionRow>(
       `SELECT e.vendor_type, e.trigger, to_char(e.start_time, ${ISO}) AS start_time,
               e.status, to_char(e.end_time, ${ISO}) AS end_time, e.revision,
@@ -70,6 +87,7 @@ export async function readExecutionFacts(
          FROM tally.outbox WHERE execution_id = $1::bigint`,
       [executionId],
     ),
+    readFailureRecord(database, executionId),
   ]);
   const row = rows[0];
   if (row === undefined) return undefined;
@@ -90,6 +108,18 @@ export async function readExecutionFacts(
         : { status: row.computed_status, endTime: row.computed_end_time },
     tasks: tasks.map((task) => ({ ...task, known: KNOWN_STATUSES.includes(task.status) })),
     outbox: outbox[0] ?? { rows: 0, unsent: 0, oldest: null, due: null, sources: [] },
+    failure:
+      failure === undefined
+        ? null
+        : {
+            jobId: failure.jobId,
+            firstFailedAt: new Date(failure.firstFailedAtMs).toISOString(),
+            failedAt: new Date(failure.failedAtMs).toISOString(),
+            times: failure.times,
+            attempts: failure.attempts,
+            error: failure.error,
+            sqlState: failure.sqlState,
+          },
   };
 }
 

@@ -139,5 +139,7 @@ async function describeFailed(
 }
 
 function isoTime(ms: number | undefined): string | null {
-  return ms === undefined || !Number.isFinite(ms) ? null : new Date(ms).toISOString();
+  return ms === undefined || Number.isNaN(new Date(ms).getTime())
+    ? null
+    : new Date(ms).toISOString();
 }

@@ -88,12 +88,27 @@ async function refresh(stores: Stores, identity: Identity, response: Response): 
     stores.log.warn(
       `${formatIdentity(identity)} was not put on the queue: ${describeError(added.problem)}`,
     );
-    refuse(response, 503, 'REDIS_AWAY', 'Redis does not answer; nothing was asked for, try again.');
+    // An answer with an error means that nothing was done; without one, what was sent may still be done later.
+    const [code, text] = isAnswer(added.problem)
+      ? [
+          'REDIS_REFUSED',
+          `Redis refused it (${describeError(added.problem)}); nothing was asked for.`,
+        ]
+      : [
+          'REDIS_AWAY',
+          'Redis did not answer, so it is not known whether the refresh is on the queue. Asking again is harmless.',
+        ];
+    refuse(response, 503, code, text);
   } else if (wantsJson(response)) {
     response.status(202).json({ enqueued: formatIdentity(identity) });
   } else {
     response.redirect(303, `/executions/${executionId}?asked`);
   }
+}
+
+/** Whether an error is what Redis answered. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** What both stores know; undefined when that is an answer by itself, which was sent then. */

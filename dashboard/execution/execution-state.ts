@@ -13,7 +13,7 @@ export function stateOf(facts: ExecutionFacts, jobs: ExecutionJobs | null): Exec
   if (outbox.rows > 0 || jobs?.current || jobs?.nextRunStored) return 'on its way';
   if (computed === null) return 'no known tasks';
   if (stored.status === computed.status && stored.endTime === computed.endTime) return 'up to date';
-  if (jobs !== null && jobs.failed.length > 0) return 'failed';
+  if (facts.failure !== null || (jobs !== null && jobs.failed.length > 0)) return 'failed';
   // The reconciler's rule: a final status that its tasks don't say was set by a person or by the host.
   const isFinal = FINAL.includes(stored.status ?? '');
   const lacksItsEnd = stored.status === computed.status && stored.endTime === null;

@@ -1,7 +1,7 @@
 import type { ExecutionFacts } from './execution-facts.ts';
 import type { CurrentJob, ExecutionJobs } from './execution-jobs.ts';
 import { explain, type ExecutionState } from './execution-state.ts';
-import { counted, moment, number } from '../format.ts';
+import { moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
 import { shortened } from '../../shared/printable.ts';
 
@@ -40,7 +40,7 @@ export function executionBody(view: ExecutionView): Html {
         ${tasksCard(facts)} ${jobs === null ? false : queueCard(jobs, view.nowMs)}
         ${outboxCard(view)}
       </div>
-      ${jobs === null || jobs.failed.length === 0 ? false : failedCard(jobs, view.nowMs)}
+      ${failedCard(view)}
     </div>`;
 }
 
@@ -212,9 +212,15 @@ function outboxCard({ facts, nowMs }: ExecutionView): Html {
   </section>`;
 }
 
-function failedCard({ failed }: ExecutionJobs, nowMs: number): Html {
+function failedCard({ facts, jobs, nowMs }: ExecutionView): Html {
+  const failures = failuresShown(facts, jobs);
+  if (failures.length === 0) return html``;
+  const { failure } = facts;
   return html`<section class="card wide">
-    <h2>Failed for good <span class="quiet">${counted(failed.length, 'job')}</span></h2>
+    <h2>
+      Failed for good
+      ${failure !== null && failure.times > 1 && html`<span class="quiet">${number(failure.times)} times since ${moment(failure.firstFailedAt, nowMs)}</span>`}
+    </h2>
     <table class="stack">
       <thead>
         <tr>
@@ -225,18 +231,39 @@ function failedCard({ failed }: ExecutionJobs, nowMs: number): Html {
         </tr>
       </thead>
       <tbody>
-        ${failed.map(
-          (job) =>
+        ${failures.map(
+          ({ jobId, failedAt, attempts, error, isThere }) =>
             html`<tr>
-              <td data-label="When">${moment(job.failedAt, nowMs)}</td>
-              <td data-label="Tries">${job.attempts}</td>
-              <td data-label="Error" class="mono error">${shortened(job.error, ERROR_MAX)}</td>
-              <td data-label="Job"><a class="mono" href="${jobUrl(job.jobId)}">${job.jobId}</a></td>
+              <td data-label="When">${moment(failedAt, nowMs)}</td>
+              <td data-label="Tries">${attempts ?? '?'}</td>
+              <td data-label="Error" class="mono error">${shortened(error, ERROR_MAX)}</td>
+              <td data-label="Job">
+                ${isThere ? html`<a class="mono" href="${jobUrl(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
+              </td>
             </tr>`,
         )}
       </tbody>
     </table>
   </section>`;
+}
+
+interface ShownFailure {
+  readonly jobId: string;
+  readonly failedAt: string | null;
+  readonly attempts: number | null;
+  readonly error: string;
+  /** Whether Redis has the job. */
+  readonly isThere: boolean;
+}
+
+/** The failed jobs and, where Redis has lost its job or can't be asked, what is recorded. */
+function failuresShown(
+  { failure }: ExecutionFacts,
+  jobs: ExecutionJobs | null,
+): readonly ShownFailure[] {
+  const kept = (jobs?.failed ?? []).map((job) => ({ ...job, isThere: true }));
+  if (failure === null || kept.some(({ jobId }) => jobId === failure.jobId)) return kept;
+  return [{ ...failure, error: failure.error ?? '', isThere: false }, ...kept];
 }
 
 /** The page of a job on the board. */

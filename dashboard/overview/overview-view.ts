@@ -1,11 +1,10 @@
 import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
-import type { FailureCause } from '../../shared/queue/failure-causes.ts';
 import type { WorkerOnline } from './worker-list.ts';
 import { chart } from './chart.ts';
 import { jobUrl } from '../execution/execution-view.ts';
 import { counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
-import { FAILURES_READ, type Overview } from './overview.ts';
+import { FAILURES_READ, type Failures, type Overview } from './overview.ts';
 
 // "Now" is the last minute: ten seconds alone jump about.
 const NOW_POINTS = 60 / BUCKET_SECONDS;
@@ -22,7 +21,7 @@ export function overviewBody(overview: Overview, nowMs: number): Html {
     <div class="cards">
       ${overview.history !== null && charts(overview.history)}
       ${overview.workers !== null && workersCard(overview.workers, nowMs)}
-      ${overview.causes !== null && causesCard(overview.causes, overview.queue?.failed ?? 0, nowMs)}
+      ${overview.failures !== null && causesCard(overview.failures, nowMs)}
       ${reconcilerCard(overview, nowMs)} ${refusedCard(overview.reconciler === undefined)}
     </div>`;
 }
@@ -35,7 +34,7 @@ function notices({ queue, workers, redisIsAway, databaseIsAway }: Overview): Htm
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 
-function tiles({ queue, workers, outbox }: Overview): Html {
+function tiles({ queue, workers, outbox, failures }: Overview): Html {
   const show = (value: number | null | undefined): string =>
     value === null || value === undefined ? '?' : number(value);
   const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
@@ -50,10 +49,14 @@ function tiles({ queue, workers, outbox }: Overview): Html {
     ${tile('Waiting', board('waiting', queue?.waiting), oldest === null ? '' : `oldest ${duration(oldest * 1_000)}`)}
     ${tile('Running', board('active', queue?.active), workers === null ? '' : `on ${counted(workers.length, 'worker')}`)}
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
-    ${tile('Failed', board('failed', queue?.failed, queue?.failed ? 'bad' : ''), queue?.failed ? 'need a person' : '')}
+    ${tile('Failed', board('failed', failures?.count, failures?.count ? 'bad' : ''), failures?.count ? needsPerson(failures.count) : '')}
     ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
     ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}
   </dl>`;
+}
+
+function needsPerson(count: number): string {
+  return count === 1 ? 'needs a person' : 'need a person';
 }
 
 // Younger installations have less than an hour to show.
@@ -137,22 +140,22 @@ function workersCard(workers: readonly WorkerOnline[], nowMs: number): Html {
   </section>`;
 }
 
-function causesCard(causes: readonly FailureCause[], failed: number, nowMs: number): Html {
+function causesCard({ causes, more }: Failures, nowMs: number): Html {
   if (causes.length === 0) {
     return html`<section class="card">
       <h2>Failures by cause</h2>
-      <p class="quiet">No job has failed for good.</p>
+      <p class="quiet">Nothing has failed for good.</p>
     </section>`;
   }
   return html`<section class="card wide">
     <h2>
       Failures by cause
-      ${failed > FAILURES_READ && html`<span class="quiet">the newest ${number(FAILURES_READ)} of ${number(failed)}</span>`}
+      ${more && html`<span class="quiet">the newest ${number(FAILURES_READ)}</span>`}
     </h2>
     <table class="stack">
       <thead>
         <tr>
-          <th scope="col">Jobs</th>
+          <th scope="col">Number</th>
           <th scope="col">Error</th>
           <th scope="col">Vendors</th>
           <th scope="col">Last</th>
@@ -163,7 +166,7 @@ function causesCard(causes: readonly FailureCause[], failed: number, nowMs: numb
         ${causes.map(
           ({ error, count, vendors, last, examples }) =>
             html`<tr>
-              <td data-label="Jobs"><strong>${number(count)}</strong></td>
+              <td data-label="Number"><strong>${number(count)}</strong></td>
               <td data-label="Error" class="mono error">${error}</td>
               <td data-label="Vendors" class="small nowrap">${vendors.join(', ')}</td>
               <td data-label="Last" class="ago">
@@ -187,7 +190,7 @@ function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {
     <h2>Disagreements</h2>
     <p>
       ${counted(reconciler.found, 'execution')} found behind
-      ${reconciler.found === 1 ? 'its' : 'their'} tasks and repaired, in all.
+      ${reconciler.found === 1 ? 'its' : 'their'} tasks so far; a refresh of each was recorded.
     </p>
     <p class="small quiet">Last look: ${moment(reconciler.lastPassAt, nowMs)}</p>
   </section>`;

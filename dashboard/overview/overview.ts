@@ -2,8 +2,9 @@ import type { Redis } from 'ioredis';
 import { readActivity, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { Config } from '../../shared/process/config.ts';
 import type { Database } from '../../shared/postgres/database.ts';
-import { newestFailures } from '../../shared/queue/failed-jobs.ts';
+import { countFailures } from '../../shared/postgres/failures.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
+import { newestStandingFailures } from '../../shared/queue/failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
 import {
   countJobs,
@@ -14,7 +15,7 @@ import {
 import { listWorkers, type WorkerOnline } from './worker-list.ts';
 import { inTime, type Answer } from '../in-time.ts';
 
-/** The newest failed jobs that are sorted by their cause. */
+/** The newest failures that are sorted by their cause: so many records, and of so many jobs those without a record. */
 export const FAILURES_READ = 1_000;
 
 /** What the reconciler has done, as it notes it in `tally.reconciler`. */
@@ -23,13 +24,22 @@ interface ReconcilerNote {
   readonly lastPassAt: string | null;
 }
 
+/** What failed for good and still needs a person. */
+export interface Failures {
+  readonly count: number;
+  /** Of the newest. */
+  readonly causes: readonly FailureCause[];
+  /** There are more than were looked at. */
+  readonly more: boolean;
+}
+
 /** Everything on the overview; each part is null when its store doesn't answer. */
 export interface Overview {
   readonly queue:
     (QueueCounts & { readonly paused: boolean; readonly oldest: number | null }) | null;
   readonly workers: readonly WorkerOnline[] | null;
   readonly history: readonly ActivityPoint[] | null;
-  readonly causes: readonly FailureCause[] | null;
+  readonly failures: Failures | null;
   readonly outbox: OutboxSummary | null;
   /** Undefined where no reconciler has noted anything yet. */
   readonly reconciler: ReconcilerNote | undefined;
@@ -45,16 +55,17 @@ export async function readOverview(parts: {
   readonly queue: RefreshQueue;
 }): Promise<Overview> {
   const { config, database, redis, queue } = parts;
-  const [counts, paused, oldest, workers, history, causes, outbox, reconciler] = await Promise.all([
-    inTime(countJobs(queue)),
-    inTime(queue.isPaused()),
-    inTime(oldestWaitingSeconds(queue)),
-    inTime(listWorkers(queue, redis, config)),
-    inTime(readActivity(redis, config)),
-    inTime(readCauses(queue, redis)),
-    inTime(summarizeOutbox(database)),
-    inTime(readReconciler(database)),
-  ]);
+  const [counts, paused, oldest, workers, history, failures, outbox, reconciler] =
+    await Promise.all([
+      inTime(countJobs(queue)),
+      inTime(queue.isPaused()),
+      inTime(oldestWaitingSeconds(queue)),
+      inTime(listWorkers(queue, redis, config)),
+      inTime(readActivity(redis, config)),
+      inTime(readFailures(parts)),
+      inTime(summarizeOutbox(database)),
+      inTime(readReconciler(database)),
+    ]);
   const queueCounts = valueOf(counts);
   return {
     queue:
@@ -63,7 +74,7 @@ export async function readOverview(parts: {
         : { ...queueCounts, paused: valueOf(paused) ?? false, oldest: valueOf(oldest) },
     workers: valueOf(workers),
     history: valueOf(history),
-    causes: valueOf(causes),
+    failures: valueOf(failures),
     outbox: valueOf(outbox),
     reconciler: valueOf(reconciler) ?? undefined,
     redisIsAway: 'problem' in counts,
@@ -75,10 +86,19 @@ function valueOf<T>(answer: Answer<T>): T | null {
   return 'value' in answer ? answer.value : null;
 }
 
-async function readCauses(queue: RefreshQueue, redis: Redis): Promise<FailureCause[]> {
+async function readFailures(stores: Parameters<typeof readOverview>[0]): Promise<Failures> {
+  const [records, jobs, { recorded, unrecorded }] = await Promise.all([
+    countFailures(stores.database),
+    stores.queue.getFailedCount(),
+    newestStandingFailures(stores, FAILURES_READ),
+  ]);
   const causes = new FailureCauses();
-  for (const failure of await newestFailures({ queue, redis }, FAILURES_READ)) causes.add(failure);
-  return causes.list();
+  for (const failure of [...recorded, ...unrecorded]) causes.add(failure);
+  return {
+    count: records + unrecorded.length,
+    causes: causes.list(),
+    more: records > FAILURES_READ || jobs > FAILURES_READ,
+  };
 }
 
 async function readReconciler(database: Database): Promise<ReconcilerNote | undefined> {

@@ -78,8 +78,12 @@ async function readActive(
   const answers = (await pipeline.exec()) ?? [];
   return ids.flatMap((jobId, at): ActiveJob[] => {
     const [worker, startedMs] = (answers[at]?.[1] ?? []) as (string | null)[];
-    // Done since.
-    if (!worker || !startedMs) return [];
+    // Done since, or written by hand.
+    if (!worker || !startedMs || !isMoment(Number(startedMs))) return [];
     return [{ jobId, worker, startedMs: Number(startedMs) }];
   });
+}
+
+function isMoment(ms: number): boolean {
+  return !Number.isNaN(new Date(ms).getTime());
 }

@@ -53,7 +53,7 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
   };
 }
 
-/** What the failed-janitor counts; `reason` is refreshed or retention. */
+/** What the failed-janitor counts; `reason` is refreshed, superseded (failed again) or retention. */
 export interface JanitorMetrics {
   readonly failedRemoved: Counter<'reason'>;
 }
@@ -61,18 +61,19 @@ export interface JanitorMetrics {
 export function createJanitorMetrics(registry: Registry): JanitorMetrics {
   const failedRemoved = new Counter({
     name: 'tally_failed_removed_total',
-    help: 'Failed jobs removed by themselves: refreshed since, or too old or too many.',
+    help: 'Failed jobs removed by themselves: refreshed since, failed again since, or too old or too many.',
     labelNames: ['reason'] as const,
     registers: [registry],
   });
   // A series that begins at its first event hides that event from rate().
-  for (const reason of ['refreshed', 'retention']) failedRemoved.inc({ reason }, 0);
+  for (const reason of ['refreshed', 'superseded', 'retention']) failedRemoved.inc({ reason }, 0);
   return { failedRemoved };
 }
 
 /** What the producer measures of the queue and the outbox. */
 export interface BacklogMetrics {
   readonly queueJobs: Gauge<'state'>;
+  readonly failures: Gauge;
   readonly outboxRows: Gauge;
   readonly outboxOldestSeconds: Gauge;
   readonly oldestWaitingSeconds: Gauge;
@@ -98,6 +99,12 @@ export function createBacklogMetrics(
       name: 'tally_queue_jobs',
       help: 'Jobs on the queue, by state.',
       labelNames: ['state'],
+      registers,
+      collect: measured,
+    }),
+    failures: new Gauge({
+      name: 'tally_failures',
+      help: 'Executions whose refresh failed for good and that were not refreshed since.',
       registers,
       collect: measured,
     }),

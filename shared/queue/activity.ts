@@ -105,15 +105,20 @@ export async function readActivity(redis: Redis, config: Config): Promise<Activi
   const answers = (await pipeline.exec()) ?? [];
   return buckets.map((bucket, n) => {
     const fields = (answers[n]?.[1] ?? {}) as Readonly<Record<string, string>>;
-    const lags = noActivity().lags.map((_, at) => Number(fields[`lag:${at}`] ?? 0));
+    const lags = noActivity().lags.map((_, at) => countIn(fields, `lag:${at}`));
     return {
       endMs: (bucket + 1) * BUCKET_SECONDS * 1_000,
-      refreshed: Number(fields['refreshed'] ?? 0),
-      failed: Number(fields['failed'] ?? 0),
+      refreshed: countIn(fields, 'refreshed'),
+      failed: countIn(fields, 'failed'),
       lagMsP50: percentile(lags, 0.5),
       lagMsP99: percentile(lags, 0.99),
     };
   });
+}
+
+function countIn(fields: Readonly<Record<string, string>>, name: string): number {
+  const count = Number(fields[name] ?? 0);
+  return Number.isFinite(count) ? count : 0;
 }
 
 function percentile(lags: readonly number[], part: number): number | null {
@@ -125,7 +130,7 @@ function percentile(lags: readonly number[], part: number): number | null {
 }
 
 /**
- * What these workers said of themselves; null for one that said nothing.
+ * What these workers said of themselves; null for one that said nothing, or nothing that can be read.
  * @throws the error of ioredis
  */
 export async function readSigns(
@@ -135,5 +140,19 @@ export async function readSigns(
 ): Promise<(WorkerSign | null)[]> {
   if (names.length === 0) return [];
   const signs = await redis.mget(names.map((name) => workerKey(config, name)));
-  return signs.map((sign) => (sign === null ? null : (JSON.parse(sign) as WorkerSign)));
+  return signs.map((sign) => (sign === null ? null : readSign(sign)));
+}
+
+// Anyone with access to Redis can write there; what is no sign of life is as none.
+function readSign(text: string): WorkerSign | null {
+  try {
+    const { startedAt, concurrency } = JSON.parse(text) as Partial<WorkerSign>;
+    return typeof startedAt === 'string' &&
+      !Number.isNaN(Date.parse(startedAt)) &&
+      typeof concurrency === 'number'
+      ? { startedAt, concurrency }
+      : null;
+  } catch {
+    return null;
+  }
 }

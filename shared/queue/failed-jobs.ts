@@ -6,34 +6,46 @@ import { readPayload, type RefreshQueue } from './refresh-queue.ts';
 /** Failed jobs in one page: each command to Redis stays below some milliseconds. */
 export const FAILED_PAGE = 500;
 
+// 31 December 9999, the last that an ISO date has four digits for.
+const LATEST_MS = 253_402_300_799_999;
+
 /** What one needs to work on failed jobs: the queue, and the connection it uses. */
 export interface FailedJobs {
   readonly queue: RefreshQueue;
   readonly redis: Redis;
 }
 
-/** A page of failed jobs, and how many ids were looked at for it. */
+/** A page of failed jobs, how many ids were looked at for it, and where the next page begins (`0`: it was the last). */
 export interface FailedPage {
   readonly jobs: readonly Failure[];
   readonly seen: number;
+  readonly cursor: string;
 }
 
 /**
  * Gives all jobs that have failed before it was called, in no order, page by page. Jobs that stay failed meanwhile
  * are given at least once (in rare cases twice: Redis may resize its table), those that are removed
  * or added meanwhile may be missing; so it ends, whatever happens to the queue.
+ * @param from the `cursor` of an earlier page, to go on behind it
  * @throws the error of ioredis
  */
-export async function* failedPages({ queue, redis }: FailedJobs): AsyncGenerator<FailedPage> {
+export async function* failedPages(
+  { queue, redis }: FailedJobs,
+  from = '0',
+): AsyncGenerator<FailedPage> {
   const failed = queue.toKey('failed');
   const [, newest] = await redis.zrevrange(failed, 0, 0, 'WITHSCORES');
   if (newest === undefined) return;
-  const untilMs = Number(newest);
-  let cursor = '0';
+  const untilMs = momentOf(newest);
+  let cursor = from;
   do {
     const [next, found] = await redis.zscan(failed, cursor, 'COUNT', FAILED_PAGE);
     const entries = entriesOf(found).filter(({ failedAtMs }) => failedAtMs <= untilMs);
-    yield { jobs: await readJobs({ queue, redis }, entries), seen: found.length / 2 };
+    yield {
+      jobs: await readJobs({ queue, redis }, entries),
+      seen: found.length / 2,
+      cursor: next,
+    };
     cursor = next;
   } while (cursor !== '0');
 }
@@ -60,9 +72,15 @@ interface Entry {
 function entriesOf(found: readonly string[]): Entry[] {
   const entries: Entry[] = [];
   for (let at = 0; at < found.length; at += 2) {
-    entries.push({ jobId: found[at] ?? '', failedAtMs: Number(found[at + 1]) });
+    entries.push({ jobId: found[at] ?? '', failedAtMs: momentOf(found[at + 1]) });
   }
   return entries;
+}
+
+/** A score that somebody wrote by hand may lie beyond every date, or be `inf`. */
+function momentOf(score: string | undefined): number {
+  const ms = Number(score);
+  return Number.isNaN(ms) ? LATEST_MS : Math.min(Math.max(ms, 0), LATEST_MS);
 }
 
 async function readJobs(
@@ -86,6 +104,22 @@ function identityIn(data: string): Identity | undefined {
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The errors of those of these jobs that are there, by job id.
+ * @param jobIds a page
+ * @throws the error of ioredis
+ */
+export async function readFailedReasons(
+  { queue, redis }: FailedJobs,
+  jobIds: readonly string[],
+): Promise<Map<string, string>> {
+  if (jobIds.length === 0) return new Map();
+  const pipeline = redis.pipeline();
+  for (const jobId of jobIds) pipeline.hget(queue.toKey(jobId), 'failedReason');
+  const answers = await answersOf<string | null>(pipeline);
+  return new Map(jobIds.map((jobId, index) => [jobId, answers[index] ?? '']));
 }
 
 /** `elsewhere`: the job is on the queue and not failed; `gone`: there is no such job. */

@@ -51,6 +51,8 @@ export interface Failure {
   readonly error: string;
   /** Milliseconds since 1970. */
   readonly failedAtMs: number;
+  /** When the execution failed for the first time since it was refreshed last, if that is known. */
+  readonly firstFailedAtMs?: number;
 }
 
 /** Failed jobs that failed for the same cause. */
@@ -77,10 +79,10 @@ interface Gathered {
 export class FailureCauses {
   readonly #byError = new Map<string, Gathered>();
 
-  add({ jobId, identity, error, failedAtMs }: Failure): void {
+  add({ jobId, identity, error, failedAtMs, firstFailedAtMs = failedAtMs }: Failure): void {
     const cause = this.#causeOf(foldError(error), failedAtMs);
     cause.count++;
-    cause.firstMs = Math.min(cause.firstMs, failedAtMs);
+    cause.firstMs = Math.min(cause.firstMs, firstFailedAtMs);
     cause.lastMs = Math.max(cause.lastMs, failedAtMs);
     if (identity !== undefined) cause.vendors.add(identity.vendor);
     if (cause.examples.length < EXAMPLES) {

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 import { TallyError } from '../errors.ts';
 import { executionIdProblem, formatIdentity, vendorProblem, type Identity } from '../execution.ts';
+import { createReadableBackend, isNotJson } from './readable-jobs.ts';
 
 /** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
 export const REFRESH_QUEUE = 'refresh';
@@ -27,15 +28,19 @@ export function openRefreshQueue(
   redis: Redis,
   options: { readonly readOnly?: boolean } = {},
 ): RefreshQueue {
-  const queue: RefreshQueue = new Queue(REFRESH_QUEUE, {
-    connection: redis,
-    prefix: config.QUEUE_PREFIX,
-    // Without this, an add while Redis is away at the start hangs under every timeout.
-    skipWaitingForReady: true,
-    skipMetasUpdate: options.readOnly === true,
-    // Nobody builds on the events; they are kept for people who look with QueueEvents.
-    streams: { events: { maxLen: 1_000 } },
-  });
+  const queue: RefreshQueue = new Queue(
+    REFRESH_QUEUE,
+    {
+      connection: redis,
+      prefix: config.QUEUE_PREFIX,
+      // Without this, an add while Redis is away at the start hangs under every timeout.
+      skipWaitingForReady: true,
+      skipMetasUpdate: options.readOnly === true,
+      // Nobody builds on the events; they are kept for people who look with QueueEvents.
+      streams: { events: { maxLen: 1_000 } },
+    },
+    createReadableBackend,
+  );
   // The connection's own listener logs outages.
   queue.on('error', () => undefined);
   return queue;
@@ -120,7 +125,9 @@ export async function retryFailedRefresh(
 export function readPayload(data: unknown): Identity {
   const { executionId, vendor } =
     typeof data === 'object' && data !== null ? (data as Partial<Identity>) : {};
-  const problem = executionIdProblem(executionId) ?? vendorProblem(vendor);
+  const problem = isNotJson(data)
+    ? 'it is not JSON'
+    : (executionIdProblem(executionId) ?? vendorProblem(vendor));
   if (problem !== undefined || executionId === undefined || vendor === undefined) {
     throw new TallyError(
       'BAD_PAYLOAD',

@@ -1,8 +1,9 @@
 import type { Client } from 'pg';
+import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { recordDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
-import { forgetRecorded, refreshExecutions } from '../../../workers/refresh-executions.ts';
+import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import { outboxRows } from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { createStores, openClient } from '../../support/stores.ts';
@@ -168,7 +169,15 @@ describe('a change of a task overwrites what the host stored by hand', () => {
     await harbor.mark(id, 'Success', '');
     await change('Error');
     await database.query(`UPDATE tally.outbox SET sent_at = '-infinity'`);
-    await forgetRecorded(database, id, 0);
+    await recordFailure(database, {
+      executionId: id,
+      vendor: 'REPLICATION',
+      jobId: 'x',
+      error: 'no',
+      sqlState: undefined,
+      attempts: 1,
+      attemptMs: 0,
+    });
     await refresh();
     expect(await stored()).toBe('Error');
   });

@@ -3,6 +3,11 @@ import { Registry } from 'prom-client';
 import { withSettings } from '../../../shared/process/config.ts';
 import { createJanitorMetrics } from '../../../shared/process/metrics.ts';
 import { connectRedis } from '../../../shared/queue/redis.ts';
+import {
+  countFailures,
+  readFailureRecord,
+  recordFailure,
+} from '../../../shared/postgres/failures.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
@@ -33,8 +38,10 @@ const parts = {
 
 beforeEach(async () => {
   await queue.obliterate({ force: true });
-  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
-  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity', checked_to = ''`);
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure RESTART IDENTITY');
+  await database.query(
+    `UPDATE tally.failed_janitor SET active_at = '-infinity', checked_to = '', compared_to = ''`,
+  );
 });
 
 /** The notes that workers leave of these jobs. */
@@ -140,6 +147,7 @@ describe('a failed job whose execution was refreshed since', () => {
 describe('retention', () => {
   it('removes the oldest beyond FAILED_KEEP_COUNT and all older than FAILED_KEEP_HOURS, without a new failure', async () => {
     const now = Date.now();
+    await createExecutions(database, 6);
     const jobs = failuresOf(6).map((job, index) => ({
       ...job,
       failedAtMs: now - (index < 2 ? 7_200_000 : 60_000 * (6 - index)),
@@ -152,6 +160,8 @@ describe('retention', () => {
     const smaller = withSettings(config, { FAILED_KEEP_COUNT: 2 });
     await clearUpFailed({ ...parts, config: smaller }, running);
     expect(await failedIds()).toEqual([6, 5]);
+    // The two oldest went before anybody had recorded them; nobody forgets the others.
+    expect(await countFailures(database)).toBe(4);
   });
 
   it('of 20,000 failed jobs never blocks Redis, nor does the removal of those refreshed', async () => {
@@ -166,38 +176,78 @@ describe('retention', () => {
     // 10,000 at once take 100 ms.
     expect(Math.max(...clean.mock.calls.map(([, limit]) => limit))).toBeLessThanOrEqual(500);
     expect(await queue.getFailedCount()).toBe(10);
-    expect(await notes()).toEqual([]);
+    // Those that were refreshed are forgotten, and the ten that are left are recorded.
+    expect(await notes()).toHaveLength(10);
   });
 });
 
-describe('a note whose failed job is gone', () => {
-  it('is deleted after ten minutes, so that the reconciler looks at its execution again; others stay', async () => {
-    const [lost, kept, young] = failuresOf(3) as [FailedJob, FailedJob, FailedJob];
-    await createFailedJobs({ queue, redis }, [kept]);
-    await note([lost, kept], false, 11);
-    await note([young], false, 9);
+describe('a failed job without a record', () => {
+  it('of an older version is recorded, one an execution; one that is no refresh is not', async () => {
+    const jobs = failuresOf(700, (id) => `no ${id}\u0000`);
+    await createExecutions(database, 700);
+    await createFailedJobs({ queue, redis }, [
+      ...jobs,
+      { jobId: '1:REPLICATION:older', data: jobs[0]?.data, error: 'old', failedAtMs: 1_000 },
+      { jobId: 'odd', data: {}, error: 'no refresh' },
+    ]);
+    await clearUpFailed(
+      { ...parts, config: withSettings(config, { FAILED_KEEP_HOURS: 87_600 }) },
+      running,
+    );
+    expect(await countFailures(database)).toBe(700);
     await clearUpFailed(parts, running);
-    expect(await notes()).toEqual([kept.jobId, young.jobId]);
+    expect(await countFailures(database)).toBe(700);
+    expect(await notes()).toHaveLength(700);
+    await redis.del(queue.toKey('failed'));
+    const record = await readFailureRecord(database, 3);
+    expect(record).toMatchObject({ jobId: '3:REPLICATION:test', error: 'no 3' });
+  });
+});
+
+describe('an execution that fails again', () => {
+  it('has one failure that stands, with how often and since when, and one failed job', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    const identity = { executionId: id, vendor: 'REPLICATION' };
+    const jobs = ['a', 'b', 'c'].map((suffix) => ({
+      jobId: `${id}:REPLICATION:${suffix}`,
+      data: identity,
+      error: `no ${suffix}`,
+    }));
+    await createFailedJobs({ queue, redis }, jobs);
+    for (const { jobId, error } of jobs) {
+      const failure = { ...identity, jobId, error, sqlState: 'P0001', attempts: 2, attemptMs: 0 };
+      await recordFailure(database, failure);
+    }
+    const record = await readFailureRecord(database, id);
+    expect(record).toMatchObject({ error: 'no c', times: 3, attempts: 2, sqlState: 'P0001' });
+    expect(record?.firstFailedAtMs).toBeLessThanOrEqual(record?.failedAtMs ?? 0);
+    expect(await countFailures(database)).toBe(1);
+    await clearUpFailed(parts, running);
+    expect((await queue.getFailed()).map((job) => job.id)).toEqual([jobs[2]?.jobId]);
+    expect(await notes()).toEqual([jobs[2]?.jobId]);
+  });
+});
+
+describe('a record whose failed job is gone', () => {
+  it('stays, so that the failure still is known, however old it is', async () => {
+    const [id = 0] = await createExecutions(database, 1);
+    await note(failuresOf(1), false, 60 * 24 * 365);
+    await database.query('UPDATE tally.failure SET execution_id = $1', [id]);
+    await clearUpFailed(parts, running);
+    expect(await notes()).toHaveLength(1);
+    expect(await countFailures(database)).toBe(1);
   });
 
-  it('is found among 12,000 in a few passes, each of which goes on where the last one stopped', async () => {
-    const jobs = failuresOf(12_000);
-    await createFailedJobs({ queue, redis }, jobs.slice(0, -1));
-    await note(jobs, false, 11);
-    const last =
-      jobs
-        .map(({ jobId }) => jobId)
-        .toSorted()
-        .at(-1) ?? '';
-    await queue.remove(last);
-    const before = (await notes()).length - (await queue.getFailedCount());
-    for (let pass = 0; pass < 3; pass++) await clearUpFailed(parts, running);
-    expect(before).toBe(2);
-    expect(await notes()).toHaveLength(11_998);
+  it('goes when the execution was deleted: nobody has to do anything about it', async () => {
+    await note(failuresOf(1_200), false);
+    await clearUpFailed(parts, running);
+    expect(await countFailures(database)).toBe(0);
+    await clearUpFailed(parts, running);
+    expect(await notes()).toEqual([]);
   });
 
   it('is not deleted when Redis does not say that the job is gone', async () => {
-    await note(failuresOf(1), false, 11);
+    await note(failuresOf(1), true, 11);
     const user = environment['QUEUE_PREFIX'] ?? '';
     await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '&*', '+@all', '-exists');
     onTestFinished(() => void redis.call('ACL', 'DELUSER', user));

@@ -17,7 +17,7 @@ const { database, queue, redis, environment } = await createStores(
   {},
   { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
 );
-const parts = { queue, redis };
+const parts = { database, queue, redis };
 const tally = (...args: string[]) => runTally(args, environment);
 
 beforeEach(async () => {

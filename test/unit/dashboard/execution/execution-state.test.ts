@@ -23,8 +23,22 @@ function facts(stored: Pair, computed: Pair | null, rows = 0): ExecutionFacts {
     computed: computed === null ? null : { status: computed[0] ?? '', endTime: computed[1] },
     tasks: [],
     outbox: { rows, unsent: rows, oldest: null, due: null, sources: [] },
+    failure: null,
   };
 }
+
+const RECORDED: ExecutionFacts = {
+  ...facts(['Running', null], ['Success', END]),
+  failure: {
+    jobId: '1:A:x',
+    firstFailedAt: END,
+    failedAt: END,
+    times: 1,
+    attempts: 5,
+    error: 'boom',
+    sqlState: null,
+  },
+};
 
 test.each([
   ['up to date', facts(['Success', END], ['Success', END]), NONE],
@@ -34,6 +48,8 @@ test.each([
   ['behind', facts(['Success', null], ['Success', END]), NONE],
   ['behind', facts(['Running', null], ['Success', END]), null],
   ['failed', facts(['Running', null], ['Success', END]), FAILED],
+  ['failed', RECORDED, NONE],
+  ['failed', RECORDED, null],
   ['on its way', facts(['Running', null], ['Success', END], 1), FAILED],
   ['on its way', facts(['Running', null], ['Success', END], 1), null],
   ['on its way', facts(['Running', null], ['Success', END]), STORED_NEXT],

@@ -1,0 +1,34 @@
+import { openDatabase, type Database } from '../shared/postgres/database.ts';
+import { schemaProblem } from '../shared/postgres/schema.ts';
+import { describeError, TallyError } from '../shared/errors.ts';
+import type { Config } from '../shared/process/config.ts';
+import { silentLogger } from '../shared/process/logger.ts';
+
+/**
+ * Connects to the database that has the records of failures, for one command.
+ * @param config with DATABASE_URL
+ * @throws TallyError DATABASE_AWAY when it can't be asked, NO_SCHEMA when schema `tally` isn't the one of this program
+ */
+export async function withRecords<T>(
+  config: Config,
+  name: string,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
+  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+    connections: 1,
+    name,
+  });
+  try {
+    const problem = await schemaProblem(database).catch((error: unknown) => {
+      throw new TallyError(
+        'DATABASE_AWAY',
+        `Postgres can't be asked: ${describeError(error)}; check DATABASE_URL and that the server runs`,
+        { cause: error },
+      );
+    });
+    if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
+    return await work(database);
+  } finally {
+    await database.close();
+  }
+}

@@ -1,0 +1,194 @@
+import type { Identity } from '../execution.ts';
+import type { Database } from './database.ts';
+
+/** Records in one page. */
+const PAGE = 500;
+/** What is kept of an error; a message may carry a whole statement. */
+export const ERROR_MAX = 2_000;
+
+/** An execution whose refresh failed for good, and that was not refreshed since. */
+export interface FailureRecord extends Identity {
+  /** The job that failed last. Redis may have lost it. */
+  readonly jobId: string;
+  /** Null where an older version recorded it: then only the job has it. */
+  readonly error: string | null;
+  /** Where Postgres gave the error: its SQLSTATE. */
+  readonly sqlState: string | null;
+  readonly attempts: number | null;
+  /** How many jobs of the execution have failed for good since it was refreshed last. */
+  readonly times: number;
+  /** Milliseconds since 1970, by the clock of Postgres. */
+  readonly firstFailedAtMs: number;
+  readonly failedAtMs: number;
+}
+
+const STANDING = 'NOT f.refreshed AND NOT f.superseded';
+const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor, f.error, f.sqlstate AS "sqlState",
+  f.attempts, f.times,
+  floor(extract(epoch FROM coalesce(f.first_failed_at, f.failed_at)) * 1000)::double precision AS "firstFailedAtMs",
+  floor(extract(epoch FROM f.failed_at) * 1000)::double precision AS "failedAtMs"`;
+
+/**
+ * Records that the refresh of an execution has failed for good; from here on that is known, whatever becomes of the
+ * job. In the same statement the outbox rows that the job was sent for are deleted: those that were sent before its
+ * last attempt began. A row that was sent later belongs to a job of its own. A status that the host had stored by
+ * hand before one of those changes no longer stands against a retry.
+ * @param failure `attemptMs`: how long ago the last attempt began, in milliseconds; the database's clock decides
+ * @throws the error of `pg`; then nothing is recorded and no row is deleted
+ */
+export async function recordFailure(
+  database: Database,
+  failure: Identity & {
+    readonly jobId: string;
+    readonly error: string;
+    readonly sqlState: string | undefined;
+    readonly attempts: number;
+    readonly attemptMs: number;
+  },
+): Promise<void> {
+  await database.query(
+    `WITH older AS (
+       UPDATE tally.failure f SET superseded = true
+        WHERE f.execution_id = $2 AND f.job_id <> $1 AND ${STANDING}
+       RETURNING f.times, coalesce(f.first_failed_at, f.failed_at) AS first_failed_at
+     ), done AS (
+       DELETE FROM tally.outbox
+        WHERE execution_id = $2 AND sent_at < clock_timestamp() - $7 * interval '1 millisecond'
+       RETURNING id, execution_id, changed_in, only_finishes
+     ), overruled AS (
+       DELETE FROM tally.host_word w USING done d
+        WHERE w.execution_id = d.execution_id
+          AND tally.overrules(d.id, d.changed_in, d.only_finishes, w.outbox_id, w.stored_in, w.snapshot)
+     )
+     INSERT INTO tally.failure AS f (job_id, execution_id, vendor, error, sqlstate, attempts, times, first_failed_at)
+     SELECT $1, $2, $3, $4, $5, $6, 1 + coalesce(sum(o.times), 0), coalesce(min(o.first_failed_at), clock_timestamp())
+       FROM older o
+     ON CONFLICT (job_id) DO UPDATE
+        SET error = excluded.error, sqlstate = excluded.sqlstate, attempts = excluded.attempts,
+            failed_at = clock_timestamp(), refreshed = false, superseded = false,
+            first_failed_at = CASE WHEN f.refreshed THEN clock_timestamp() ELSE coalesce(f.first_failed_at, f.failed_at) END`,
+    [
+      failure.jobId,
+      failure.executionId,
+      failure.vendor,
+      storable(failure.error),
+      failure.sqlState ?? null,
+      failure.attempts,
+      failure.attemptMs,
+    ],
+  );
+}
+
+/**
+ * Records jobs that stand as failed in Redis and have no record: those of older versions, and those that failed while
+ * nothing could be recorded. One that was recorded meanwhile is left as it is.
+ * @returns how many were recorded
+ */
+export async function adoptFailures(
+  database: Database,
+  jobs: readonly (Identity & {
+    readonly jobId: string;
+    readonly error: string;
+    readonly failedAtMs: number;
+  })[],
+): Promise<number> {
+  const rows = await database.query(
+    `INSERT INTO tally.failure (job_id, execution_id, vendor, error, failed_at, superseded)
+     SELECT j.job_id, j.execution_id, j.vendor, j.error, to_timestamp(j.failed_at / 1000),
+            -- A newer failure of the execution stands already, or comes with the same page.
+            EXISTS (SELECT FROM tally.failure f WHERE f.execution_id = j.execution_id AND ${STANDING})
+              OR row_number() OVER (PARTITION BY j.execution_id ORDER BY j.failed_at DESC) > 1
+       FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::double precision[])
+            AS j (job_id, execution_id, vendor, error, failed_at)
+     ON CONFLICT (job_id) DO NOTHING RETURNING 1`,
+    [
+      jobs.map(({ jobId }) => jobId),
+      jobs.map(({ executionId }) => executionId),
+      jobs.map(({ vendor }) => vendor),
+      jobs.map(({ error }) => storable(error)),
+      jobs.map(({ failedAtMs }) => failedAtMs),
+    ],
+  );
+  return rows.length;
+}
+
+/** How many executions have failed for good and were not refreshed since. */
+export async function countFailures(database: Database): Promise<number> {
+  const [row] = await database.query<{ count: number }>(
+    `SELECT count(*) AS count FROM tally.failure f WHERE ${STANDING}`,
+  );
+  return row?.count ?? 0;
+}
+
+/** The newest records. */
+export function newestFailureRecords(database: Database, limit: number): Promise<FailureRecord[]> {
+  return database.query<FailureRecord & Record<string, unknown>>(
+    `SELECT ${COLUMNS} FROM tally.failure f WHERE ${STANDING} ORDER BY f.failed_at DESC LIMIT $1`,
+    [limit],
+  );
+}
+
+/** The record of one execution, if there is one. */
+export async function readFailureRecord(
+  database: Database,
+  executionId: number,
+): Promise<FailureRecord | undefined> {
+  const [record] = await database.query<FailureRecord & Record<string, unknown>>(
+    `SELECT ${COLUMNS} FROM tally.failure f WHERE f.execution_id = $1 AND ${STANDING}
+      ORDER BY f.failed_at DESC LIMIT 1`,
+    [executionId],
+  );
+  return record;
+}
+
+/**
+ * Gives all records that were written before it was called, page by page, in no order. Those that are written or go
+ * meanwhile may be missing; so it ends, whatever happens to the table.
+ */
+export async function* failureRecordPages(database: Database): AsyncGenerator<FailureRecord[]> {
+  // As text: a Date would lose the microseconds.
+  const [now] = await database.query<{ now: string }>('SELECT clock_timestamp()::text AS now');
+  for (let after: string | undefined = ''; after !== undefined;) {
+    const page: FailureRecord[] = await database.query<FailureRecord & Record<string, unknown>>(
+      `SELECT ${COLUMNS} FROM tally.failure f
+        WHERE ${STANDING} AND f.job_id > $1 AND f.failed_at <= $2::timestamptz
+        ORDER BY f.job_id LIMIT $3`,
+      [after, now?.now, PAGE],
+    );
+    if (page.length > 0) yield page;
+    after = page.length < PAGE ? undefined : page.at(-1)?.jobId;
+  }
+}
+
+/** Which of these jobs have a record, whether it stands or is overtaken. */
+export async function recordedJobs(
+  database: Database,
+  jobIds: readonly string[],
+): Promise<Set<string>> {
+  const rows = await database.query<{ id: string }>(
+    'SELECT job_id AS id FROM tally.failure WHERE job_id = ANY ($1)',
+    [jobIds],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+/**
+ * Forgets the failures that these jobs stand for: for a person who has decided that nothing is to be done.
+ * @param jobIds a page
+ */
+export async function dropFailures(database: Database, jobIds: readonly string[]): Promise<void> {
+  // With what the same executions left before, which would otherwise look like a failure that stands.
+  await database.query(
+    `DELETE FROM tally.failure
+      WHERE execution_id IN (SELECT f.execution_id FROM tally.failure f WHERE f.job_id = ANY ($1) AND ${STANDING})`,
+    [jobIds],
+  );
+}
+
+// Postgres can't store the character 0, nor half of one.
+function storable(error: string): string {
+  return error
+    .replaceAll('\0', '')
+    .slice(0, ERROR_MAX)
+    .replaceAll(/\p{Surrogate}/gu, '\ufffd');
+}

@@ -1,0 +1,118 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import { serveDashboard } from '../support/dashboard.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { newRedis } from '../support/servers.ts';
+import { createStores, type Stores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const ownRedis = await newRedis();
+afterAll(() => ownRedis.stop());
+const newStores = (reconcileMs: string) =>
+  createStores(
+    { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: reconcileMs, RESEND_AFTER_MS: '500' },
+    { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+    { capture: true },
+  );
+const withoutReconciler = await newStores('0');
+const withReconciler = await newStores('200');
+const retriedTwice = await newStores('0');
+
+interface Failed {
+  readonly failed: number;
+  readonly causes: readonly { readonly error: string; readonly examples: readonly unknown[] }[];
+}
+
+/** Makes one execution fail for good, loses Redis, and removes the cause. @returns its id */
+async function failThenFlush({ database, queue, redis, environment }: Stores): Promise<number> {
+  // Stored as Success where its task says Error: no reconciler may touch that, so only a retry puts it right.
+  const [id = 0] = await createExecutions(database, 1, ['Error']);
+  await database.query(`UPDATE execution SET status = 'Success', end_time = '2026-01-01'`);
+  // One row is all there is: one that was sent after the job began would be sent again, and put it right.
+  await database.query('TRUNCATE tally.outbox');
+  await database.query(
+    `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk quota of tenant 7'; END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
+  );
+  await startProducer(environment);
+  await startWorker(environment);
+  await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
+  await until('it to fail', async () => (await queue.getFailedCount()) === 1);
+  await redis.flushall();
+  await database.query('DROP TRIGGER poison ON execution');
+  return id;
+}
+
+it.each([
+  ['off', withoutReconciler],
+  ['on', withReconciler],
+])(
+  'what failed for good before a FLUSHALL is shown, retried and comes right, with the reconciler %s',
+  async (_what, stores) => {
+    const { database, queue, environment } = stores;
+    const { url } = await serveDashboard(stores);
+    const id = await failThenFlush(stores);
+    const failed = async () =>
+      JSON.parse((await runTally(['failed', '--json'], environment)).output) as Failed;
+    expect(await failed()).toMatchObject({
+      failed: 1,
+      causes: [
+        {
+          error: 'disk quota of tenant <n>',
+          count: 1,
+          vendors: ['REPLICATION'],
+          examples: [{ identity: `${id}:REPLICATION` }],
+        },
+      ],
+    });
+    const status = await runTally(['status', '--json'], environment);
+    expect(JSON.parse(status.output)).toMatchObject({ failures: 1 });
+    const page = await fetch(`${url}/executions/${id}`, {
+      headers: { accept: 'application/json' },
+    });
+    expect(await page.json()).toMatchObject({
+      state: 'failed',
+      failure: { attempts: 1, times: 1, error: 'disk quota of tenant 7', sqlState: 'P0001' },
+      queue: { failed: [] },
+    });
+    const overview = await (await fetch(`${url}/overview`)).text();
+    expect(overview).toContain('needs a person');
+    expect(overview).toContain('disk quota of tenant &#60;n&#62;');
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 0 });
+
+    const select = ['retry', '--error', 'disk quota'];
+    expect((await runTally([...select, '--dry-run'], environment)).output).toBe('would retry 1');
+    expect((await runTally([...select, '--json'], environment)).output).toBe(
+      '{"dryRun":false,"retried":1,"noRefresh":0}',
+    );
+    await until(
+      'it to be refreshed',
+      async () => (await readExecution(database, id)).status === 'Error',
+    );
+    expect(await failed()).toEqual({ failed: 0, causes: [] });
+    expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+  },
+);
+
+it('a retry that Redis loses again before a worker has it is retried once more', async () => {
+  const { database, queue, redis, environment } = retriedTwice;
+  const id = await failThenFlush(retriedTwice);
+  await queue.pause();
+  for (let time = 0; time < 2; time++) {
+    expect((await runTally(['retry', '--all'], environment)).output).toBe('retried 1');
+    expect((await countJobs(queue)).waiting).toBe(1);
+    await redis.flushall();
+    await queue.pause();
+  }
+  expect((await runTally(['failed'], environment)).output).toContain('disk quota of tenant <n>');
+  await queue.resume();
+  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await until(
+    'it to be refreshed',
+    async () => (await readExecution(database, id)).status === 'Error',
+  );
+  expect((await runTally(['failed'], environment)).output).toBe('no failed jobs');
+});
