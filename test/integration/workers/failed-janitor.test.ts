@@ -198,7 +198,6 @@ describe('a failed job without a record', () => {
     await clearUpFailed(parts, running);
     expect(await countFailures(database)).toBe(700);
     expect(await notes()).toHaveLength(700);
-    await redis.del(queue.toKey('failed'));
     const record = await readFailureRecord(database, 3);
     expect(record).toMatchObject({ jobId: '3:REPLICATION:test', error: 'no 3' });
   });
