@@ -152,7 +152,8 @@ async function findOwner(topology: Topology): Promise<RedisHost | Error> {
   const { owner, nodes, address } = topology;
   const asked = new Set<string>();
   const toAsk = [...(owner ? [owner] : []), ...address.hosts, ...nodes];
-  let problem = new Error('no node of the Redis Cluster answers');
+  // That of the node which served the slot before, since it is asked first.
+  let problem: Error | undefined;
   for (let host = toAsk.shift(); host !== undefined; host = toAsk.shift()) {
     const name = `${host.host}:${host.port}`;
     if (asked.has(name)) continue;
@@ -163,14 +164,14 @@ async function findOwner(topology: Topology): Promise<RedisHost | Error> {
       return host;
     }
     if (answer instanceof Error) {
-      problem = new Error(`node ${name} of the Redis Cluster: ${describeError(answer)}`, {
+      problem ??= new Error(`node ${name} of the Redis Cluster: ${describeError(answer)}`, {
         cause: answer,
       });
     } else {
       toAsk.unshift(answer);
     }
   }
-  return problem;
+  return problem ?? new Error('no node of the Redis Cluster answers');
 }
 
 async function askWhoOwns(

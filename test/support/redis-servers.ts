@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../../cli/embedded/ports.ts';
@@ -21,7 +22,7 @@ export interface RedisServer {
 }
 
 /**
- * Starts a Redis and waits until it answers on its port, with whatever.
+ * Starts a Redis and waits until it takes connections.
  * @param settings lines of its configuration beside port, address and folder, from its folder and its port
  * @param kind `sentinel`: one that watches others
  */
@@ -49,13 +50,17 @@ export async function startRedisServer(
   };
   const start = async (): Promise<void> => {
     running = run();
-    // An error is an answer, too: of one that asks for a password.
-    await until(`the ${kind} on port ${port}`, () =>
-      askRedis(port, ['PING']).then(
-        () => true,
-        (error: unknown) => /NOAUTH|NOPERM|DENIED/.test(String(error)),
-      ),
-    );
+    await until(`the ${kind} on port ${port}`, async () => {
+      const socket = connect(port, '127.0.0.1');
+      try {
+        await once(socket, 'connect');
+        return true;
+      } catch {
+        return false;
+      } finally {
+        socket.destroy();
+      }
+    });
   };
   await start();
   return {

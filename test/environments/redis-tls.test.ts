@@ -1,0 +1,124 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { afterAll, describe, expect, inject, it } from 'vitest';
+import { freePort } from '../../cli/embedded/ports.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { startRedisServer } from '../support/redis-servers.ts';
+import { newFolder } from '../support/servers.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const PASSWORD = 'p#a?s%s/w@rd:secret';
+const ENCODED = encodeURIComponent(PASSWORD);
+
+/** An authority of its own, and a certificate for 127.0.0.1 that it has signed. */
+function newAuthority(): { folder: string; ca: string; certificate: string; key: string } {
+  const folder = newFolder();
+  const file = (name: string) => join(folder, name);
+  const openssl = (...args: readonly string[]) =>
+    execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+  const fresh = ['-newkey', 'rsa:2048', '-nodes', '-days', '2'];
+  openssl(
+    'req',
+    '-x509',
+    ...fresh,
+    '-subj',
+    '/CN=authority',
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+  );
+  const signed = ['-subj', '/CN=127.0.0.1', '-CA', 'ca.pem', '-CAkey', 'ca.key'];
+  const extensions = ['subjectAltName=IP:127.0.0.1', 'basicConstraints=critical,CA:FALSE'];
+  const added = extensions.flatMap((extension) => ['-addext', extension]);
+  const files = ['-keyout', 'redis.key', '-out', 'redis.crt'];
+  openssl('req', '-x509', ...fresh, ...signed, ...added, ...files);
+  return { folder, ca: file('ca.pem'), certificate: file('redis.crt'), key: file('redis.key') };
+}
+
+const own = newAuthority();
+const foreign = newAuthority();
+const tlsPort = await freePort(undefined);
+const server = await startRedisServer((folder) => [
+  `tls-port ${tlsPort}`,
+  `tls-cert-file ${own.certificate}`,
+  `tls-key-file ${own.key}`,
+  `tls-ca-cert-file ${own.ca}`,
+  'tls-auth-clients optional',
+  `unixsocket ${join(folder, 'redis.sock')}`,
+  `requirepass "${PASSWORD}"`,
+  'maxmemory-policy noeviction',
+]);
+afterAll(async () => {
+  await server.remove();
+  for (const { folder } of [own, foreign]) rmSync(folder, { recursive: true, force: true });
+});
+
+const address = `rediss://:${ENCODED}@127.0.0.1:${tlsPort}/2`;
+const socketUrl = `redis+unix://:${ENCODED}@${join(server.folder, 'redis.sock')}?db=2`;
+const { database, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0' },
+  { postgresUrl: inject('postgresUrl'), redisUrl: socketUrl },
+  { capture: true },
+);
+
+describe('a queue on a Redis of this form is worked on', () => {
+  it.each([
+    ['TLS with the authority in the URL', `${address}?ssl_ca_certs=${own.ca}`, {}],
+    ['TLS with the authority in NODE_EXTRA_CA_CERTS', address, { NODE_EXTRA_CA_CERTS: own.ca }],
+    ['a unix socket', socketUrl, {}],
+    ['a unix socket as redis-py writes it', socketUrl.replace('redis+unix', 'unix'), {}],
+  ])('%s, with a password of special characters', async (_what, url, more) => {
+    const all = { ...environment, REDIS_URL: url, ...more };
+    await startWorker(all);
+    await startProducer(all);
+    const [id = 0] = await createExecutions(database, 1);
+    await until(
+      'the refresh',
+      async () => (await readExecution(database, id)).status === 'Success',
+    );
+    const status = await runTally(['status'], all);
+    expect(status.output).not.toContain("can't be asked");
+  });
+});
+
+describe('what is wrong is said once, with what to do and without the password', () => {
+  it.each([
+    [
+      'no authority',
+      address,
+      ['ssl_ca_certs=', 'NODE_EXTRA_CA_CERTS', 'not signed by an authority'],
+    ],
+    [
+      'another authority',
+      `${address}?ssl_ca_certs=${foreign.ca}`,
+      ['ssl_ca_certs=', 'NODE_EXTRA_CA_CERTS'],
+    ],
+  ])('%s', async (_what, url, parts) => {
+    const all = { ...environment, REDIS_URL: url };
+    const worker = startTally(['worker'], all);
+    const watch = watchProcess(worker, await healthAddress(worker));
+    const line = await worker.said('Redis is away');
+    for (const part of parts) expect(line).toContain(part);
+    const seen = await watch.look(12);
+    expect(seen).toMatchObject({ ready: 0, unanswered: 0 });
+    expect(seen.cpuShare).toBeLessThan(0.2);
+    const { output } = await runTally(['status'], all);
+    expect(output).toContain("Redis can't be asked");
+    const everything = [...worker.lines, output].join('\n');
+    for (const secret of [PASSWORD, ENCODED]) expect(everything).not.toContain(secret);
+    expect(worker.lines.filter((said) => said.includes('Redis is away'))).toHaveLength(1);
+  });
+
+  it('a file of an authority that is missing stops a process before it connects', async () => {
+    const all = { ...environment, REDIS_URL: `${address}?ssl_ca_certs=/no/such/ca.pem` };
+    const { code, output } = await runTally(['worker'], all);
+    expect(code).toBe(2);
+    expect(output).toContain("REDIS_URL names a file that can't be read: ENOENT");
+    expect(output).not.toContain(ENCODED);
+  });
+});
