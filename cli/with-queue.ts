@@ -1,7 +1,8 @@
 import type { Config } from '../shared/process/config.ts';
 import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
 import { silentLogger } from '../shared/process/logger.ts';
-import { connectRedis, waitForRedis } from '../shared/queue/redis.ts';
+import { connectRedis } from '../shared/queue/redis.ts';
+import { waitForRedis } from '../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;

@@ -7,7 +7,8 @@ import type { Lifecycle } from '../shared/process/lifecycle.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { createRegistry } from '../shared/process/metrics.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
-import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
+import { versionProblem, warnOfServer } from '../shared/queue/redis-server.ts';
+import { countJobs, openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { schemaProblem } from '../shared/postgres/schema.ts';
 import { createDashboard } from './app.ts';
 
@@ -35,6 +36,7 @@ export async function runDashboard(
   lifecycle.onStop('Postgres', () => database.close());
   const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
+  warnOfServer(redis, log);
   const queue = openRefreshQueue(config, redis);
   lifecycle.onStop('the queue', () => queue.close());
   const app = createDashboard(config, {
@@ -44,7 +46,14 @@ export async function runDashboard(
     registry: createRegistry(),
     log,
     checks: [
-      { name: 'redis', required: true, check: async () => void (await redis.ping()) },
+      {
+        name: 'redis',
+        required: true,
+        check: async () => {
+          await countJobs(queue);
+          return versionProblem(redis);
+        },
+      },
       // Without it the board works, and the pages say what is missing.
       { name: 'postgres', required: false, check: () => schemaProblem(database) },
     ],

@@ -5,6 +5,9 @@ import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { Outage } from '../shared/process/outage.ts';
+import { findCause, probeQueue } from '../shared/queue/queue-probe.ts';
+import { explainRedisError } from '../shared/queue/redis-errors.ts';
+import { settingsOf } from '../shared/queue/redis.ts';
 import {
   countJobs,
   enqueueRefreshes,
@@ -46,6 +49,8 @@ export class OutboxRelay {
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
   #full = false;
+  /** Until Redis has shown that it takes what the queue needs: at the start, and after an error. */
+  #doubtful = true;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -93,9 +98,11 @@ export class OutboxRelay {
   async #cycle(): Promise<number | undefined> {
     let queue: { room: number; marker: string | null };
     try {
+      if (this.#doubtful) await this.#probe();
       queue = await this.#lookAtQueue();
+      this.#doubtful = false;
     } catch (error) {
-      this.#queueAway(error);
+      await this.#queueAway(error);
       return undefined;
     }
     const claimed = await this.#claim(queue);
@@ -109,7 +116,7 @@ export class OutboxRelay {
       this.#queueOutage.end();
       return Math.max(fresh.length, again.length);
     } catch (error) {
-      this.#queueAway(error);
+      await this.#queueAway(error);
       await this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 })));
       return undefined;
     }
@@ -168,8 +175,17 @@ export class OutboxRelay {
   }
 
   // A lost connection is logged by the connection; this is for a Redis that answers with an error.
-  #queueAway(error: unknown): void {
-    if (this.#parts.redis.status === 'ready') this.#queueOutage.begin(error);
+  async #queueAway(thrown: unknown): Promise<void> {
+    const { redis, config } = this.#parts;
+    const cause = this.#doubtful ? thrown : await findCause(thrown, () => this.#probe());
+    this.#doubtful = true;
+    if (redis.status !== 'ready') return;
+    this.#queueOutage.begin(explainRedisError(cause, settingsOf(redis, config)));
+  }
+
+  #probe(): Promise<void> {
+    const { config, queue, redis } = this.#parts;
+    return probeQueue(config, queue, redis);
   }
 
   /** @throws the error of ioredis; then none of the rows counts as sent */

@@ -19,7 +19,9 @@ import {
   createReconcilerMetric,
   createRegistry,
 } from '../shared/process/metrics.ts';
-import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
+import { probeQueue } from '../shared/queue/queue-probe.ts';
+import { warnOfServer } from '../shared/queue/redis-server.ts';
+import { connectRedis } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
@@ -74,7 +76,7 @@ export async function runProducer(
       {
         name: 'redis',
         required: false,
-        check: async () => void (await redis.ping()),
+        check: () => probeQueue(config, queue, redis).then(() => undefined),
       },
     ],
     { details: true },
@@ -98,12 +100,7 @@ export async function runProducer(
       : `producer: health and metrics on ${address}`,
   );
 
-  redis.once('ready', () => {
-    redisWarnings(redis).then(
-      (lines) => lines.forEach((line) => log.warn(line)),
-      () => undefined,
-    );
-  });
+  warnOfServer(redis, log);
   await waitForSchema(database, lifecycle, log);
   if (lifecycle.stopping) return;
   const relay = new OutboxRelay({ config, database, redis, queue, probe, log });

@@ -21,11 +21,14 @@ export class DatabaseWatch {
   /** While the worker takes jobs again and none of them has told yet whether the database is back. */
   #trial: { readonly ended: AbortController; failed: boolean } | undefined;
 
-  constructor(log: Logger, options: { probe: Probe; onAway: () => void; onBack: () => void }) {
+  constructor(
+    log: Logger,
+    options: { store?: string; probe: Probe; onAway: () => void; onBack: () => void },
+  ) {
     this.#probe = options.probe;
     this.#onAway = options.onAway;
     this.#onBack = options.onBack;
-    this.#outage = new Outage(log, 'Postgres');
+    this.#outage = new Outage(log, options.store ?? 'Postgres');
   }
 
   get away(): boolean {

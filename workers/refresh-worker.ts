@@ -1,18 +1,27 @@
+import { once } from 'node:events';
 import { UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
 import type { Identity } from '../shared/execution.ts';
+import { settingsOf } from '../shared/queue/redis.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
 import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
-import { readPayload, REFRESH_QUEUE, type RefreshJob } from '../shared/queue/refresh-queue.ts';
+import {
+  bullmqOptions,
+  readPayload,
+  REFRESH_QUEUE,
+  type RefreshJob,
+} from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import { Batcher } from './batcher.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { decideFailure } from './failed-for-good.ts';
+import { PauseSwitch } from './pause-switch.ts';
+import { QueueWatch } from './queue-watch.ts';
 import { refreshBatch, type Probe } from './refresh-batch.ts';
 import type { RefreshReport } from './refresh-executions.ts';
 
@@ -28,6 +37,8 @@ export interface RefreshWorker {
   /** Starts to take jobs. */
   start(): void;
   readonly running: boolean;
+  /** Whether its connections to Redis, that for jobs and that for waiting, are there. */
+  readonly connected: boolean;
   /** Takes no more jobs, finishes those in hand. */
   close(): Promise<void>;
 }
@@ -38,6 +49,8 @@ interface Parts {
   readonly redis: Redis;
   readonly database: Database;
   readonly probe: Probe;
+  /** Resolves when the queue's Redis takes what a job needs; its error says what to do. */
+  readonly probeQueue: Probe;
   readonly metrics: RefreshMetrics;
   readonly activity: ActivityLog;
   readonly log: Logger;
@@ -66,8 +79,14 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
 
   const watch = new DatabaseWatch(log, {
     probe,
-    onAway: () => void worker.pause(true),
-    onBack: () => void worker.resume(),
+    onAway: () => pauses.hold('Postgres'),
+    onBack: () => pauses.release('Postgres'),
+  });
+  const queueWatch = new QueueWatch(log, {
+    probe: parts.probeQueue,
+    settings: settingsOf(parts.redis, config),
+    onAway: () => pauses.hold('Redis'),
+    onBack: () => pauses.release('Redis'),
   });
 
   const process = async (job: RefreshJob, token?: string): Promise<void> => {
@@ -101,8 +120,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     REFRESH_QUEUE,
     process,
     {
-      connection: parts.redis,
-      prefix: config.QUEUE_PREFIX,
+      ...bullmqOptions(config, parts.redis),
       name: parts.name,
       autorun: false,
       concurrency: config.WORKER_CONCURRENCY,
@@ -118,6 +136,16 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     createReadableBackend,
   );
 
+  const pauses = new PauseSwitch(worker);
+  let waiting: { readonly status: string } | undefined;
+  void worker
+    .getBackend()
+    .blockingClient?.then((client) => (waiting = client))
+    // It ended before it was there, at a stop.
+    .catch(() => undefined);
+  const isConnected = (): boolean => parts.redis.status === 'ready' && waiting?.status === 'ready';
+
+  worker.on('completed', () => queueWatch.reportServed());
   worker.on('failed', (job, error) => {
     activity.failed();
     if (job === undefined) return;
@@ -136,6 +164,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   });
   const saidAtMs = new Map<string, number>();
   worker.on('error', (error) => {
+    if (queueWatch.reportError(error)) return;
     // BullMQ says the same for each job, and after a freeze or a flush several things by turns.
     const text = describeError(error).replaceAll(/\d+:[\w.~-]+:[\w-]+/g, '<job>');
     if (SAID_ELSEWHERE.test(text)) return;
@@ -150,11 +179,17 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     start: () =>
       void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),
     get running() {
-      return worker.isRunning() && !watch.away;
+      return worker.isRunning() && !watch.away && !queueWatch.away;
+    },
+    get connected() {
+      return isConnected();
     },
     close: async () => {
       watch.close();
-      await worker.close();
+      queueWatch.close();
+      // Without Redis no job can be completed, and BullMQ would wait for that without end.
+      const closing = worker.close(!isConnected());
+      await Promise.race([closing, once(parts.redis, 'close')]);
     },
   };
 }

@@ -2,7 +2,6 @@ import type { Config } from '../shared/process/config.ts';
 import { probeCommit } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
-import { describeError } from '../shared/errors.ts';
 import { httpAddress } from '../shared/http/address.ts';
 import type { HealthCheck } from '../shared/http/health.ts';
 import { addHealth, addMetrics, createApp, listen } from '../shared/http/server.ts';
@@ -13,7 +12,9 @@ import {
   createRefreshMetrics,
   createRegistry,
 } from '../shared/process/metrics.ts';
-import { connectRedis, redisWarnings } from '../shared/queue/redis.ts';
+import { probeQueue, waitForQueue } from '../shared/queue/queue-probe.ts';
+import { warnOfServer } from '../shared/queue/redis-server.ts';
+import { connectRedis } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { ActivityHistory } from './activity-history.ts';
@@ -24,7 +25,7 @@ import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
 
 /**
  * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
- * schema is there.
+ * schema is there and Redis takes what the queue needs.
  * @param config with DATABASE_URL and REDIS_URL
  * @param name tells this worker from all others, on the queue and the dashboard
  */
@@ -61,11 +62,16 @@ export async function runWorker(
     redis,
     database,
     probe,
+    probeQueue: () => probeRedis(),
     metrics: createRefreshMetrics(registry),
     activity,
     log,
     name,
   });
+  const probeRedis = async (): Promise<void> => {
+    if (!worker.connected) throw new Error('not connected');
+    await probeQueue(config, queue, janitorRedis);
+  };
   const janitor = new FailedJanitor({
     config,
     database,
@@ -77,11 +83,7 @@ export async function runWorker(
 
   const checks: HealthCheck[] = [
     { name: 'postgres', required: true, check: () => postgresProblem(database, commits) },
-    {
-      name: 'redis',
-      required: true,
-      check: async () => (redis.status === 'ready' ? void (await redis.ping()) : 'away'),
-    },
+    { name: 'redis', required: true, check: () => probeRedis().then(() => undefined) },
     {
       name: 'worker',
       required: true,
@@ -97,16 +99,12 @@ export async function runWorker(
   lifecycle.onStop('the worker', () => worker.close());
   log.info(`worker ${name}: health and metrics on ${httpAddress(config.HTTP_HOST, server.port)}`);
 
-  redis.once('ready', () => void warn(redisWarnings(redis), log));
+  warnOfServer(redis, log);
   await waitForSchema(database, lifecycle, log);
+  await waitForQueue(probeRedis, lifecycle, log);
   if (lifecycle.stopping) return;
   lifecycle.onStop('the failed-janitor', () => janitor.close());
   janitor.start();
   worker.start();
   log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);
-}
-
-async function warn(warnings: Promise<string[]>, log: Logger): Promise<void> {
-  const found = await warnings.catch((error: unknown) => [describeError(error)]);
-  for (const line of found) log.warn(line);
 }

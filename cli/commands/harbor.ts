@@ -13,7 +13,8 @@ import {
 } from '../../shared/harbor/markers.ts';
 import { connectHarborRedis } from '../../shared/harbor/redis.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
-import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
+import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';

@@ -6,7 +6,8 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
-import { connectRedis, waitForRedis } from '../../shared/queue/redis.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
+import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import {
   describeQueue,

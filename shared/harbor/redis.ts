@@ -4,7 +4,7 @@ import { Outage } from '../process/outage.ts';
 import { explainRedisError } from '../queue/redis-errors.ts';
 import { addressOptions, type ConnectionOptions } from '../queue/redis-options.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
-import { COMMAND_TIMEOUT_MS, reconnectDelayMs } from '../queue/redis.ts';
+import { COMMAND_TIMEOUT_MS, reconnectDelayMs, settingsOf } from '../queue/redis.ts';
 
 /**
  * Opens a connection to the Redis in which Harbor keeps its markers. It reconnects by itself. A command is
@@ -23,7 +23,9 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
   };
   const redis = new Redis(options);
   const outage = new Outage(log, "Harbor's Redis");
-  redis.on('error', (error) => outage.begin(explainRedisError(error, 'HARBOR_REDIS_URL')));
+  redis.on('error', (error) =>
+    outage.begin(explainRedisError(error, settingsOf(redis, undefined, 'HARBOR_REDIS_URL'))),
+  );
   redis.on('ready', () => outage.end());
   return redis;
 }

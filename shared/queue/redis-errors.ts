@@ -1,36 +1,130 @@
-import { describeError } from '../errors.ts';
+import { describeError, TallyError } from '../errors.ts';
 import type { RedisSetting } from './redis-options.ts';
 
-// By the message: the code of an error that a sentinel gave is lost in that of ioredis.
-const UNKNOWN_AUTHORITY =
-  /self[- ]signed certificate|unable to verify the first certificate|unable to get (local )?issuer certificate/i;
-
-/**
- * An error of a connection to Redis, with what to do about it where its own words don't say that.
- * @param setting where the URL stands
- */
-export function explainRedisError(error: unknown, setting: RedisSetting): Error {
-  const text = describeError(error);
-  const advice = adviceFor(text, setting);
-  if (advice === undefined) return error instanceof Error ? error : new Error(text);
-  return new Error(`${text}; ${advice}`, { cause: error });
+/** What an explanation names: the setting to check, the Redis user, and how the keys begin. */
+export interface RedisSettings {
+  readonly variable: RedisSetting;
+  readonly user: string;
+  readonly prefix?: string;
 }
 
-function adviceFor(text: string, setting: RedisSetting): string | undefined {
-  if (UNKNOWN_AUTHORITY.test(text)) {
-    return `the certificate of Redis is not signed by an authority that is trusted here: name the file of the right one in the URL (${setting}=rediss://…?ssl_ca_certs=/path/to/ca.pem) or in NODE_EXTRA_CA_CERTS`;
+/** True for an answer of Redis that says no, false for a connection that was lost or timed out. */
+export function isRefusal(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
+}
+
+/**
+ * One line: the cause as the library or the server gave it, then what to do about it where that is known.
+ * @param command the command that was refused, where the caller knows it better than the error does
+ */
+export function explainRedisError(
+  error: unknown,
+  settings: RedisSettings,
+  command = commandOf(error),
+): string {
+  // One of ours says already what to do.
+  if (error instanceof TallyError) return error.message;
+  // Since Redis 7 an error of a script ends with the script's checksum and line.
+  const cause = describeError(error).replace(/ script: [0-9a-f]{40}, on .*$/, '');
+  const advice = adviceFor(`${codeOf(error)} ${cause}`, settings, command);
+  return advice === undefined ? cause : `${cause.replace(/\.$/, '')}; ${advice}`;
+}
+
+function adviceFor(
+  cause: string,
+  { variable, user, prefix = '<QUEUE_PREFIX>' }: RedisSettings,
+  command: string | undefined,
+): string | undefined {
+  const allow = (rule: string): string => `allow it with: ACL SETUSER ${user} ${rule}`;
+  // The sentences of Redis 6.2 and 7 differ, and those of a script from those of a command.
+  if (/keys? (used as arguments|mentioned)|access the '.*' key/.test(cause)) {
+    return allow(`~${prefix}:*`);
   }
-  if (/does not match certificate's altnames/.test(text)) {
-    return `the certificate of Redis is for another name: use one of its names as the host in ${setting}`;
+  if (/channels? (used as|mentioned)/.test(cause)) return allow(`&${prefix}:*`);
+  if (/^\S*\s*NOPERM|can't run this command/.test(cause)) {
+    return allow(command === undefined ? '+@all -@dangerous' : `+${command}`);
   }
-  if (/wrong version number|packet length too long/i.test(text)) {
-    return `this port of Redis has no TLS: let ${setting} start with redis instead of rediss, or use the port that has`;
-  }
-  if (/certificate required|bad certificate/i.test(text)) {
-    return `Redis asks for a client's certificate: add ssl_certfile=/path/to/client.crt&ssl_keyfile=/path/to/client.key to ${setting}`;
-  }
-  if (/sentinels are unreachable.*NOAUTH/.test(text)) {
-    return `the user and password of ${setting} are for the server only: add ?sentinel_password=… for its sentinels`;
-  }
-  return undefined;
+  return ADVICE.find(([pattern]) => pattern.test(cause))?.[1]({ variable, prefix });
+}
+
+const ADVICE: readonly (readonly [
+  RegExp,
+  (settings: { readonly variable: string; readonly prefix: string }) => string,
+])[] = [
+  [/ECONNREFUSED/, ({ variable }) => `check ${variable} and that the server runs`],
+  [/ENOTFOUND|EAI_AGAIN/, ({ variable }) => `no such name is known; check the host in ${variable}`],
+  [
+    /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/,
+    ({ variable }) => `check host and port in ${variable}, and firewalls in between`,
+  ],
+  [
+    /sentinels are unreachable.*NOAUTH/,
+    ({ variable }) =>
+      `the user and password of ${variable} are for the server only: add ?sentinel_password=… for its sentinels`,
+  ],
+  [
+    /WRONGPASS|NOAUTH|invalid password|without any password configured/,
+    ({ variable }) => `check user and password in ${variable}`,
+  ],
+  [
+    /protected mode/,
+    ({ variable }) => `set requirepass on the server and put the password into ${variable}`,
+  ],
+  [
+    /max number of clients/,
+    () => 'raise maxclients on the server, or close other clients (CLIENT LIST shows them)',
+  ],
+  [
+    /ECONNRESET|EPIPE|Connection is closed/,
+    () =>
+      'the server closes connections at once; look at its log, its maxclients and protected-mode',
+  ],
+  [/LOADING/, () => 'it reads its data from disk; this ends by itself'],
+  [/CLUSTERDOWN/, () => "the cluster doesn't serve the queue's keys; see CLUSTER INFO on a node"],
+  [/READONLY/, ({ variable }) => `it is a replica; point ${variable} at the primary`],
+  [/OOM/, () => 'free memory or raise maxmemory; keep maxmemory-policy noeviction'],
+  [/MISCONF/, () => "it can't write to its disk; look at the disk and at the server's log"],
+  [/NOREPLICAS/, () => 'bring its replicas back, or lower min-replicas-to-write'],
+  [
+    /WRONGTYPE|and is no /,
+    ({ prefix }) => `something else has keys below ${prefix}:refresh; set another QUEUE_PREFIX`,
+  ],
+  [/BUSY/, () => 'a script of some client runs for too long; end it with SCRIPT KILL'],
+  // By the message: the code of an error that a sentinel gave is lost in that of ioredis.
+  [
+    /self[- ]signed certificate|unable to verify the first certificate|unable to get (local )?issuer certificate/i,
+    ({ variable }) =>
+      `the certificate of Redis is not signed by an authority that is trusted here: name the file of the right one in the URL (${variable}=rediss://…?ssl_ca_certs=/path/to/ca.pem) or in NODE_EXTRA_CA_CERTS`,
+  ],
+  [/certificate has expired/, () => 'renew the certificate of Redis'],
+  [
+    /does not match certificate's altnames/,
+    ({ variable }) =>
+      `the certificate of Redis is for another name: use one of its names as the host in ${variable}`,
+  ],
+  [
+    /wrong version number|packet length too long/i,
+    ({ variable }) =>
+      `this port of Redis has no TLS: let ${variable} start with redis instead of rediss, or use the port that has`,
+  ],
+  [
+    /certificate required|bad certificate/i,
+    ({ variable }) =>
+      `Redis asks for a client's certificate: add ssl_certfile=/path/to/client.crt&ssl_keyfile=/path/to/client.key to ${variable}`,
+  ],
+];
+
+function codeOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(codeOf).join(' ');
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
+/** The command as Redis names it in its own error, or as ioredis sent it. */
+function commandOf(error: unknown): string | undefined {
+  const named = /run the '([\w|-]+)' command/.exec(describeError(error))?.[1];
+  if (named !== undefined) return named;
+  if (!(error instanceof Error) || !('command' in error)) return undefined;
+  const { name } = error.command as { name?: unknown };
+  // A script is allowed; what it wanted to do isn't, and Redis doesn't say what that was.
+  return typeof name === 'string' && !name.startsWith('eval') ? name : undefined;
 }

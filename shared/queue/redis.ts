@@ -1,9 +1,8 @@
 import { Redis } from 'ioredis';
-import { TallyError } from '../errors.ts';
 import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
-import { explainRedisError } from './redis-errors.ts';
+import { explainRedisError, type RedisSettings } from './redis-errors.ts';
 import { addressOptions, type RedisSetting } from './redis-options.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { followSlotOwner } from './slot-owner.ts';
@@ -19,8 +18,12 @@ export type RedisProfile = 'failFast' | 'patient';
 // would stay as it is until the kernel gives up after some 15 minutes. So one that owes an answer for this long is
 // made anew. Longer than whatever may keep an answer: the command timeout; BullMQ's blocking wait of up to 10 s.
 const SILENCE_MS = { failFast: 5_000, patient: 12_000 };
-// BullMQ times the next try of a failed job by the clock of the worker that ran it.
-const MAX_CLOCK_DIFFERENCE_S = 10;
+// ioredis waits for as long as Redis expects to load its data, up to 10 s, before it looks again.
+const LOADING_RETRY_MS = 1_000;
+// ioredis says nothing while it waits for the end of the loading.
+const NOT_READY_AFTER_MS = 2_000;
+/** What is known of a server that takes a connection and doesn't become ready. */
+export const NOT_READY = 'it takes connections and is still loading its data, or hangs';
 
 /** After which a command of a connection that must not hang fails. */
 export const COMMAND_TIMEOUT_MS = 3_000;
@@ -53,6 +56,7 @@ export function connectRedis(
       : options),
     connectTimeout: 5_000,
     socketTimeout: SILENCE_MS[profile],
+    maxLoadingRetryTime: LOADING_RETRY_MS,
     retryStrategy: reconnectDelayMs,
     sentinelRetryStrategy: reconnectDelayMs,
     ...(profile === 'patient'
@@ -66,82 +70,42 @@ export function connectRedis(
         }),
   });
   const outage = new Outage(log, 'Redis');
-  redis.on('error', (error) => outage.begin(explainRedisError(error, 'REDIS_URL')));
+  redis.on('error', (error) => outage.begin(explainRedisError(error, settingsOf(redis))));
   redis.on('ready', () => outage.end());
+  redis.on('connect', () => {
+    const say = (): void => {
+      if (redis.status === 'connect') outage.begin(NOT_READY);
+    };
+    setTimeout(say, NOT_READY_AFTER_MS).unref();
+  });
+  logDuplicates(redis, log);
   return redis;
 }
 
-/**
- * Waits until a connection is usable, for commands that run once and end.
- * @param variable the setting that named the server
- * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds
- */
-export async function waitForRedis(
-  redis: Redis,
-  timeoutMs: number,
+// BullMQ waits for jobs on a duplicate, which it listens to only while it uses it; an error that nobody hears would be
+// printed to the console. Where all connections are lost, the first one says so.
+function logDuplicates(redis: Redis, log: Logger): void {
+  const outage = new Outage(log, 'a second connection to Redis');
+  const duplicate = redis.duplicate.bind(redis);
+  redis.duplicate = (options) => {
+    const copy = duplicate(options);
+    copy.on('error', (error) => {
+      if (redis.status === 'ready') outage.begin(explainRedisError(error, settingsOf(redis)));
+    });
+    copy.on('ready', () => outage.end());
+    return copy;
+  };
+}
+
+/** What an error of this connection is explained with. */
+export function settingsOf(
+  { options }: Redis,
+  config?: Config,
   variable: RedisSetting = 'REDIS_URL',
-): Promise<void> {
-  if (redis.status === 'ready') return;
-  await new Promise<void>((resolve, reject) => {
-    let cause: unknown;
-    const remember = (error: unknown): void => {
-      cause = error;
-    };
-    const finish = (settle: () => void): void => {
-      clearTimeout(timer);
-      redis.off('ready', onReady);
-      redis.off('error', remember);
-      settle();
-    };
-    const onReady = (): void => finish(resolve);
-    const timer = setTimeout(
-      () =>
-        finish(() =>
-          reject(
-            new TallyError(
-              'REDIS_AWAY',
-              `Redis at ${placeOf(redis)} does not answer; check ${variable} and that the server runs`,
-              { cause },
-            ),
-          ),
-        ),
-      timeoutMs,
-    );
-    redis.on('ready', onReady);
-    redis.on('error', remember);
-  });
-}
-
-function placeOf({ options }: Redis): string {
-  const { sentinels, name, path } = options;
-  if (path) return path;
-  if (!sentinels) return `${options.host}:${options.port}`;
-  return `${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} (master ${name})`;
-}
-
-/** Facts about a Redis server that decide whether a queue is safe on it, and about this machine's clock beside it. */
-export async function redisWarnings(redis: Redis): Promise<string[]> {
-  const [info, [seconds]] = await Promise.all([redis.info(), redis.time()]);
-  const field = (name: string): string =>
-    new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
-  const warnings: string[] = [];
-  const version = field('redis_version');
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major < 6 || (major === 6 && minor < 2)) {
-    warnings.push(`Redis ${version} is older than 6.2, which BullMQ needs; upgrade it`);
-  }
-  const policy = field('maxmemory_policy');
-  if (policy !== '' && policy !== 'noeviction') {
-    warnings.push(
-      `Redis may evict jobs (maxmemory-policy ${policy}); run: redis-cli CONFIG SET maxmemory-policy noeviction`,
-    );
-  }
-  const aheadS = Math.round(Date.now() / 1000 - Number(seconds));
-  if (Math.abs(aheadS) > MAX_CLOCK_DIFFERENCE_S) {
-    const difference = `${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'}`;
-    warnings.push(
-      `the clock of this machine is ${difference} that of Redis, and a job that failed is tried again that much too late or too early; set it by NTP`,
-    );
-  }
-  return warnings;
+): RedisSettings {
+  return {
+    variable,
+    user: options.username || 'default',
+    ...(config && { prefix: config.QUEUE_PREFIX }),
+  };
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { Queue, type Job, type JobsOptions } from 'bullmq';
+import { Queue, RedisConnection, type Job, type JobsOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 import { TallyError } from '../errors.ts';
 import { executionIdProblem, formatIdentity, vendorProblem, type Identity } from '../execution.ts';
 import { createReadableBackend, isNotJson } from './readable-jobs.ts';
+import { OLDEST_REDIS } from './redis-server.ts';
 
 /** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
 export const REFRESH_QUEUE = 'refresh';
@@ -20,6 +21,31 @@ export type RefreshQueue = Queue<Identity, void, typeof JOB_NAME>;
 export type RefreshJob = Job<Identity, void, typeof JOB_NAME>;
 
 /**
+ * How every queue and worker of BullMQ uses its connection, so that it works whenever the connection does. By itself
+ * BullMQ asks for the server's version (`INFO`) once, and when that is refused, for example because the server is still
+ * loading, it answers every later call with that first error. Whoever connects checks the version instead.
+ */
+export function bullmqOptions(
+  config: Config,
+  redis: Redis,
+): {
+  readonly connection: Redis;
+  readonly prefix: string;
+  readonly skipVersionCheck: true;
+  readonly skipWaitingForReady: true;
+} {
+  // What it takes a server for that it hasn't asked. Its own default, 5.0, would have it wait for jobs in whole seconds.
+  RedisConnection.minimumVersion = OLDEST_REDIS;
+  return {
+    connection: redis,
+    prefix: config.QUEUE_PREFIX,
+    skipVersionCheck: true,
+    // Without this, an add while Redis is away at the start hangs under every timeout.
+    skipWaitingForReady: true,
+  };
+}
+
+/**
  * The queue as producers, dashboard and commands use it. Closing it leaves the connection open.
  * @param options `readOnly`: for whoever only looks; BullMQ otherwise notes its version and settings under a key
  */
@@ -31,10 +57,7 @@ export function openRefreshQueue(
   const queue: RefreshQueue = new Queue(
     REFRESH_QUEUE,
     {
-      connection: redis,
-      prefix: config.QUEUE_PREFIX,
-      // Without this, an add while Redis is away at the start hangs under every timeout.
-      skipWaitingForReady: true,
+      ...bullmqOptions(config, redis),
       skipMetasUpdate: options.readOnly === true,
       // Nobody builds on the events; they are kept for people who look with QueueEvents.
       streams: { events: { maxLen: 1_000 } },

@@ -40,6 +40,7 @@ function shortTempered() {
     config,
     redis,
     database: limited,
+    probeQueue: () => Promise.resolve(),
     probe: async () => {
       const fresh = open(1);
       try {

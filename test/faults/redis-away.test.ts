@@ -76,9 +76,9 @@ describe('a Redis that is away', () => {
     const worker = startTally(['worker'], environment);
     await worker.said('Redis is away');
     const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-    await worker.said('taking jobs');
     expect((await fetch(`${address}/readyz`)).status).toBe(503);
     await server.start();
+    await worker.said('taking jobs');
     await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
     const [id = 0] = await createExecutions(database, 1);
     await startProducer(environment);

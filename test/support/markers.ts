@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { afterAll } from 'vitest';
 import { connectHarborRedis } from '../../shared/harbor/redis.ts';
-import { waitForRedis } from '../../shared/queue/redis.ts';
+import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { newRedis } from './servers.ts';
 import { silent } from './stores.ts';
 

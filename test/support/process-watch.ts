@@ -31,7 +31,7 @@ export interface ProcessWatch {
   look(samples?: number): Promise<Seen>;
   /**
    * Tells what is true from now on, to be called before a store is broken or put right (`unsettled`) and after it is.
-   * A process that was able may take 5 s to notice. It begins as `unable`, without that delay.
+   * A process may take 5 s to notice.
    */
   declare(truth: Truth): void;
   /** Every time that `/readyz` said what was not true, or that `/healthz` didn't answer, as sentences. */
@@ -43,15 +43,17 @@ export interface ProcessWatch {
 /**
  * Samples a process's CPU time, `/healthz` and `/readyz` until the test is over or the process has ended.
  * @param url where it answers, as `healthAddress` finds it
+ * @param begins what is true from the first sample on, without any delay
  */
 export function watchProcess(
   child: Pick<TallyProcess, 'pid' | 'ended'>,
   url: string,
+  begins: Truth = 'unable',
 ): ProcessWatch {
   const lies: string[] = [];
   const stop = new AbortController();
   let lastAnswer = '';
-  let truth: Truth = 'unable';
+  let truth = begins;
   let trueSinceMs = -Infinity;
   const totals = { samples: 0, ready: 0, notReady: 0, unanswered: 0 };
 

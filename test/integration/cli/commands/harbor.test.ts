@@ -88,7 +88,7 @@ describe('tally harbor import', () => {
     [
       { HARBOR_REDIS_URL: 'redis+sentinel://:hunter2secret@127.0.0.1:1,127.0.0.1:2/mymaster/0' },
       1,
-      'Redis at 127.0.0.1:1, 127.0.0.1:2 (master mymaster) does not answer; check HARBOR_REDIS_URL',
+      "Redis at 127.0.0.1:1, 127.0.0.1:2 (master mymaster) can't be used: ",
     ],
     [{ DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally' }, 1, 'check DATABASE_URL'],
   ])(

@@ -1,6 +1,6 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { connectHarborRedis } from '../../../../shared/harbor/redis.ts';
-import { waitForRedis } from '../../../../shared/queue/redis.ts';
+import { waitForRedis } from '../../../../shared/queue/wait-for-redis.ts';
 import { newHarborRedis } from '../../../support/markers.ts';
 import { startRedisServer } from '../../../support/redis-servers.ts';
 import { silent } from '../../../support/stores.ts';

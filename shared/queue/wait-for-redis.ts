@@ -1,0 +1,60 @@
+import type { Redis } from 'ioredis';
+import { TallyError } from '../errors.ts';
+import { explainRedisError, type RedisSettings } from './redis-errors.ts';
+import { NOT_READY, settingsOf } from './redis.ts';
+import { versionProblem } from './redis-server.ts';
+
+/**
+ * Waits until a connection is usable, for commands that run once and end.
+ * @param variable the setting that named the server
+ * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds, with the cause and what to do; REDIS_TOO_OLD
+ */
+export async function waitForRedis(
+  redis: Redis,
+  timeoutMs: number,
+  variable: RedisSettings['variable'] = 'REDIS_URL',
+): Promise<void> {
+  await untilReady(redis, timeoutMs, variable);
+  // Harbor's own Redis may be older: its markers need nothing new.
+  const problem = variable === 'REDIS_URL' ? await versionProblem(redis) : undefined;
+  if (problem !== undefined) throw new TallyError('REDIS_TOO_OLD', problem);
+}
+
+async function untilReady(
+  redis: Redis,
+  timeoutMs: number,
+  variable: RedisSettings['variable'],
+): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve, reject) => {
+    let cause: unknown;
+    const remember = (error: unknown): void => {
+      cause = error;
+    };
+    const finish = (settle: () => void): void => {
+      clearTimeout(timer);
+      redis.off('ready', onReady);
+      redis.off('error', remember);
+      settle();
+    };
+    const onReady = (): void => finish(resolve);
+    const timer = setTimeout(() => {
+      if (redis.status === 'connect') cause = NOT_READY;
+      const why =
+        cause === undefined
+          ? `does not answer; check ${variable} and that the server runs`
+          : `can't be used: ${explainRedisError(cause, settingsOf(redis, undefined, variable))}`;
+      const error = new TallyError('REDIS_AWAY', `Redis at ${placeOf(redis)} ${why}`, { cause });
+      finish(() => reject(error));
+    }, timeoutMs);
+    redis.on('ready', onReady);
+    redis.on('error', remember);
+  });
+}
+
+function placeOf({ options }: Redis): string {
+  const { sentinels, name, path } = options;
+  if (path) return path;
+  if (!sentinels) return `${options.host}:${options.port}`;
+  return `${sentinels.map(({ host, port }) => `${host}:${port}`).join(', ')} (master ${name})`;
+}
