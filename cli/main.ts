@@ -14,6 +14,7 @@ import { addReconcileCommand } from './commands/reconcile.ts';
 import { addRetryCommand } from './commands/retry.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { outliveReaders } from './output.ts';
 
 function version(): string {
   // From dist/cli and from cli/ alike: the first package.json above.
@@ -27,6 +28,8 @@ function version(): string {
   }
   return 'unknown';
 }
+
+outliveReaders(process);
 
 const program = new Command('tally')
   .description('Keeps the stored status of every execution equal to what its tasks say.')

@@ -1,6 +1,6 @@
 import { SingleBar } from 'cli-progress';
 
-/** How far a long command has come; nothing is drawn when the stream is no terminal. */
+/** How far a long command has come; nothing is drawn where the stream is no terminal or a dumb one. */
 export interface ProgressBar {
   total(count: number): void;
   at(count: number): void;
@@ -13,11 +13,13 @@ export function progressBar(stream: NodeJS.WriteStream, what: string): ProgressB
   const bar = new SingleBar({
     stream,
     format: `{bar} {percentage} % | {value} of {total} ${what} | {eta_formatted} left`,
+    // Leaves room for the rest of the line on a narrow terminal.
+    barsize: Math.max(5, Math.min(40, stream.columns - 50)) || 40,
     hideCursor: true,
     clearOnComplete: true,
     gracefulExit: false,
   });
-  if (stream.isTTY) bar.start(0, 0);
+  if (stream.isTTY && process.env['TERM'] !== 'dumb') bar.start(0, 0);
   return {
     total: (count) => bar.setTotal(count),
     at: (count) => bar.update(count),

@@ -1,6 +1,5 @@
-import { isLoopback, type Config } from '../shared/process/config.ts';
+import type { Config } from '../shared/process/config.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
-import { UsageError } from '../shared/errors.ts';
 import { httpAddress } from '../shared/http/address.ts';
 import { listen } from '../shared/http/server.ts';
 import type { Lifecycle } from '../shared/process/lifecycle.ts';
@@ -11,6 +10,7 @@ import { versionProblem, warnOfServer } from '../shared/queue/redis-server.ts';
 import { countJobs, openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { schemaProblem } from '../shared/postgres/schema.ts';
 import { createDashboard } from './app.ts';
+import { refuseUnprotected } from './protection.ts';
 
 /**
  * Runs the dashboard until the lifecycle stops.
@@ -22,11 +22,7 @@ export async function runDashboard(
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
-  if (!isLoopback(config.HTTP_HOST) && config.DASHBOARD_PASSWORD === undefined) {
-    throw new UsageError(
-      `HTTP_HOST=${config.HTTP_HOST} would show the dashboard to other machines, where anyone could change jobs; set DASHBOARD_PASSWORD, or HTTP_HOST=127.0.0.1`,
-    );
-  }
+  refuseUnprotected(config);
   const database = openDatabase(config.DATABASE_URL ?? '', log, {
     connections: 4,
     name: 'dashboard',

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Config } from '../../shared/process/config.ts';
 import { UsageError } from '../../shared/errors.ts';
-import { createLogger, standardOutput } from '../../shared/process/logger.ts';
+import { createLogger, streamWriter } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/schema.ts';
 import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -34,7 +34,7 @@ export function addMigrateCommand(program: Command): void {
 }
 
 async function install(config: Config): Promise<void> {
-  const log = createLogger(config, 'migrate', standardOutput(process.stdout.isTTY));
+  const log = createLogger(config, 'migrate', streamWriter(process.stdout));
   const applied = await migrate(config.DATABASE_URL ?? '', log);
   log.info(
     applied.length === 0

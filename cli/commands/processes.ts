@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ignoredSettings, type Config } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
-import { createLogger, standardOutput, type Logger } from '../../shared/process/logger.ts';
+import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
 import { instanceName } from '../instance-name.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
@@ -49,7 +49,7 @@ export function addProcessCommands(program: Command): void {
 }
 
 async function runProcess(role: string, config: Config, run: Run): Promise<void> {
-  const log = createLogger(config, role, standardOutput(process.stdout.isTTY));
+  const log = createLogger(config, role, streamWriter(process.stdout));
   for (const name of ignoredSettings()) {
     log.info(
       `${name}=tcp://… was made up by the platform for a service of that name and is ignored`,
@@ -59,6 +59,8 @@ async function runProcess(role: string, config: Config, run: Run): Promise<void>
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {
     await run(config, lifecycle, log, instanceName());
+    // For tally start, whose child it may be.
+    if (process.connected) process.send?.('started');
   } catch (error) {
     await lifecycle.stop();
     throw error;

@@ -14,7 +14,9 @@ import { Children } from '../start/children.ts';
 import { SimulatedJobService } from '../start/demonstration/job-service.ts';
 import { drainOnce } from '../start/demonstration/once.ts';
 import { seedDemonstration } from '../start/demonstration/seed.ts';
-import { freePort } from '../embedded/ports.ts';
+import { reservePort, type ReservedPort } from '../embedded/ports.ts';
+import { ignoreByGit } from '../start/data-folder.ts';
+import { refuseUnprotected } from '../../dashboard/protection.ts';
 import { startEmbeddedPostgres } from '../embedded/postgres.ts';
 import { startEmbeddedRedis } from '../embedded/redis.ts';
 import { RecentRefreshes } from '../start/progress.ts';
@@ -71,7 +73,8 @@ async function start(options: StartOptions): Promise<void> {
       'the demonstration runs on an embedded database only; for --once unset DATABASE_URL and leave out --no-demo',
     );
   }
-  const screen = new Screen(process.stdout);
+  refuseUnprotected(config);
+  const screen = new Screen(process.stdout, process.env['TERM']);
   const log = createLogger(config, 'start', (line) => screen.log(line.trimEnd()));
   const lifecycle = new Lifecycle(log);
   const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
@@ -102,7 +105,7 @@ async function run(
   screen: Screen,
 ): Promise<() => Promise<number>> {
   lifecycle.onStop('the screen', () => screen.close());
-  const config = await openStores(options, given, lifecycle, screen);
+  const { config, ports } = await openStores(options, given, lifecycle, screen);
   const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   await waitForRedis(redis, REDIS_TIMEOUT_MS);
@@ -140,28 +143,30 @@ async function run(
       giveUp(
         new TallyError(
           'CHILD_ENDS',
-          `the ${role} ends as soon as it is started; its reason stands above`,
+          `the ${role} ended again and again before it had started; its reason stands above`,
         ),
       ),
   });
   lifecycle.onStop('the processes', () => children.stop(CHILD_GRACE_MS));
   const begin = performance.now();
-  children.start('producer');
-  for (let n = 0; n < options.workers; n++) children.start('worker', { WORKER_PORT: '0' });
-  children.start('dashboard');
+  // Held until now, so that no other tally start has chosen them meanwhile.
+  await Promise.all(ports.map((port) => port.release()));
+  const listening = [children.start('producer'), children.start('dashboard')];
+  for (let n = 0; n < options.workers; n++) void children.start('worker', { WORKER_PORT: '0' });
   const dashboardUrl = httpAddress(config.HTTP_HOST, config.DASHBOARD_PORT);
-  writeRunFile(resolve(options.data), {
-    databaseUrl,
-    redisUrl: config.REDIS_URL ?? '',
-    dashboardUrl,
+  // Not before they listen: until then somebody else may answer there.
+  const announced = Promise.all(listening).then(() => {
+    if (lifecycle.stopping) return;
+    const redisUrl = config.REDIS_URL ?? '';
+    writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl });
+    screen.say(`Dashboard: ${dashboardUrl}`);
+    screen.say(`API: ${httpAddress(config.HTTP_HOST, config.PRODUCER_PORT)}/v1/refreshes`);
   });
-  screen.say(`Dashboard: ${dashboardUrl}`);
-  screen.say(`API: ${httpAddress(config.HTTP_HOST, config.PRODUCER_PORT)}/v1/refreshes`);
-
   if (options.once) {
     const say = (line: string): void => screen.say(line);
     return () => Promise.race([drainOnce({ database, queue, beginMs: begin, say }), hopeless]);
   }
+  await Promise.race([announced, hopeless]);
   if (demo && options.rate > 0) {
     const service = new SimulatedJobService(database, options.rate, log);
     lifecycle.onStop('the simulated job service', () => service.close());
@@ -177,9 +182,10 @@ async function openStores(
   given: Config,
   lifecycle: Lifecycle,
   screen: Screen,
-): Promise<Config> {
+): Promise<{ config: Config; ports: readonly ReservedPort[] }> {
   const data = resolve(options.data);
   takeRunFile(data);
+  ignoreByGit(data);
   lifecycle.onStop('the run file', () => dropRunFile(data));
   const say = (line: string): void => screen.say(line);
   let { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = given;
@@ -199,27 +205,31 @@ async function openStores(
     lifecycle.onStop('the embedded Redis', () => redis.stop());
     redisUrl = redis.url;
   }
-  return withSettings(given, {
+  const dashboard = await usablePort('DASHBOARD_PORT', given.DASHBOARD_PORT, say);
+  const producer = await usablePort('PRODUCER_PORT', given.PRODUCER_PORT, say);
+  const config = withSettings(given, {
     DATABASE_URL: databaseUrl,
     REDIS_URL: redisUrl,
-    DASHBOARD_PORT: await usablePort('DASHBOARD_PORT', given.DASHBOARD_PORT, say),
-    PRODUCER_PORT: await usablePort('PRODUCER_PORT', given.PRODUCER_PORT, say),
+    DASHBOARD_PORT: dashboard.port,
+    PRODUCER_PORT: producer.port,
   });
+  return { config, ports: [dashboard, producer] };
 }
 
-/** The port itself when it was asked for by its variable; else another one when it is taken. */
+/** Holds the port itself when it was asked for by its variable; else another one when it is taken. */
 async function usablePort(
   variable: 'DASHBOARD_PORT' | 'PRODUCER_PORT',
   wanted: number,
   say: (line: string) => void,
-): Promise<number> {
-  const port = await freePort(wanted === 0 ? undefined : wanted);
-  if (port === wanted || wanted === 0) return port;
+): Promise<ReservedPort> {
+  const reserved = await reservePort(wanted === 0 ? undefined : wanted);
+  const { port } = reserved;
+  if (port === wanted || wanted === 0) return reserved;
   if (isGiven(variable)) {
     throw new TallyError('PORT_IN_USE', `port ${wanted} is in use; set ${variable} to another one`);
   }
   say(`Port ${wanted} is in use; taking ${port} (set ${variable} to choose).`);
-  return port;
+  return reserved;
 }
 
 function childEnvironment(config: Config): NodeJS.ProcessEnv {

@@ -2,14 +2,30 @@ import { createServer } from 'node:net';
 
 const PORT_ATTEMPTS = 3;
 
+export interface ReservedPort {
+  readonly port: number;
+  /** Frees the port for whoever is to listen on it. */
+  release(): Promise<void>;
+}
+
+/**
+ * Takes a port on 127.0.0.1 and holds it: the preferred one if it is free, else any.
+ * @throws when not even one port can be bound
+ */
+export async function reservePort(preferred: number | undefined): Promise<ReservedPort> {
+  if (preferred === undefined) return await bind(0);
+  return await bind(preferred).catch(() => bind(0));
+}
+
 /**
  * A port that could be bound on 127.0.0.1 a moment ago: the preferred one if it is free, else any.
  * Nothing keeps another program from taking it before it is used: see {@link onFreePort}.
  * @throws when not even one port can be bound
  */
 export async function freePort(preferred: number | undefined): Promise<number> {
-  if (preferred !== undefined && (await canBind(preferred))) return preferred;
-  return await bind(0);
+  const reserved = await reservePort(preferred);
+  await reserved.release();
+  return reserved.port;
 }
 
 /**
@@ -32,20 +48,24 @@ export async function onFreePort<T>(
 }
 
 async function canBind(port: number): Promise<boolean> {
-  return await bind(port).then(
-    () => true,
-    () => false,
-  );
+  const reserved = await bind(port).catch(() => undefined);
+  await reserved?.release();
+  return reserved !== undefined;
 }
 
-async function bind(port: number): Promise<number> {
+async function bind(port: number): Promise<ReservedPort> {
   return await new Promise((resolve, reject) => {
-    const server = createServer();
+    // Whoever comes before the right one listens must not wait for an answer.
+    const server = createServer((socket) => socket.destroy());
     server.once('error', reject);
     server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+      // A port that is held is no reason for a process to go on.
+      server.unref();
       const address = server.address();
-      const bound = typeof address === 'object' && address !== null ? address.port : port;
-      server.close(() => resolve(bound));
+      resolve({
+        port: typeof address === 'object' && address !== null ? address.port : port,
+        release: () => new Promise((closed) => server.close(() => closed())),
+      });
     });
   });
 }

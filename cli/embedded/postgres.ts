@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { describeError, TallyError } from '../../shared/errors.ts';
+import { startGuarded, type GuardedServer } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
 import { findBinaries, hasStatements, reach } from './postgres-binaries.ts';
 import { canOwnBelow, nobody } from './server.ts';
 import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
-import { keptPassword, once, openLog, readIfThere, readPassword } from './server.ts';
+import { keptPassword, openLog, readIfThere, readPassword } from './server.ts';
 import type { EmbeddedOptions, EmbeddedServer, Identity } from './server.ts';
 
-const START_TIMEOUT_SECONDS = 120;
+const START_TIMEOUT_MS = 120_000;
+const START_POLL_MS = 50;
 const STOP_TIMEOUT_SECONDS = 8;
 const GONE_TIMEOUT_MS = 10_000;
 /** Above every system's limit, so there is never such a process. */
@@ -34,7 +37,7 @@ interface Cluster {
 /**
  * Starts a Postgres on 127.0.0.1 whose data outlives it, with an empty database `tally` the first
  * time. The caller holds a lock on the data folder: a server that still works in it is the orphan of
- * a killed run and is stopped first. The server survives Ctrl-C and our own death; only `stop` ends it.
+ * a killed run and is stopped first. The server survives Ctrl-C, but not this process.
  * @throws TallyError with one sentence
  */
 export async function startEmbeddedPostgres(options: PostgresOptions): Promise<EmbeddedServer> {
@@ -58,15 +61,16 @@ async function start(options: PostgresOptions): Promise<EmbeddedServer> {
   const cluster: Cluster = { binaries, data, as, log: join(folder, 'postgres.log') };
   await clearPostmaster(cluster, options.say);
   return await onFreePort(options.preferredPort, async (port) => {
-    const stopServer = await launch(cluster, port);
+    const server = launch(cluster, port);
     try {
-      await createDatabase(port, password);
+      await createDatabase(port, password, server);
     } catch (error) {
-      await stopServer();
-      throw error;
+      await server.stop();
+      const line = tellingLine(fs.readFileSync(cluster.log, 'utf8')) || describeError(error);
+      throw new Error(`${line} (log: ${cluster.log})`, { cause: error });
     }
     const url = `postgres://${USER}:${password}@127.0.0.1:${port}/${DATABASE}`;
-    return { url, stop: stopServer };
+    return { url, stop: () => server.stop() };
   });
 }
 
@@ -156,54 +160,46 @@ function postmasterPid(data: string): number | undefined {
   return Number.parseInt(readIfThere(join(data, 'postmaster.pid')) ?? '', 10) || undefined;
 }
 
-async function launch(cluster: Cluster, port: number): Promise<() => Promise<void>> {
+function launch(cluster: Cluster, port: number): GuardedServer {
   const log = openLog(cluster.log);
-  if (cluster.as !== undefined) fs.fchownSync(log, cluster.as.uid, cluster.as.gid);
-  fs.closeSync(log);
-  const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', "unix_socket_directories=''"];
+  const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories='];
   settings.push('shared_buffers=128MB', 'max_connections=100');
   if (hasStatements(cluster.binaries)) settings.push('shared_preload_libraries=pg_stat_statements');
-  const server = settings.map((setting) => `-c ${setting}`).join(' ');
+  const args = settings.flatMap((setting) => ['-c', setting]);
   try {
-    await pgCtl(cluster, ['-l', cluster.log, '-o', server, 'start'], START_TIMEOUT_SECONDS);
-  } catch (error) {
-    const line = tellingLine(fs.readFileSync(cluster.log, 'utf8')) || describeError(error);
-    // It may only have been too slow, and must not be left to run.
-    await clearPostmaster(cluster, () => undefined);
-    throw new Error(`${line} (log: ${cluster.log})`, { cause: error });
+    return startGuarded(join(cluster.binaries, 'postgres'), ['-D', cluster.data, ...args], {
+      as: cluster.as,
+      log,
+      // Fast: running transactions are rolled back. Immediate, after 8 s: its files are gone, a checkpoint takes
+      // too long, or it is in the middle of a crash recovery; it recovers at the next start instead.
+      signals: ['INT', 'QUIT'],
+    });
+  } finally {
+    fs.closeSync(log);
   }
-  const pid = postmasterPid(cluster.data);
-  return once(async () => {
-    if (pid !== undefined) await stop(cluster, pid);
-  });
 }
 
+/** Stops the orphan of a killed run. */
 async function stop(cluster: Cluster, pid: number): Promise<void> {
   const works = async (): Promise<boolean> => await worksIn(pid, cluster.data, cluster.as);
   if (!(await works())) return;
   try {
-    await pgCtl(cluster, ['-m', 'fast', 'stop'], STOP_TIMEOUT_SECONDS);
+    const wait = ['-w', '-t', String(STOP_TIMEOUT_SECONDS)];
+    const args = ['-D', cluster.data, ...wait, '-m', 'fast', 'stop'];
+    await run(join(cluster.binaries, 'pg_ctl'), args, { as: cluster.as });
   } catch {
-    // Its files are gone, a checkpoint takes too long, or it was asked in the middle of a crash recovery,
-    // which it may never finish then: it recovers at the next start instead.
     if (await works()) process.kill(pid, 'SIGQUIT');
   }
   await until(() => !isAlive(pid), GONE_TIMEOUT_MS, `Postgres (process ${pid}) doesn't stop`);
 }
 
-async function pgCtl(
-  { binaries, data, as }: Cluster,
-  args: readonly string[],
-  seconds: number,
+/** Waits until the server answers, and makes the database unless it is there. */
+async function createDatabase(
+  port: number,
+  password: string,
+  server: GuardedServer,
 ): Promise<void> {
-  const wait = ['-w', '-t', String(seconds)];
-  await run(join(binaries, 'pg_ctl'), ['-D', data, ...wait, ...args], { as });
-}
-
-async function createDatabase(port: number, password: string): Promise<void> {
-  const login = { host: '127.0.0.1', port, user: USER, password, database: 'postgres' };
-  const client = new Client({ ...login, connectionTimeoutMillis: 10_000 });
-  await client.connect();
+  const client = await connect(port, password, server);
   try {
     const sql = 'SELECT 1 FROM pg_database WHERE datname = $1';
     const { rowCount } = await client.query(sql, [DATABASE]);
@@ -211,6 +207,28 @@ async function createDatabase(port: number, password: string): Promise<void> {
   } finally {
     await client.end();
   }
+}
+
+async function connect(port: number, password: string, server: GuardedServer): Promise<Client> {
+  const login = { host: '127.0.0.1', port, user: USER, password, database: 'postgres' };
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const client = new Client({ ...login, connectionTimeoutMillis: 10_000 });
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      if (server.ended || !isStarting(error) || performance.now() > deadline) throw error;
+    }
+    await delay(START_POLL_MS);
+  }
+}
+
+/** Nobody listens yet, or it still reads its files. */
+function isStarting(error: unknown): boolean {
+  if (!(error instanceof Error && 'code' in error)) return false;
+  return error.code === 'ECONNREFUSED' || error.code === '57P03';
 }
 
 function shortHash(text: string): string {

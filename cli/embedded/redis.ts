@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { z } from 'zod';
 import { describeError, TallyError } from '../../shared/errors.ts';
+import { startGuarded } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
-import { findOnPath, isAlive, keptPassword, once, openLog, serverEnvironment } from './server.ts';
+import { findOnPath, isAlive, keptPassword, once, openLog } from './server.ts';
 import { readIfThere, tellingLine, until, worksIn, writeDurably } from './server.ts';
 import type { EmbeddedOptions, EmbeddedServer } from './server.ts';
 
@@ -13,13 +13,14 @@ const READY_TIMEOUT_MS = 10_000;
 const GONE_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 2_000;
 
-/** What a later run has to know of this one; the pid is written a moment after the port. */
-const runSchema = z.object({ port: z.number(), pid: z.number().optional() });
+/** What a later run has to know of this one. */
+const runSchema = z.object({ port: z.number() });
+const PID_FILE = 'redis.pid';
 
 /**
  * Starts a Redis (or Valkey) on 127.0.0.1 that keeps its data, with the settings that BullMQ needs.
  * The caller holds a lock on the data folder: a server that still works in it is the orphan of a
- * killed run and is stopped first. The server survives Ctrl-C and our own death; only `stop` ends it.
+ * killed run and is stopped first. The server survives Ctrl-C, but not this process.
  * @throws TallyError with one sentence
  */
 export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<EmbeddedServer> {
@@ -56,30 +57,22 @@ async function launch(
   // A file as standard input: had we died before a pipe was filled, it would run with no password.
   const config = join(folder, 'redis.conf');
   writeDurably(config, settings(port, password));
-  const [input, log] = [fs.openSync(config, 'r'), openLog(logFile)];
-  const env = serverEnvironment();
-  const server = spawn(program, ['-'], {
+  const log = openLog(logFile);
+  const server = startGuarded(program, ['-'], {
     cwd: folder,
-    env,
-    detached: true,
-    stdio: [input, log, log],
+    input: config,
+    log,
+    // SIGTERM writes out the append-only file, as SHUTDOWN NOSAVE does.
+    signals: ['TERM', 'KILL'],
   });
-  let ended = false;
-  for (const event of ['exit', 'error']) server.once(event, () => (ended = true));
-  server.unref();
-  for (const file of [input, log]) fs.closeSync(file);
-  if (server.pid !== undefined) writeDurably(runFile, JSON.stringify({ port, pid: server.pid }));
+  fs.closeSync(log);
   const stop = once(async () => {
-    if (!ended)
-      await end(
-        (signal) => server.kill(signal),
-        () => ended,
-      );
+    await server.stop();
     fs.rmSync(runFile, { force: true });
   });
-  const answers = async (): Promise<boolean> => ended || (await ping(port, password));
+  const answers = async (): Promise<boolean> => server.ended || (await ping(port, password));
   await until(answers, READY_TIMEOUT_MS, '').catch(stop);
-  if (!ended) return { url: `redis://:${password}@127.0.0.1:${port}`, stop };
+  if (!server.ended) return { url: `redis://:${password}@127.0.0.1:${port}`, stop };
   await stop();
   throw new Error(`${tellingLine(fs.readFileSync(logFile, 'utf8'))} (log: ${logFile})`);
 }
@@ -89,6 +82,8 @@ function settings(port: number, password: string): string {
   const lines = [
     'bind 127.0.0.1',
     `port ${port}`,
+    // In its folder.
+    `pidfile ${PID_FILE}`,
     `requirepass ${password}`,
     'maxmemory-policy noeviction',
     'appendonly yes',
@@ -144,12 +139,13 @@ async function stopOrphan(
 ): Promise<void> {
   const text = readIfThere(join(folder, 'run.json'));
   if (text === undefined) return;
-  const { port, pid } = runSchema.parse(JSON.parse(text));
+  const { port } = runSchema.parse(JSON.parse(text));
+  const pid = Number(readIfThere(join(folder, PID_FILE)) ?? Number.NaN);
   const orphan = await withClient(port, password, async (client) => {
     // A copy of the whole project has the same password.
     if ((await client.config('GET', 'dir')).at(1) !== folder) return undefined;
     return Number(/process_id:(\d+)/.exec(await client.info('server'))?.[1]);
-  }).catch(async () => (pid !== undefined && (await worksIn(pid, folder)) ? pid : undefined));
+  }).catch(async () => ((await worksIn(pid, folder)) ? pid : undefined));
   if (orphan === undefined) return;
   say(`stopping the Redis that an earlier run left behind (process ${orphan})`);
   await end(

@@ -6,15 +6,14 @@ import { describeError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/process/logger.ts';
 
 const RESTART_AFTER_MS = 1_000;
-const EARLY_MS = 3_000;
-const EARLY_EXITS = 3;
+const FAILED_STARTS = 3;
 
 interface Options {
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Logger;
   /** One line of a child's log, as JSON text. */
   readonly onLine: (line: string) => void;
-  /** A child ends again and again as soon as it is started. */
+  /** A child has ended again and again before it had started, and is not started any more. */
   readonly onHopeless: (role: string) => void;
 }
 
@@ -31,8 +30,11 @@ export class Children {
     this.#options = options;
   }
 
-  start(role: string, environment: NodeJS.ProcessEnv = {}): void {
-    void this.#keepRunning(role, environment);
+  /** @returns when it says for the first time that it has started, or will not any more */
+  start(role: string, environment: NodeJS.ProcessEnv = {}): Promise<void> {
+    return new Promise((started) => {
+      void this.#keepRunning(role, environment, started).then(started);
+    });
   }
 
   /** Asks all to stop and waits until they are gone; what hasn't stopped by then is killed. */
@@ -48,13 +50,20 @@ export class Children {
     }
   }
 
-  async #keepRunning(role: string, environment: NodeJS.ProcessEnv): Promise<void> {
-    for (let earlyExits = 0; !this.#stopping;) {
-      const begin = performance.now();
-      const ended = await this.#run(role, environment);
+  async #keepRunning(
+    role: string,
+    environment: NodeJS.ProcessEnv,
+    onStarted: () => void,
+  ): Promise<void> {
+    for (let failedStarts = 0; !this.#stopping;) {
+      let started = false;
+      const ended = await this.#run(role, environment, () => {
+        started = true;
+        onStarted();
+      });
       if (this.#stopping) return;
-      earlyExits = performance.now() - begin < EARLY_MS ? earlyExits + 1 : 0;
-      if (earlyExits === EARLY_EXITS) {
+      failedStarts = started ? 0 : failedStarts + 1;
+      if (failedStarts === FAILED_STARTS) {
         this.#options.onHopeless(role);
         return;
       }
@@ -64,15 +73,19 @@ export class Children {
   }
 
   /** @returns how it ended; never throws, since a child that can't be started has ended, too */
-  async #run(role: string, environment: NodeJS.ProcessEnv): Promise<string> {
+  async #run(role: string, environment: NodeJS.ProcessEnv, onStarted: () => void): Promise<string> {
     try {
-      return await this.#runChild(role, environment);
+      return await this.#runChild(role, environment, onStarted);
     } catch (error) {
       return describeError(error);
     }
   }
 
-  async #runChild(role: string, environment: NodeJS.ProcessEnv): Promise<string> {
+  async #runChild(
+    role: string,
+    environment: NodeJS.ProcessEnv,
+    onStarted: () => void,
+  ): Promise<string> {
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', role], {
       env: { ...this.#options.environment, ...environment },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -80,6 +93,8 @@ export class Children {
       detached: true,
     });
     this.#children.add(child);
+    // The only thing that a child ever sends: see cli/commands/processes.ts.
+    child.once('message', onStarted);
     if (child.stdout) createInterface({ input: child.stdout }).on('line', this.#options.onLine);
     try {
       await once(child, 'exit');

@@ -1,11 +1,13 @@
 import type { Lifecycle } from '../../shared/process/lifecycle.ts';
+import { isReaderGone } from '../output.ts';
 
 // npm passes a Ctrl-C on that the terminal has sent already; a second one within this time is the same one.
 const SAME_SIGNAL_MS = 500;
 
 /**
- * Resolves with the exit code of the first SIGINT or SIGTERM, for the caller to close everything in
- * its order. A second one, later, leaves at once: the other processes then end by themselves.
+ * Resolves with exit code 0 when this process is to stop, for the caller to close everything in its
+ * order: at the first signal, or when nobody reads what it says any more. A second SIGINT or SIGTERM,
+ * later, leaves at once: the other processes and the servers then end by themselves.
  */
 export function stopOnce(
   lifecycle: Lifecycle,
@@ -15,17 +17,24 @@ export function stopOnce(
   return new Promise((resolve) => {
     let firstMs: number | undefined;
     const stop = (): void => {
-      const nowMs = performance.now();
-      if (firstMs === undefined) {
-        firstMs = nowMs;
-        say('Stopping: finishing what is in hand.');
-        resolve(0);
-      } else if (nowMs - firstMs > SAME_SIGNAL_MS && lifecycle.stopping) {
-        say('Leaving at once; the servers stay until the next start, which stops them.');
+      if (firstMs !== undefined) return;
+      firstMs = performance.now();
+      say('Stopping: finishing what is in hand.');
+      resolve(0);
+    };
+    const stopOrLeave = (): void => {
+      if (firstMs === undefined) stop();
+      else if (performance.now() - firstMs > SAME_SIGNAL_MS && lifecycle.stopping) {
+        say('Leaving at once; the processes and servers end by themselves.');
         source.exit(1);
       }
     };
-    source.on('SIGINT', stop);
-    source.on('SIGTERM', stop);
+    source.on('SIGINT', stopOrLeave);
+    source.on('SIGTERM', stopOrLeave);
+    // A terminal that is closed sends it more than once, and reads nothing any more.
+    source.on('SIGHUP', stop);
+    source.stdout.on('error', (error) => {
+      if (isReaderGone(error)) stop();
+    });
   });
 }

@@ -58,14 +58,14 @@ export class Lifecycle {
 
 /** The parts of `process` that signals need; given by the main file. */
 export interface SignalSource {
-  on(signal: 'SIGINT' | 'SIGTERM' | 'disconnect', listener: () => void): unknown;
+  on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'disconnect', listener: () => void): unknown;
   exit(code: number): void;
   /** Of a child process: whether the channel to its parent is open. */
   readonly connected?: boolean | undefined;
 }
 
 /**
- * Stops the lifecycle at SIGTERM or SIGINT, or when the parent process is gone, and exits: 0 when all was closed, 1
+ * Stops the lifecycle at SIGTERM, SIGINT or SIGHUP (its terminal is closed), or when the parent process is gone, and exits: 0 when all was closed, 1
  * when `graceMs` milliseconds were not enough or a second signal came. Jobs that are cut off are
  * redone elsewhere by stalled-job recovery.
  */
@@ -81,7 +81,8 @@ export function stopOnSignals(
   };
   let signals = 0;
   const stop = (signal: string): void => {
-    if (signal !== 'disconnect') signals++;
+    // A terminal that is closed sends SIGHUP more than once.
+    if (signal === 'SIGTERM' || signal === 'SIGINT') signals++;
     if (lifecycle.stopping) {
       if (signals > 1) force(`${signal} came twice`);
       return;
@@ -94,7 +95,7 @@ export function stopOnSignals(
       source.exit(0);
     });
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'disconnect'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect'] as const) {
     source.on(signal, () => stop(signal));
   }
   // The parent may have gone while this process was loading, and then says so no more.

@@ -1,5 +1,5 @@
-import { pino, type DestinationStream, type Logger } from 'pino';
-import { build as prettyStream, type PrettyOptions } from 'pino-pretty';
+import { pino, type Logger } from 'pino';
+import { prettyFactory, type PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
 import { printable, printableJson } from '../printable.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
@@ -66,13 +66,11 @@ export const TERMINAL_FORMAT: PrettyOptions = {
 /** Takes one line of a log, JSON text with its line end. */
 export type LogWriter = (line: string) => void;
 
-/** Writes to standard output: as it is, or readable on a terminal. */
-export function standardOutput(terminal: boolean): LogWriter {
-  const output: DestinationStream = terminal
-    ? prettyStream({ ...TERMINAL_FORMAT, sync: true })
-    : pino.destination({ dest: 1, sync: true });
+/** @returns a writer to this stream: of JSON lines, or of readable ones on a terminal */
+export function streamWriter(output: NodeJS.WriteStream): LogWriter {
+  const pretty = prettyFactory(TERMINAL_FORMAT);
   return (line) => {
-    output.write(line);
+    output.write(output.isTTY ? pretty(line) : line);
   };
 }
 

@@ -80,6 +80,8 @@ export class SimulatedJobService {
        UPDATE task t
           SET status = w.status,
               status_code = CASE WHEN w.status = 'Running' THEN 2 ELSE 3 END,
+              start_time = CASE WHEN w.status = 'Running' THEN date_trunc('second', now() AT TIME ZONE 'UTC')
+                                ELSE t.start_time END,
               end_time = CASE WHEN w.status = 'Running' THEN NULL
                               ELSE date_trunc('second', now() AT TIME ZONE 'UTC') END
          FROM wanted w, execution e

@@ -31,14 +31,17 @@ export async function drainOnce(parts: {
   const [sum] = await database.query<{ revisions: number }>(SUM_REVISIONS);
   for (;;) {
     const [outbox, jobs] = await Promise.all([summarizeOutbox(database), countJobs(queue)]);
-    // A job that failed for good has no outbox row any more; it counts as a disagreement below.
+    // A job that failed for good has no outbox row any more; it counts as out of date below.
     if (outbox.rows === 0 && jobs.waiting + jobs.active + jobs.delayed === 0) break;
     await delay(POLL_MS);
   }
   const seconds = (performance.now() - parts.beginMs) / 1000;
   const [after] = await database.query<{ revisions: number }>(SUM_REVISIONS);
   const refreshed = (after?.revisions ?? 0) - (sum?.revisions ?? 0);
-  const left = await countDisagreements(database, 'outOfDate');
+  const [disagreements, outOfDate] = await Promise.all([
+    countDisagreements(database, 'stuck'),
+    countDisagreements(database, 'outOfDate'),
+  ]);
   const statements = await readStatements(database);
   say(
     `Refreshed ${refreshed} executions in ${seconds.toFixed(1)} s (${Math.round(refreshed / seconds)}/s, start of the processes included).`,
@@ -53,8 +56,9 @@ export async function drainOnce(parts: {
   } else {
     say('SQL statements: not counted, this Postgres has no pg_stat_statements.');
   }
-  say(`Disagreements left: ${left}.`);
-  return left === 0 ? 0 : 1;
+  say(`Disagreements left: ${disagreements}.`);
+  say(`Out of date, for whatever reason: ${outOfDate}.`);
+  return disagreements + outOfDate === 0 ? 0 : 1;
 }
 
 // Every refresh raises its execution's revision by one, so their sum counts refreshes.

@@ -6,7 +6,7 @@ export const DEMO_TRIGGER = 'DEMO';
 const TASKS_PER_EXECUTION = 7;
 
 /**
- * Fills an embedded database with `executions` executions of 7 tasks each, of five vendors, every
+ * Fills an embedded database, where 42 is a REPLICATION as in the README, with `executions` executions of 7 tasks each, of five vendors, every
  * status out of date. Run again on the same database, it makes those that are there out of date again.
  * Capture records all of them, as it would for any program that changes tasks.
  */
@@ -28,13 +28,15 @@ export async function seedDemonstration(database: Database, executions: number):
      ), missing (count) AS (
        SELECT greatest($1 - count(*), 0) FROM execution WHERE trigger = $3
      ), created AS (
-       INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision)
-       SELECT list[1 + n % 5], n, 'Running', $3, 0
+       INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision, start_time)
+       SELECT list[1 + (n + 3) % 5], n, 'Running', $3, 0,
+              date_trunc('second', now() AT TIME ZONE 'UTC') - interval '10 minutes'
          FROM missing, vendors, generate_series(1, missing.count::integer) AS n
        RETURNING id, vendor_type
      )
      INSERT INTO task (execution_id, status, status_code, vendor_type, job_id, start_time, end_time)
-     SELECT id, drawn.status, 3, vendor_type, md5(id::text || n), now() AT TIME ZONE 'UTC',
+     SELECT id, drawn.status, 3, vendor_type, md5(id::text || n),
+            date_trunc('second', now() AT TIME ZONE 'UTC') - (n + 1) * interval '1 minute',
             date_trunc('second', now() AT TIME ZONE 'UTC') - n * interval '1 minute'
        FROM created, generate_series(1, $2) AS n,
             LATERAL (SELECT CASE WHEN (id * 31 + n * 17) % 43 = 0 THEN 'Error'

@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
+
+import { leftOver } from '../../../support/left-over.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
 import { newFolder } from '../../../support/servers.ts';
 import { until } from '../../../support/wait.ts';
@@ -11,9 +13,21 @@ const folder = newFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const environment = { DASHBOARD_PORT: '', PRODUCER_PORT: '' };
 
-/** Processes whose command line or working folder tells that they belong to this data folder. */
-function leftOver(data: string): string {
-  return spawnSync('pgrep', ['-af', data], { encoding: 'utf8' }).stdout;
+async function allIsRefreshed(data: string): Promise<void> {
+  await until('what was recorded to be refreshed', async () => {
+    const { output } = await runTally(['status', '--json', '--data', data], {});
+    const status = JSON.parse(output) as { outbox: { rows: number }; disagreements: number };
+    return status.outbox.rows === 0 && status.disagreements === 0;
+  });
+}
+
+/** The shells of a server's guard: the children of `tally start`, and theirs, that are called so. */
+function guardsOf(pid: number): number[] {
+  const { stdout } = spawnSync('pgrep', ['-f', '-P', `${pid}`, 'tally-guard'], {
+    encoding: 'utf8',
+  });
+  const guards = stdout.split('\n').filter(Boolean).map(Number);
+  return guards.flatMap((guard) => [...guardsOf(guard), guard]);
 }
 
 describe('npm start', () => {
@@ -28,6 +42,7 @@ describe('npm start', () => {
     expect(output).toMatch(/Refreshed 3000 executions in [\d.]+ s/);
     expect(output).toMatch(/SQL statements: \d+ refreshing/);
     expect(output).toContain('Disagreements left: 0.');
+    expect(output).toContain('Out of date, for whatever reason: 0.');
     expect(code).toBe(0);
     expect(leftOver(data)).toBe('');
   });
@@ -64,19 +79,33 @@ describe('npm start', () => {
     expect(leftOver(data)).toBe('');
   });
 
-  it('killed outright, it leaves servers that the next start takes over, and no data is lost', async () => {
+  it('killed outright, it leaves nothing running, and the next start has all that was recorded', async () => {
     const data = join(folder, 'killed');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);
-    await first.said('taking jobs', 30_000);
+    await first.said('taking jobs', 100_000);
+    first.kill('SIGKILL');
+    await first.ended;
+    await until('nothing is left running', () => leftOver(data) === '');
+    const again = startTally(['start', '--no-demo', '--data', data], environment);
+    await again.said('taking jobs', 100_000);
+    await allIsRefreshed(data);
+    again.kill('SIGTERM');
+    expect((await again.ended).code).toBe(0);
+    expect(leftOver(data)).toBe('');
+  });
+
+  it('servers whose guards were killed with it are stopped by the next start, and no data is lost', async () => {
+    const data = join(folder, 'unguarded');
+    const first = startTally(['start', '--executions', '200', '--data', data], environment);
+    await first.said('taking jobs', 100_000);
+    for (const pid of guardsOf(first.pid)) process.kill(pid, 'SIGKILL');
     first.kill('SIGKILL');
     await first.ended;
     const again = startTally(['start', '--no-demo', '--data', data], environment);
-    await again.said('taking jobs', 30_000);
-    await until('what was recorded to be refreshed', async () => {
-      const { output } = await runTally(['status', '--json', '--data', data], {});
-      const status = JSON.parse(output) as { outbox: { rows: number }; disagreements: number };
-      return status.outbox.rows === 0 && status.disagreements === 0;
-    });
+    await again.said('stopping the Postgres that an earlier run left behind');
+    await again.said('stopping the Redis that an earlier run left behind');
+    await again.said('taking jobs', 100_000);
+    await allIsRefreshed(data);
     again.kill('SIGTERM');
     expect((await again.ended).code).toBe(0);
     expect(leftOver(data)).toBe('');
@@ -91,6 +120,13 @@ describe('npm start', () => {
     const late = setTimeout(() => worker.kill('SIGKILL'), 30_000);
     expect(await once(worker, 'exit')).toEqual([0, null]);
     clearTimeout(late);
+  });
+
+  it('beyond this machine without a password is refused before anything is made', async () => {
+    const data = join(folder, 'open');
+    const { code, output } = await runTally(['start', '--data', data], { HTTP_HOST: '0.0.0.0' });
+    expect({ code, made: existsSync(data) }).toEqual({ code: 2, made: false });
+    expect(output).toContain('set DASHBOARD_PASSWORD');
   });
 
   it('--once with a DATABASE_URL is refused: there is no demonstration on a database that is given', async () => {

@@ -1,0 +1,130 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { leftOver } from '../support/left-over.ts';
+import { startTally } from '../support/processes.ts';
+import { newFolder } from '../support/servers.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const folder = newFolder();
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const stores = await createStores();
+
+const running = new Set<ChildProcess>();
+afterEach(() => {
+  for (const child of running) child.kill('SIGKILL');
+  running.clear();
+});
+
+/** `tally <args> | head -1`: reads one line, then closes its end. */
+async function readOneLine(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Promise<{ code: number | null; line: string; errors: string }> {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env['PATH'], ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  const [chunk] = (await once(child.stdout, 'data')) as [Buffer];
+  child.stdout.destroy();
+  const [code] = await ended;
+  return { code, line: chunk.toString().split('\n')[0] ?? '', errors };
+}
+
+describe('a reader that goes away', () => {
+  it('does not end a reconciliation: all 6,000 are recorded, without a stack trace', async () => {
+    const { database } = stores;
+    await database.query(
+      `WITH stuck AS (
+         INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision)
+         SELECT 'SCAN', n, 'Running', 'MANUAL', 0 FROM generate_series(1, 6000) AS n RETURNING id
+       )
+       INSERT INTO task (execution_id, status, status_code, vendor_type, job_id, start_time, end_time)
+       SELECT id, 'Success', 3, 'SCAN', id::text, now(), now() - interval '1 hour' FROM stuck`,
+    );
+    const { code, line, errors } = await readOneLine(['reconcile'], stores.environment);
+    expect(line).toContain(':SCAN  stored Running, by its tasks Success');
+    expect(errors).toBe('6000 disagreements; a refresh of each is recorded\n');
+    expect(code).toBe(0);
+    const [outbox] = await database.query<{ rows: number }>(
+      'SELECT count(*) AS rows FROM tally.outbox',
+    );
+    expect(outbox).toEqual({ rows: 6_000 });
+  });
+
+  it('does not end a worker: it goes on refreshing, and ends with SIGTERM', async () => {
+    const worker = spawn(process.execPath, [MAIN, 'worker'], {
+      env: { ...stores.environment, LOG_LEVEL: 'info' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    running.add(worker);
+    const ended = once(worker, 'exit');
+    await once(worker.stdout, 'data');
+    worker.stdout.destroy();
+    const producer = startTally(['producer'], stores.environment);
+    await until('the outbox to be empty', async () => {
+      const [outbox] = await stores.database.query<{ rows: number }>(
+        'SELECT count(*) AS rows FROM tally.outbox',
+      );
+      return outbox?.rows === 0;
+    });
+    worker.kill('SIGTERM');
+    expect(await ended).toEqual([0, null]);
+    producer.kill('SIGTERM');
+    await producer.ended;
+  });
+
+  it('ends tally start in order, with its processes and servers', async () => {
+    const data = join(folder, 'pipe');
+    const args = ['start', '--executions', '200', '--data', data];
+    const ports = { DASHBOARD_PORT: '', PRODUCER_PORT: '' };
+    const { code, errors } = await readOneLine(args, ports);
+    expect({ code, errors }).toEqual({ code: 0, errors: '' });
+    expect(leftOver(data)).toBe('');
+  });
+});
+
+describe('a terminal that is closed', () => {
+  it('ends tally start in order, with its processes and servers', async () => {
+    const data = join(folder, 'closed');
+    const start = startTally(['start', '--executions', '200', '--data', data], {});
+    await start.said('taking jobs', 60_000);
+    start.kill('SIGHUP');
+    start.kill('SIGHUP');
+    expect(await start.ended).toEqual({ code: 0, signal: null });
+    expect(leftOver(data)).toBe('');
+  });
+
+  it('ends a worker in order: what it has in hand is finished', async () => {
+    const worker = startTally(['worker'], stores.environment);
+    await worker.said('taking jobs', 60_000);
+    worker.kill('SIGHUP');
+    expect(await worker.ended).toEqual({ code: 0, signal: null });
+    await worker.said('stopping (SIGHUP)');
+  });
+});
+
+it('output that cannot be written for another reason makes a command fail, and says why', async () => {
+  const child = spawn(
+    '/bin/sh',
+    ['-c', `"$0" "$1" failed --json > /dev/full`, process.execPath, MAIN],
+    {
+      env: { DATABASE_URL: inject('postgresUrl'), ...stores.environment },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  let errors = '';
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+  const [code] = (await once(child, 'close')) as [number];
+  expect(errors).toContain('tally: the output is incomplete: ENOSPC');
+  expect(code).toBe(1);
+});
