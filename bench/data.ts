@@ -1,4 +1,4 @@
-import { migrate } from '../shared/postgres/schema.ts';
+import { migrate } from '../shared/postgres/migrate.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 import { withClient, type Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';

@@ -4,47 +4,26 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
-import { basename, delimiter, join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import {
+  CHROMIUM,
+  installProgram,
+  isOnPath,
+  PGBOUNCER,
+  REDIS,
+  SENTINEL,
+} from './setup-programs.mjs';
 
 const LOCK_TIMEOUT_MS = 15 * 60_000;
 const POLL_MS = 100;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LOCK = join(ROOT, '.tally', 'setup.lock');
 const SOURCES = ['producers', 'workers', 'dashboard', 'shared', 'cli'];
-const IS_ROOT = process.getuid?.() === 0;
 const FOR_TESTS = process.argv.includes('--test');
-
-/** Package managers and their word for it. @type {Record<string, string>} */
-const MANAGERS = {
-  'apt-get': 'install',
-  dnf: 'install',
-  apk: 'add',
-  pacman: '-S',
-  brew: 'install',
-};
-
-/**
- * A program that has to be on PATH, and the package of each package manager that brings it.
- * @typedef {{ title: string, programs: string[], insteadSet: string, packages: Record<string, string> }} Program
- */
-
-/** @type {Program} */
-const REDIS = {
-  title: 'Redis',
-  programs: ['redis-server', 'valkey-server'],
-  insteadSet: 'REDIS_URL',
-  packages: { 'apt-get': 'redis-server', pacman: 'valkey' },
-};
-
-/** @type {Program} */
-const CHROMIUM = {
-  title: 'Chromium',
-  programs: ['chromium', 'chromium-browser', 'google-chrome'],
-  insteadSet: 'CHROMIUM_PATH',
-  packages: { brew: '--cask chromium' },
-};
+const FOR_ENVIRONMENTS = process.argv.includes('--environments');
+const SERVERS = join(ROOT, 'test', 'environments', 'servers');
 
 /** @typedef {{ needed: () => boolean, act: () => void, writesHere: boolean }} Step */
 
@@ -55,16 +34,21 @@ function steps() {
     { needed: buildIsStale, act: build, writesHere: true },
   ];
   // A test starts and kills servers of its own, whatever REDIS_URL says.
-  if (FOR_TESTS || !process.env['REDIS_URL']) all.push(programStep(REDIS));
+  if (FOR_TESTS) all.push(programStep({ ...REDIS, insteadSet: undefined }));
+  else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
+  if (FOR_ENVIRONMENTS) {
+    all.push(programStep(PGBOUNCER), programStep(SENTINEL));
+    all.push({ needed: serversAreStale, act: installServers, writesHere: true });
+  }
   return all;
 }
 
-/** @param {Program} program @returns {Step} */
+/** @param {import('./setup-programs.mjs').Program} program @returns {Step} */
 function programStep(program) {
   return {
     needed: () => !isOnPath(program.programs),
-    act: () => installProgram(program),
+    act: () => installProgram(program, say),
     writesHere: false,
   };
 }
@@ -106,6 +90,19 @@ function installDependencies() {
   writeStamp(join(ROOT, 'node_modules', '.tally-lock'), hash);
 }
 
+// Older Postgres servers, which only test/environments needs: they stay out of everybody's npm ci.
+function serversAreStale() {
+  const lock = readIfThere(join(SERVERS, 'package-lock.json'));
+  return readIfThere(join(SERVERS, 'node_modules', '.tally-lock')) !== lock;
+}
+
+function installServers() {
+  say('Installing older Postgres servers for the tests (npm ci in test/environments/servers).');
+  npm('ci', '--ignore-scripts', '--prefix', SERVERS);
+  const lock = fs.readFileSync(join(SERVERS, 'package-lock.json'), 'utf8');
+  writeStamp(join(SERVERS, 'node_modules', '.tally-lock'), lock);
+}
+
 function buildIsStale() {
   return readIfThere(join(ROOT, 'dist', '.tally-sources')) !== sourcesHash();
 }
@@ -133,47 +130,6 @@ function sourcesHash() {
     hash.update(`${relative(ROOT, file)}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex');
-}
-
-/** @param {Program} program */
-function installProgram({ title, programs, insteadSet, packages }) {
-  const manager = Object.keys(MANAGERS).find((name) => isOnPath([name])) ?? '';
-  const name = packages[manager] ?? title.toLowerCase();
-  const sudo = IS_ROOT || manager === 'brew' ? '' : 'sudo ';
-  const command =
-    manager === '' ? `install ${name}` : `run: ${sudo}${manager} ${MANAGERS[manager]} ${name}`;
-  const advice = `${command}${FOR_TESTS && title === 'Redis' ? '' : ` (or set ${insteadSet})`}`;
-  if (manager === 'apt-get' && IS_ROOT) {
-    say(`Installing ${name} with apt-get, because there is no ${title} on PATH.`);
-    aptInstall(name, advice);
-  } else if (manager === 'brew' && title === 'Redis') {
-    say('Installing Redis with Homebrew, because there is none on PATH.');
-    const { status } = spawnSync('brew', ['install', name], { stdio: 'inherit' });
-    if (status !== 0) throw new Error(`brew install ${name} failed: see its output above.`);
-  }
-  if (!isOnPath(programs)) throw new Error(`${title} is needed and not on PATH: ${advice}`);
-}
-
-/** @param {string} name @param {string} advice */
-function aptInstall(name, advice) {
-  // Debian starts a server as soon as it is installed, on a port that isn't ours to take: in
-  // runlevel 1 it doesn't, but systemd has to be told.
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  // Its failure is not the end: one source of many may be away, or the lists may do as they are.
-  spawnSync('apt-get', ['update', '-qq'], { env, stdio: 'ignore' });
-  const args = ['-y', '-qq', '-o', 'DPkg::Lock::Timeout=300', '--no-install-recommends', name];
-  const { status, stderr } = spawnSync('apt-get', ['install', ...args], {
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    encoding: 'utf8',
-  });
-  if (status !== 0) {
-    const reason = (stderr ?? '').split('\n').findLast((line) => line.startsWith('E:'));
-    throw new Error(`apt-get could not install ${name} (${reason ?? status}): ${advice}`);
-  }
-  if (name === 'redis-server' && fs.existsSync('/run/systemd/system')) {
-    spawnSync('systemctl', ['disable', '--now', name], { stdio: 'ignore' });
-  }
 }
 
 /** @param {string[]} args */
@@ -253,20 +209,6 @@ function isAlive(pid) {
   }
   // A zombie has ended, though nobody took notice.
   return !/^\d+ \(.*\) [ZX] /s.test(readIfThere(`/proc/${pid}/stat`) ?? '');
-}
-
-/** @param {string[]} names */
-function isOnPath(names) {
-  const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  const files = names.flatMap((name) => folders.map((folder) => join(folder, name)));
-  return files.some((file) => {
-    try {
-      fs.accessSync(file, fs.constants.X_OK);
-      return fs.statSync(file).isFile();
-    } catch {
-      return false;
-    }
-  });
 }
 
 /** @param {string} file */

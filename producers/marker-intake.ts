@@ -1,45 +1,35 @@
 import type { Redis } from 'ioredis';
 import type { Counter } from 'prom-client';
-import type { Database } from '../shared/postgres/database.ts';
+import type { TransactionDatabase } from '../shared/postgres/database.ts';
+import { Lease } from '../shared/postgres/lease.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
-import { MarkerTransfer, type MarkerPage } from '../shared/harbor/transfer.ts';
+import { INTAKE_DUTY, MarkerTransfer, type MarkerPage } from '../shared/harbor/transfer.ts';
 
-const INTAKE_LOCK = 7_411_002;
 const SET_POLL_MS = 1_000;
 const KEYS_POLL_MS = 5_000;
 // After a walk over all keys Redis is left alone for this many times what it took, so that the intake
 // needs at most a tenth of it however many keys others have there.
 const KEYS_REST_FACTOR = 9;
-const LOCK_RETRY_MS = 2_000;
+const LEASE_RETRY_MS = 2_000;
 const PROGRESS_MS = 1_000;
 
 interface Parts {
   /** Harbor's. */
   readonly redis: Redis;
-  /** Opens a connection of its own to Postgres. */
-  readonly openSession: () => Promise<Database>;
+  readonly database: TransactionDatabase;
   readonly delayMs: number;
   readonly log: Logger;
   readonly malformed: Counter;
-}
-
-/** Makes this connection to Postgres the only one that takes markers in, until it ends. @returns false: another one is it */
-export async function takeIntakeLock(session: Database): Promise<boolean> {
-  const [row] = await session.query<{ taken: boolean }>(
-    'SELECT pg_try_advisory_lock($1) AS taken',
-    [INTAKE_LOCK],
-  );
-  return row?.taken === true;
 }
 
 /**
  * Takes Harbor's markers into the outbox for as long as it runs: those of the set every second, those that are keys of
  * their own every five seconds, or less often where walking over all keys takes Redis more than half a second.
  *
- * Of any number of producers one does it: the one whose session in Postgres has the lock. The rows are
- * written over that session, so whoever has lost the lock can't commit a page. The others look every two seconds.
+ * Of any number of producers one does it: the one that holds the lease in Postgres. Each page of rows commits only
+ * while it does. The others ask every two seconds, and one takes over within ten when the holder dies or is frozen.
  */
 export class MarkerIntake {
   readonly #parts: Parts;
@@ -47,8 +37,8 @@ export class MarkerIntake {
   readonly #outage: Outage;
   readonly #stop = new AbortController();
   #loop: Promise<void> | undefined;
-  #session: Database | undefined;
-  #locked = false;
+  readonly #lease: Lease;
+  #held = false;
   #waiting = false;
   #nextKeysMs = 0;
   #taken = 0;
@@ -58,6 +48,7 @@ export class MarkerIntake {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#lease = new Lease(parts.database, INTAKE_DUTY);
     this.#transfer = new MarkerTransfer(parts.redis, parts.delayMs, (page) => this.#count(page));
     this.#outage = new Outage(parts.log, 'the marker intake');
   }
@@ -94,29 +85,31 @@ export class MarkerIntake {
 
   /** One look at what Harbor has marked. @returns milliseconds until the next one */
   async #cycle(): Promise<number> {
-    const { redis, openSession, log } = this.#parts;
+    const { redis, database, log } = this.#parts;
     const { signal } = this.#stop;
     if (redis.status !== 'ready') {
       // Another producer may have a connection that works.
       await this.#release();
       return SET_POLL_MS;
     }
-    this.#session ??= await openSession();
-    await this.#transfer.settleDoubts(this.#session);
-    if (!this.#locked && !(await takeIntakeLock(this.#session))) {
+    // Whoever holds the lease: to record a refresh once more is always right.
+    await this.#transfer.settleDoubts(database);
+    if (!(await this.#lease.take())) {
+      this.#held = false;
       if (!this.#waiting) log.info("another process takes in Harbor's markers; this one waits");
       this.#waiting = true;
       this.#outage.end();
-      return LOCK_RETRY_MS;
+      return LEASE_RETRY_MS;
     }
-    if (!this.#locked) log.info("taking in Harbor's markers");
-    this.#locked = true;
+    if (!this.#held) log.info("taking in Harbor's markers");
+    this.#held = true;
     this.#waiting = false;
     this.#nextProgressMs = performance.now() + PROGRESS_MS;
+    const guarded = this.#lease.guard();
     try {
-      await this.#transfer.takeSet(this.#session, signal);
+      await this.#transfer.takeSet(guarded, signal);
       if (performance.now() >= this.#nextKeysMs) {
-        const lookedMs = await this.#transfer.takeKeys(this.#session, signal);
+        const lookedMs = await this.#transfer.takeKeys(guarded, signal);
         const restMs = Math.max(KEYS_POLL_MS, lookedMs * KEYS_REST_FACTOR);
         this.#nextKeysMs = performance.now() + restMs;
       }
@@ -128,9 +121,8 @@ export class MarkerIntake {
   }
 
   async #release(): Promise<void> {
-    this.#locked = false;
-    await this.#session?.close();
-    this.#session = undefined;
+    this.#held = false;
+    await this.#lease.release();
   }
 
   #count({ taken, malformed }: MarkerPage): void {

@@ -6,11 +6,9 @@ export interface ClaimedRow extends Identity {
   readonly rowId: number;
 }
 
-/**
- * What a connection that claims begins with. Until statistics have caught up with a backlog that came at once, the
- * planner takes the due rows for a handful, and would read and sort all of them, on disk, for every claim.
- */
-export const CLAIM_IN_ORDER = 'SET enable_bitmapscan = off';
+// Until statistics have caught up with a backlog that came at once, the planner takes the due rows for a handful, and
+// would read and sort all of them, on disk, for every claim.
+const CLAIM_IN_ORDER = { enable_bitmapscan: 'off' };
 
 // A row becomes visible when its transaction commits, so rows may appear behind one that was claimed
 // already. A look that goes on where the last one ended starts this much earlier.
@@ -71,6 +69,7 @@ function claimDueRows(
      RETURNING id AS "rowId", execution_id AS "executionId", vendor,
                extract(epoch FROM due_at)::double precision AS "dueS"`,
     [limit, fromS === undefined ? '-infinity' : fromS - LOOK_BACK_S],
+    CLAIM_IN_ORDER,
   );
 }
 

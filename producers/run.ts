@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client';
 import { isLoopback, type Config } from '../shared/process/config.ts';
 import { probeCommit } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
-import { openDatabase, openSession } from '../shared/postgres/database.ts';
+import { openDatabase, type TransactionDatabase } from '../shared/postgres/database.ts';
 import { connectHarborRedis } from '../shared/harbor/redis.ts';
 import { httpAddress } from '../shared/http/address.ts';
 import {
@@ -26,7 +26,6 @@ import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
-import { CLAIM_IN_ORDER } from './outbox-claims.ts';
 import { OutboxRelay } from './outbox-relay.ts';
 import { Reconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
@@ -48,7 +47,6 @@ export async function runProducer(
     name: 'producer',
     // A network that swallows an answer stops the relay for as long as this.
     statementTimeoutMs: 10_000,
-    begin: CLAIM_IN_ORDER,
   });
   lifecycle.onStop('Postgres', () => database.close());
   // Connecting and answering together stay below the 3 s within which the API promises its 503.
@@ -115,13 +113,14 @@ export async function runProducer(
   lifecycle.onStop('the reconciler', () => reconciler.close());
   reconciler.start();
   if (config.HARBOR_REDIS_URL !== undefined) {
-    startMarkerIntake(config.HARBOR_REDIS_URL, config, registry, lifecycle, log);
+    startMarkerIntake(config.HARBOR_REDIS_URL, config, database, registry, lifecycle, log);
   }
 }
 
 function startMarkerIntake(
   harborRedisUrl: string,
   config: Config,
+  database: TransactionDatabase,
   registry: Registry,
   lifecycle: Lifecycle,
   log: Logger,
@@ -130,7 +129,7 @@ function startMarkerIntake(
   lifecycle.onStop("Harbor's Redis", () => redis.disconnect());
   const intake = new MarkerIntake({
     redis,
-    openSession: () => openSession(config.DATABASE_URL ?? '', 'marker intake'),
+    database,
     delayMs: config.HARBOR_MARKER_DELAY_MS,
     log,
     malformed: createMalformedMarkersMetric(registry),

@@ -34,8 +34,9 @@ export function addCaptureCommand(program: Command): void {
     return 'capture is enabled; what changed before is found by: tally reconcile';
   });
   add('disable', 'stop recording; what is recorded is still refreshed', async (client) => {
-    await disableCapture(client);
-    return 'capture is disabled; changes of tasks are not seen any more';
+    return (await disableCapture(client))
+      ? 'capture is disabled; changes of tasks are not seen any more'
+      : 'capture was not enabled; nothing to disable';
   });
   add('status', 'say whether changes are recorded', async (client) => {
     const state = await readCaptureState(client);

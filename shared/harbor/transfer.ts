@@ -19,6 +19,9 @@ const STEP = 900;
 // that were committed longer than this before their markers were gone are written again, due later.
 const REMOVED_LATE_MS = 1_000;
 
+/** The lease of whoever moves Harbor's markers, in either direction. */
+export const INTAKE_DUTY = "taking in Harbor's markers";
+
 /** What became of one page. */
 export interface MarkerPage {
   /** Markers whose refresh is recorded. */
@@ -35,7 +38,7 @@ interface Source {
 /**
  * Moves Harbor's markers into the outbox. At least once: for each page the rows are committed first, and only then
  * the markers are removed, so that whatever is killed in between, a marker stands in Redis or has its row. Only one
- * process at a time may do this; its caller holds the lock, on the session that the rows are written over.
+ * process at a time may do this; its caller holds the lease {@link INTAKE_DUTY}, under which the rows are written.
  */
 export class MarkerTransfer {
   readonly #redis: Redis;
@@ -51,7 +54,7 @@ export class MarkerTransfer {
     this.#onPage = onPage;
   }
 
-  /** Records again what Redis may have removed late; to be called first on a new session. */
+  /** Records again what Redis may have removed late; to be called before anything else is taken. */
   async settleDoubts(session: Database): Promise<void> {
     if (this.#doubtful.length === 0) return;
     // An answer means that it has done, or never will do, what it was sent before.
@@ -149,15 +152,18 @@ export class MarkerTransfer {
       else wanted.set(formatIdentity(identity), identity);
     }
     const identities = [...wanted.values()];
+    const beginMs = performance.now();
     await this.#record(session, identities);
-    const committedMs = performance.now();
+    // A process that was frozen meanwhile may have lost its lease: another one has taken this page then, and Harbor
+    // may have set the same markers again, for newer changes.
+    if (performance.now() - beginMs > REMOVED_LATE_MS) await session.query('SELECT');
     try {
       await remove(names);
     } catch (error) {
       this.#doubtful = identities;
       throw error;
     }
-    if (performance.now() - committedMs > REMOVED_LATE_MS) {
+    if (performance.now() - beginMs > REMOVED_LATE_MS) {
       this.#doubtful = identities;
       await this.settleDoubts(session);
     }

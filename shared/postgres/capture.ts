@@ -3,6 +3,9 @@ import { DatabaseError } from 'pg';
 import type pg from 'pg';
 import { TallyError } from '../errors.ts';
 import { backoffMs } from '../process/wait.ts';
+import { hostElsewhere, hostProblem } from './host.ts';
+import { queryOf } from './database.ts';
+import { beginPinned } from './pinned.ts';
 
 /** `incomplete`: a trigger is missing or switched off, so that changes are missed. */
 export type CaptureState = 'enabled' | 'disabled' | 'incomplete';
@@ -40,8 +43,8 @@ const TRIGGERS = [
 /**
  * Makes the triggers: those on `task`, by which everything that changes tasks is recorded from the next transaction
  * on, and the one on `execution` that notes which final statuses the host has stored by hand. May be repeated.
- * @throws TallyError CAPTURE_IMPOSSIBLE when the table is partitioned or inherits or the schema is
- *   missing, TASK_LOCKED when other transactions hold the table for long
+ * @throws TallyError CAPTURE_IMPOSSIBLE when the table is partitioned or inherits, hides rows from the role or is
+ *   missing, or when the schema is, TASK_LOCKED when other transactions hold the table for long
  */
 export async function enableCapture(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ installed: boolean; kind: string; related: boolean }>(
@@ -50,14 +53,11 @@ export async function enableCapture(client: pg.Client): Promise<void> {
        FROM pg_class c WHERE c.oid = to_regclass('task')`,
   );
   const [task] = rows;
-  if (task === undefined) {
-    throw new TallyError('CAPTURE_IMPOSSIBLE', 'there is no table task; check DATABASE_URL');
-  }
-  if (!task.installed) {
-    throw new TallyError(
-      'CAPTURE_IMPOSSIBLE',
-      'schema tally is not up to date; run: tally migrate',
-    );
+  const problem =
+    (await hostProblem(queryOf(client))) ??
+    (task?.installed === true ? undefined : 'schema tally is not up to date; run: tally migrate');
+  if (problem !== undefined || task === undefined) {
+    throw new TallyError('CAPTURE_IMPOSSIBLE', problem ?? 'there is no table task');
   }
   if (task.kind !== 'r' || task.related) {
     throw new TallyError(
@@ -82,7 +82,8 @@ export async function upgradeCapture(client: pg.Client): Promise<void> {
 
 /** Makes the triggers in the transaction of the caller, also anew: those of an older version, or switched off. */
 export async function createCaptureTriggers(client: pg.Client): Promise<void> {
-  await dropCaptureTriggers(client);
+  // CREATE OR REPLACE TRIGGER came with Postgres 14. To drop one that isn't there would lock out readers for nothing.
+  if ((await readCaptureState(client)) !== 'disabled') await dropCaptureTriggers(client);
   for (const { name, fires } of TRIGGERS) {
     await client.query(
       `CREATE TRIGGER tally_capture_${name} ${fires} EXECUTE FUNCTION tally.capture_${name}()`,
@@ -90,9 +91,25 @@ export async function createCaptureTriggers(client: pg.Client): Promise<void> {
   }
 }
 
-/** Drops the triggers; what they have recorded stays in the outbox. @throws TallyError TASK_LOCKED */
-export async function disableCapture(client: pg.Client): Promise<void> {
+/**
+ * Drops the triggers; what they have recorded stays in the outbox.
+ * @returns false when there were none
+ * @throws TallyError TASK_LOCKED, CAPTURE_IMPOSSIBLE when there is no table `task`
+ */
+export async function disableCapture(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ task: boolean }>(
+    `SELECT to_regclass('task') IS NOT NULL AS task`,
+  );
+  if (rows[0]?.task !== true) {
+    const elsewhere = await hostElsewhere(queryOf(client));
+    throw new TallyError(
+      'CAPTURE_IMPOSSIBLE',
+      elsewhere ?? 'there is no table task, so nothing to disable; check DATABASE_URL',
+    );
+  }
+  if ((await readCaptureState(client)) === 'disabled') return false;
   await withTaskLocked(client, () => dropCaptureTriggers(client));
+  return true;
 }
 
 /** Drops the triggers in the transaction of the caller. */
@@ -130,7 +147,7 @@ async function readTriggers(client: pg.Client): Promise<{ firing: boolean }[]> {
 export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await client.query(`BEGIN; SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
+      await client.query(beginPinned(0, { lock_timeout: LOCK_TIMEOUT_MS }));
       const result = await work();
       await client.query('COMMIT');
       return result;

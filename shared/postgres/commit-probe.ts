@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client } from 'pg';
 import { cancelStatement } from './cancel.ts';
+import { connectClient } from './database.ts';
 
 const CONNECT_MS = 2_000;
 const STATEMENTS_MS = 2_000;
@@ -21,6 +21,7 @@ const RECORD = `
   SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
   SET LOCAL lock_timeout = ${LOCK_MS};
   SET LOCAL statement_timeout = ${STATEMENTS_MS};
+  SET LOCAL row_security = off;
   SET LOCAL enable_seqscan = off;
   INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
   VALUES (${PROBE_ID}, 'TALLY_PROBE', 'api', 'infinity');
@@ -34,15 +35,8 @@ const REFRESH_NOTHING = `; SELECT FROM tally.refresh_executions('{}'::bigint[])`
  * @throws the error of `pg`, or one that says that the commit didn't finish
  */
 export async function probeCommit(databaseUrl: string, probed: Probed): Promise<void> {
-  const client = new Client({
-    connectionString: databaseUrl,
-    application_name: 'tally probe',
-    connectionTimeoutMillis: CONNECT_MS,
-  });
-  // The statement that is running rejects by itself; this is for a connection that is lost in between.
-  client.on('error', () => undefined);
+  const client = await connectClient(databaseUrl, 'probe', CONNECT_MS);
   try {
-    await client.connect();
     const late = AbortSignal.timeout(ALL_MS);
     const expired = new Promise<never>((_resolve, reject) => {
       late.addEventListener(

@@ -1,19 +1,53 @@
 import { Client, DatabaseError, Pool, types as pgTypes } from 'pg';
 import type pg from 'pg';
-import { TallyError } from '../errors.ts';
 import type { Logger } from '../process/logger.ts';
 import { cancelStatement } from './cancel.ts';
 import { classifyError, NotConnectedError } from './error-kinds.ts';
+import { attemptsOf, refuseReader, unreachable, type Attempt } from './connection.ts';
+import { beginPinned, type Settings } from './pinned.ts';
+import { parseDatabaseUrl } from './url.ts';
 
-/** Runs one statement and gives its rows. Every statement of Tally is autocommit, so there is no client to hold. */
+export interface Statement {
+  readonly sql: string;
+  /** One for each `$n`; arrays become Postgres arrays. */
+  readonly values?: readonly unknown[];
+}
+
+/** Runs one statement of a pool or of one connection and gives its rows. */
+export type Query = <Row extends pg.QueryResultRow>(
+  sql: string,
+  values?: readonly unknown[],
+) => Promise<Row[]>;
+
+/**
+ * Runs statements, each call in a transaction of its own in which everything is pinned that the code assumes
+ * ({@link beginPinned}). Nothing of a session is used or left behind, so a pooler may stand in between.
+ */
 export interface Database {
   /**
-   * @param values one for each `$n`; arrays become Postgres arrays
-   * @throws the error of `pg`, with its SQLSTATE in `code`, or NotConnectedError when the statement wasn't sent
+   * Runs one statement and gives its rows.
+   * @param settings more to be pinned for this statement
+   * @throws the error of `pg`, with its SQLSTATE in `code`; NotConnectedError when it wasn't sent
    */
-  query<Row extends pg.QueryResultRow>(sql: string, values?: readonly unknown[]): Promise<Row[]>;
+  query<Row extends pg.QueryResultRow>(
+    sql: string,
+    values?: readonly unknown[],
+    settings?: Settings,
+  ): Promise<Row[]>;
   /** Waits for what is in flight and closes every connection; never throws, may be called again. */
   close(): Promise<void>;
+}
+
+/** One that also runs several statements in one transaction. */
+export interface TransactionDatabase extends Database {
+  /**
+   * Runs statements one after the other, all in one round trip: all of them take effect or none. Gives the rows of each.
+   * @throws as `query`
+   */
+  transaction(
+    statements: readonly Statement[],
+    settings?: Settings,
+  ): Promise<pg.QueryResultRow[][]>;
 }
 
 export interface DatabaseOptions {
@@ -25,9 +59,9 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs?: number;
   /** How long to wait for a connection, in milliseconds. */
   readonly connectTimeoutMs?: number;
-  /** A `SET …` that each connection begins with; for what a planner's estimate would get wrong. */
-  readonly begin?: string;
 }
+
+const CONNECT_TIMEOUT_MS = 5_000;
 
 // Rows speak of ids below 2^53, which is checked where they come in.
 const types: pg.CustomTypesConfig = {
@@ -36,44 +70,64 @@ const types: pg.CustomTypesConfig = {
 };
 
 /**
- * Opens a pool; nothing is connected before the first statement.
+ * Opens a pool; nothing is connected before the first statement. Of several servers in the URL it stays with the one
+ * that it reached last, until no new connection to that one can be made or it no longer accepts writes.
  *
  * A connection keeps what it began with: a session that is read-only by default, the address of a server that was the
  * primary. So after an error that may be such a state, no connection that is older than it is used again.
+ * @throws TallyError BAD_DATABASE_URL
  */
-export function openDatabase(url: string, log: Logger, options: DatabaseOptions): Database {
+export function openDatabase(
+  url: string,
+  log: Logger,
+  options: DatabaseOptions,
+): TransactionDatabase {
   const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
-  const pool = new Pool({
-    connectionString: url,
-    max: options.connections,
-    application_name: `tally ${options.name}`,
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 5_000,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    statement_timeout: statementTimeoutMs,
-    // A network that swallows packets would hold a statement for hours; the server's own timeout
-    // comes first whenever the server still answers.
-    query_timeout: Math.ceil(statementTimeoutMs * 1.15),
-    types,
-  });
-  // Without a listener, an idle connection that the server ends would end the process.
-  pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
+  const address = parseDatabaseUrl(url);
   let generation = 0;
   const generations = new WeakMap<pg.PoolClient, number>();
-  // The statement that runs on a lost connection rejects by itself.
-  pool.on('connect', (client) => {
-    generations.set(client, generation);
-    client.on('error', () => undefined);
-    // Queued before the statement that the connection was opened for. Without it that one is slower, not wrong.
-    if (options.begin !== undefined) client.query(options.begin).catch(() => undefined);
-  });
+  const onConnect = (client: pg.PoolClient): void => void generations.set(client, generation);
+  const pools = attemptsOf(address, options.name).map(({ where, config }) => ({
+    where,
+    pool: openPool(config, log, onConnect, {
+      max: options.connections,
+      connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+      // A network that swallows packets would hold a statement for hours; the server's own timeout
+      // comes first whenever the server still answers.
+      query_timeout: Math.ceil(statementTimeoutMs * 1.15),
+      ...(address.mustAcceptWrites
+        ? { verify: (client, done) => void verifyWriter(client, done) }
+        : {}),
+    }),
+  }));
+  let current = 0;
   let closing: Promise<void> | undefined;
 
   const connect = async (): Promise<pg.PoolClient> => {
+    const failures: { where: string; error: unknown }[] = [];
+    const first = current;
+    for (let n = 0; n < pools.length; n++) {
+      const index = (first + n) % pools.length;
+      const candidate = pools[index];
+      if (candidate === undefined) break;
+      try {
+        const client = await connectYoung(candidate.pool);
+        current = index;
+        return client;
+      } catch (error) {
+        // All connections are in use: no other server would be the right one for that.
+        if (error instanceof Error && error.message === POOL_IS_FULL) {
+          throw new NotConnectedError(error);
+        }
+        failures.push({ where: candidate.where, error });
+      }
+    }
+    throw new NotConnectedError(unreachable(failures));
+  };
+
+  const connectYoung = async (pool: Pool): Promise<pg.PoolClient> => {
     for (;;) {
-      const client = await pool.connect().catch((error: unknown) => {
-        throw new NotConnectedError(error);
-      });
+      const client = await pool.connect();
       if (generations.get(client) === generation) return client;
       client.release(true);
     }
@@ -87,25 +141,91 @@ export function openDatabase(url: string, log: Logger, options: DatabaseOptions)
     client.release(mayKeepItsState || !isStatementError(error));
   };
 
+  const transaction: TransactionDatabase['transaction'] = async (statements, settings) => {
+    const client = await connect();
+    try {
+      const rows = await pipeline(client, beginPinned(statementTimeoutMs, settings), statements);
+      client.release();
+      return rows;
+    } catch (error) {
+      giveUp(client, error);
+      throw error;
+    }
+  };
   return {
-    async query<Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) {
-      const client = await connect();
-      try {
-        const result = await client.query<Row>(sql, [...values]);
-        client.release();
-        return result.rows;
-      } catch (error) {
-        giveUp(client, error);
-        throw error;
-      }
+    transaction,
+    async query<Row extends pg.QueryResultRow>(
+      sql: string,
+      values: readonly unknown[] = [],
+      settings: Settings = {},
+    ) {
+      const [rows = []] = await transaction([{ sql, values }], settings);
+      return rows as Row[];
     },
     close() {
-      closing ??= pool.end().catch((error: unknown) => {
-        log.warn({ err: error }, 'closing the Postgres connections failed');
-      });
+      closing ??= Promise.all(pools.map(({ pool }) => pool.end())).then(
+        () => undefined,
+        (error: unknown) => log.warn({ err: error }, 'closing the Postgres connections failed'),
+      );
       return closing;
     },
   };
+}
+
+const POOL_IS_FULL = 'timeout exceeded when trying to connect';
+
+function openPool(
+  config: Attempt['config'],
+  log: Logger,
+  onConnect: (client: pg.PoolClient) => void,
+  options: pg.PoolConfig,
+): Pool {
+  const pool = new Pool({
+    ...config,
+    ...options,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    pipeline: true,
+    types,
+  });
+  // Without a listener, an idle connection that the server ends would end the process.
+  pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
+  // The statement that runs on a lost connection rejects by itself.
+  pool.on('connect', (client) => {
+    onConnect(client);
+    client.on('error', () => undefined);
+  });
+  return pool;
+}
+
+async function verifyWriter(client: pg.PoolClient, done: (error?: Error) => void): Promise<void> {
+  let problem: Error | undefined;
+  try {
+    await refuseReader(client);
+  } catch (error) {
+    problem = error instanceof Error ? error : new Error(String(error));
+  }
+  done(problem);
+}
+
+/** Sends a whole transaction before the first answer is read. @throws the first error in it */
+async function pipeline(
+  client: pg.PoolClient,
+  begin: string,
+  statements: readonly Statement[],
+): Promise<pg.QueryResultRow[][]> {
+  const [begun, ...answers] = await Promise.allSettled([
+    client.query(begin),
+    ...statements.map(({ sql, values }) =>
+      client.query<pg.QueryResultRow>(sql, [...(values ?? [])]),
+    ),
+    client.query('COMMIT'),
+  ]);
+  // What follows the first error fails for being in a failed transaction, and COMMIT rolls it back.
+  for (const answer of [begun, ...answers]) if (answer?.status === 'rejected') throw answer.reason;
+  return answers
+    .slice(0, statements.length)
+    .map((answer) => (answer.status === 'fulfilled' ? answer.value.rows : []));
 }
 
 function isStatementError(error: unknown): boolean {
@@ -113,72 +233,15 @@ function isStatementError(error: unknown): boolean {
 }
 
 /**
- * Opens one connection, for what lives and dies with it: session-level advisory locks. When it is lost, or a
- * statement isn't answered in time, every later statement fails; open another one then. A server that the
- * network cuts off from us notices within half a minute, instead of keeping the locks for hours.
- * @throws the error of `pg` when Postgres can't be reached
- */
-export async function openSession(url: string, name: string): Promise<Database> {
-  const statementTimeoutMs = 10_000;
-  const client = new Client({
-    connectionString: url,
-    application_name: `tally ${name}`,
-    connectionTimeoutMillis: 5_000,
-    keepAlive: true,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: Math.ceil(statementTimeoutMs * 1.15),
-    types,
-  });
-  // The statement that is running rejects by itself, and those that come later do.
-  client.on('error', () => undefined);
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= client.end().catch(() => undefined));
-  try {
-    await client.connect();
-    await client.query(
-      'SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3',
-    );
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return {
-    async query<Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) {
-      try {
-        return (await client.query<Row>(sql, [...values])).rows;
-      } catch (error) {
-        // What the server did with an unanswered statement isn't known: it must not go on over this connection.
-        if (!(error instanceof DatabaseError)) void cancelStatement(client);
-        if (!isStatementError(error)) void close();
-        throw error;
-      }
-    },
-    close,
-  };
-}
-
-/**
- * Opens one connection for a sequence of statements that belong together (migrations), and closes it.
- * @throws TallyError DATABASE_AWAY when Postgres can't be reached
+ * Opens one connection for transactions of several statements (migrations), and closes it.
+ * @throws TallyError DATABASE_AWAY when Postgres can't be reached, BAD_DATABASE_URL
  */
 export async function withClient<T>(
   url: string,
   name: string,
   use: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = new Client({
-    connectionString: url,
-    application_name: `tally ${name}`,
-    connectionTimeoutMillis: 5_000,
-    types,
-  });
-  // The statement that is running rejects by itself; this is for a connection that is lost in between.
-  client.on('error', () => undefined);
-  try {
-    await client.connect();
-  } catch (error) {
-    throw databaseAway(client.host, client.port, error);
-  }
+  const client = await connectClient(url, name, CONNECT_TIMEOUT_MS);
   try {
     return await use(client);
   } finally {
@@ -186,11 +249,36 @@ export async function withClient<T>(
   }
 }
 
-function databaseAway(host: string, port: number, cause: unknown): TallyError {
-  const reason = cause instanceof DatabaseError ? cause.message : 'it does not answer';
-  return new TallyError(
-    'DATABASE_AWAY',
-    `Postgres at ${host}:${port} can't be used (${reason}); check DATABASE_URL and that the server runs`,
-    { cause },
-  );
+/**
+ * Opens one connection, which the caller ends, also when what it does with it fails.
+ * @param timeoutMs for each server of the URL
+ * @throws TallyError DATABASE_AWAY when Postgres can't be reached, BAD_DATABASE_URL
+ */
+export async function connectClient(
+  url: string,
+  name: string,
+  timeoutMs: number,
+): Promise<pg.Client> {
+  const address = parseDatabaseUrl(url);
+  const failures: { where: string; error: unknown }[] = [];
+  for (const { where, config } of attemptsOf(address, name)) {
+    const client = new Client({ ...config, connectionTimeoutMillis: timeoutMs, types });
+    // The statement that is running rejects by itself; this is for a connection that is lost in between.
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      if (address.mustAcceptWrites) await refuseReader(client);
+      return client;
+    } catch (error) {
+      failures.push({ where, error });
+      await client.end().catch(() => undefined);
+    }
+  }
+  throw unreachable(failures);
+}
+
+/** Runs statements over one connection, in whatever transaction it is in. */
+export function queryOf(client: pg.Client): Query {
+  return async <Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) =>
+    (await client.query<Row>(sql, [...values])).rows;
 }

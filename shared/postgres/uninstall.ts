@@ -2,8 +2,8 @@ import type { CaptureState } from './capture.ts';
 import { dropCaptureTriggers, readCaptureState, withTaskLocked } from './capture.ts';
 import { withClient } from './database.ts';
 import { TallyError } from '../errors.ts';
+import { takeMigrateLock } from './migrate.ts';
 import { COUNTED_ROWS } from './outbox.ts';
-import { MIGRATE_LOCK } from './schema.ts';
 
 /** What was removed: nothing, when the database had no schema `tally`. */
 export interface Uninstalled {
@@ -16,25 +16,30 @@ export interface Uninstalled {
 /**
  * Removes the triggers and schema `tally`; `execution` and `task` stay as they are. In one transaction.
  * @param force although refreshes wait in the outbox; they are lost
+ * @param onWait called when a migration is at work, for which it waits
  * @throws TallyError OUTBOX_NOT_EMPTY without `force`, HOST_IN_SCHEMA, TASK_LOCKED
  */
-export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstalled> {
-  return withClient(databaseUrl, 'uninstall', async (client) => {
-    await client.query('SELECT pg_advisory_lock($1)', [MIGRATE_LOCK]);
-    const { rows } = await client.query<{ schema: boolean; outbox: boolean; host: boolean }>(
-      `SELECT to_regnamespace('tally') IS NOT NULL AS schema, to_regclass('tally.outbox') IS NOT NULL AS outbox,
-              EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tally')
-                         AND relname IN ('execution', 'task')) AS host`,
-    );
-    const { schema = false, outbox = false, host = false } = rows[0] ?? {};
-    if (!schema) return { found: false, capture: 'disabled', lostRefreshes: 0 };
-    if (host) {
-      throw new TallyError(
-        'HOST_IN_SCHEMA',
-        'execution or task lies in schema tally and would be removed with it; nothing was removed. Move it first: ALTER TABLE tally.execution SET SCHEMA public; ALTER TABLE tally.task SET SCHEMA public',
+export function uninstall(
+  databaseUrl: string,
+  force: boolean,
+  onWait: () => void,
+): Promise<Uninstalled> {
+  return withClient(databaseUrl, 'uninstall', (client) =>
+    withTaskLocked(client, async () => {
+      await takeMigrateLock(client, onWait);
+      const { rows } = await client.query<{ schema: boolean; outbox: boolean; host: boolean }>(
+        `SELECT to_regnamespace('tally') IS NOT NULL AS schema, to_regclass('tally.outbox') IS NOT NULL AS outbox,
+                EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace('tally')
+                           AND relname IN ('execution', 'task')) AS host`,
       );
-    }
-    return withTaskLocked(client, async () => {
+      const { schema = false, outbox = false, host = false } = rows[0] ?? {};
+      if (!schema) return { found: false, capture: 'disabled', lostRefreshes: 0 };
+      if (host) {
+        throw new TallyError(
+          'HOST_IN_SCHEMA',
+          'execution or task lies in schema tally and would be removed with it; nothing was removed. Move it first: ALTER TABLE tally.execution SET SCHEMA public; ALTER TABLE tally.task SET SCHEMA public',
+        );
+      }
       const capture = await readCaptureState(client);
       await dropCaptureTriggers(client);
       // Nobody can record anything from here on, so the count is the last word.
@@ -48,8 +53,8 @@ export function uninstall(databaseUrl: string, force: boolean): Promise<Uninstal
       }
       await client.query('DROP SCHEMA tally CASCADE');
       return { found: true, capture, lostRefreshes };
-    });
-  });
+    }),
+  );
 }
 
 // Writers of task wait meanwhile, so no more are counted than tell a person how many there are.

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { describeError, UsageError } from '../errors.ts';
 import { withHashTag } from '../queue/hash-tag.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
+import { parseDatabaseUrl } from '../postgres/url.ts';
 import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
 import { readSetting, readTextFile, type Sources } from './setting-text.ts';
 
@@ -36,19 +37,6 @@ function whole(min: number, max: number): z.ZodType<number, string> {
     .refine((value) => value >= min && value <= max, problem);
 }
 
-// The value isn't repeated in the problem: it may hold a password.
-function url(schemes: readonly string[]): z.ZodType<string, string> {
-  const problem = `must be a URL that starts with ${schemes.map((scheme) => `${scheme}//`).join(' or ')}`;
-  return z
-    .string()
-    .refine((value) => {
-      if (!URL.canParse(value)) return false;
-      const parsed = new URL(value);
-      return schemes.includes(parsed.protocol) && parsed.hostname !== '';
-    }, problem)
-    .refine(isDecodable, 'has a % that does not begin an escape of UTF-8; write a % itself as %25');
-}
-
 /** Proxies in front of a server: none, how many, or which (Express' setting "trust proxy"). */
 export type TrustedProxies = false | number | readonly string[];
 
@@ -76,13 +64,18 @@ function isProxy(text: string): boolean {
   return version !== 0 && bitsAreRight && more.length === 0;
 }
 
-const redisUrl: z.ZodType<string, string> = z.string().superRefine((value, context) => {
-  try {
-    parseRedisUrl(value);
-  } catch (error) {
-    context.addIssue({ code: 'custom', message: describeError(error) });
-  }
-});
+/** A URL that its own parser understands; what that throws doesn't repeat it. */
+function parsed(parse: (url: string) => unknown): z.ZodType<string, string> {
+  return z.string().superRefine((value, context) => {
+    try {
+      parse(value);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: describeError(error) });
+    }
+  });
+}
+
+const redisUrl = parsed(parseRedisUrl);
 
 // Every form but a cluster's, whose keys Harbor's own client couldn't find.
 const harborRedisUrl = redisUrl.refine(
@@ -98,7 +91,7 @@ const DAY_MS = 86_400_000;
 
 const SETTINGS = {
   DATABASE_URL: fromFile(
-    optional(url(['postgres:', 'postgresql:']), 'postgres://tally:secret@127.0.0.1:5432/tally'),
+    optional(parsed(parseDatabaseUrl), 'postgres://tally:secret@127.0.0.1:5432/tally'),
   ),
   REDIS_URL: fromFile(optional(redisUrl, 'redis://127.0.0.1:6379')),
   QUEUE_PREFIX: setting(
@@ -275,13 +268,4 @@ export function withSettings<Changes extends Partial<Config>>(
 /** True when only programs of this machine can reach a server that listens on this host. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-function isDecodable(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

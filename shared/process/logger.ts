@@ -3,6 +3,7 @@ import { prettyFactory, type PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
 import { printable, printableJson } from '../printable.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
+import { parseDatabaseUrl } from '../postgres/url.ts';
 
 export type { Logger } from 'pino';
 
@@ -42,9 +43,8 @@ export function secretsOf(config: Config): string[] {
 
 function passwordsOfDatabase(url: string | undefined): string[] {
   if (url === undefined) return [];
-  const { password, searchParams } = new URL(url);
-  // As it was written, too: the URL parser encodes what stood there plainly.
-  return [password, written(url), decoded(password), searchParams.get('password') ?? ''];
+  // As it was written, too.
+  return [parseDatabaseUrl(url).password, written(url)];
 }
 
 function passwordsOfRedis(url: string | undefined): string[] {
@@ -98,12 +98,4 @@ export function silentLogger(): Logger {
 
 function written(url: string): string {
   return /:\/\/[^:/]*:(.*)@/.exec(url)?.[1] ?? '';
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }

@@ -8,7 +8,7 @@ import { openDatabase, withClient, type Database } from '../../shared/postgres/d
 import { silentLogger } from '../../shared/process/logger.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import { openRefreshQueue, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
-import { migrate } from '../../shared/postgres/schema.ts';
+import { migrate } from '../../shared/postgres/migrate.ts';
 
 export const silent = silentLogger();
 

@@ -1,5 +1,3 @@
--- Up Migration
-
 -- Every refresh that was asked for and not yet done. Its writers only append, so that two of them
 -- never wait for each other; a row is deleted by the refresh that has seen its change.
 CREATE TABLE tally.outbox (
@@ -23,7 +21,3 @@ WITH (
 -- What is to be sent (sent_at IS NULL, by due_at) and what is to be sent again (by sent_at).
 CREATE INDEX outbox_sending ON tally.outbox (sent_at, due_at);
 CREATE INDEX outbox_execution ON tally.outbox (execution_id);
-
--- Down Migration
-
-DROP TABLE tally.outbox;

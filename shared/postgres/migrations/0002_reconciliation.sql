@@ -1,5 +1,3 @@
--- Up Migration
-
 -- Jobs that failed for good, so that two things can be told without Redis: which executions wait for a
 -- person (the reconciler leaves those alone), and which of those were refreshed since (the failed job goes).
 CREATE TABLE tally.failure (
@@ -25,8 +23,3 @@ CREATE TABLE tally.reconciler (
 );
 
 INSERT INTO tally.reconciler DEFAULT VALUES;
-
--- Down Migration
-
-DROP TABLE tally.reconciler;
-DROP TABLE tally.failure;

@@ -1,5 +1,3 @@
--- Up Migration
-
 -- One row, by which any number of workers take turns in clearing up failed jobs.
 CREATE TABLE tally.failed_janitor (
     only_row   boolean PRIMARY KEY DEFAULT true CHECK (only_row),
@@ -10,7 +8,3 @@ CREATE TABLE tally.failed_janitor (
 );
 
 INSERT INTO tally.failed_janitor DEFAULT VALUES;
-
--- Down Migration
-
-DROP TABLE tally.failed_janitor;

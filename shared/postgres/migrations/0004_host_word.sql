@@ -1,5 +1,3 @@
--- Up Migration
-
 -- A host's transaction may hold the outbox for long, and all others would wait behind whoever waits for it.
 DO $$
 DECLARE
@@ -42,8 +40,3 @@ CREATE TABLE tally.host_word (
     stored_in    xid8 NOT NULL,
     snapshot     pg_snapshot NOT NULL
 );
-
--- Down Migration
-
-DROP TABLE tally.host_word;
-ALTER TABLE tally.outbox DROP COLUMN only_finishes, DROP COLUMN changed_in;

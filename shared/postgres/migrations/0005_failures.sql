@@ -1,5 +1,3 @@
--- Up Migration
-
 -- Both tables are locked for the moment that the changes take. A host's transaction may hold the outbox for
 -- as long as it likes, and whoever waits for it makes every other transaction of the host wait behind; so
 -- wait only briefly, and try again. In the order in which a refresh takes them.
@@ -47,15 +45,3 @@ CREATE INDEX failure_newest ON tally.failure (failed_at) WHERE NOT refreshed AND
 ALTER TABLE tally.failed_janitor
     -- The job id up to which records were compared with the executions; the next pass goes on there.
     ADD COLUMN compared_to text NOT NULL DEFAULT '';
-
--- Down Migration
-
-DROP INDEX tally.failure_newest, tally.failure_standing, tally.failure_overtaken;
-CREATE INDEX failure_refreshed ON tally.failure (job_id) WHERE refreshed;
-ALTER TABLE tally.failed_janitor DROP COLUMN compared_to;
-ALTER TABLE tally.failure
-    DROP COLUMN error, DROP COLUMN sqlstate, DROP COLUMN attempts,
-    DROP COLUMN times, DROP COLUMN first_failed_at, DROP COLUMN superseded;
-ALTER TABLE tally.outbox
-    DROP CONSTRAINT outbox_vendor_check,
-    ADD CONSTRAINT outbox_vendor_check CHECK (vendor ~ '^[A-Z0-9_]{1,64}$') NOT VALID;

@@ -1,7 +1,7 @@
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { Redis } from 'ioredis';
 import { MarkerIntake } from '../../../producers/marker-intake.ts';
-import { openSession } from '../../../shared/postgres/database.ts';
+import { openDatabase } from '../../../shared/postgres/database.ts';
 import { connectHarborRedis } from '../../../shared/harbor/redis.ts';
 import { createLogger } from '../../../shared/process/logger.ts';
 import { createMalformedMarkersMetric, createRegistry } from '../../../shared/process/metrics.ts';
@@ -19,13 +19,19 @@ import {
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { controlledRedis } from '../../support/server-control.ts';
 import { newRedis } from '../../support/servers.ts';
-import { createStores } from '../../support/stores.ts';
+import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { database, config, environment } = await createStores({
   HARBOR_REDIS_URL: harborUrl,
 });
+
+const intakeDatabase = openDatabase(config.DATABASE_URL ?? '', silent, {
+  connections: 2,
+  name: 'marker intake',
+});
+afterAll(() => intakeDatabase.close());
 
 beforeEach(async () => {
   await harbor.flushdb();
@@ -38,7 +44,7 @@ function startIntake(redis: Redis = harbor, delayMs = 35_000) {
   const malformed = createMalformedMarkersMetric(createRegistry());
   const intake = new MarkerIntake({
     redis,
-    openSession: () => openSession(config.DATABASE_URL ?? '', 'marker intake'),
+    database: intakeDatabase,
     delayMs,
     log: createLogger(config, 'producer', (line) => {
       lines.push((JSON.parse(line) as { msg: string }).msg);

@@ -1,5 +1,5 @@
 import { afterAll, expect, it } from 'vitest';
-import { CLAIM_IN_ORDER, OutboxClaims } from '../../../producers/outbox-claims.ts';
+import { OutboxClaims } from '../../../producers/outbox-claims.ts';
 import { openDatabase } from '../../../shared/postgres/database.ts';
 import { createStores, silent } from '../../support/stores.ts';
 
@@ -7,7 +7,6 @@ const { config, database } = await createStores();
 const claiming = openDatabase(config.DATABASE_URL ?? '', silent, {
   connections: 1,
   name: 'claims',
-  begin: CLAIM_IN_ORDER,
 });
 afterAll(() => claiming.close());
 

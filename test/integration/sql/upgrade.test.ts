@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { readCaptureState } from '../../../shared/postgres/capture.ts';
 import { withClient } from '../../../shared/postgres/database.ts';
-import { migrate } from '../../../shared/postgres/schema.ts';
+import { migrate } from '../../../shared/postgres/migrate.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });

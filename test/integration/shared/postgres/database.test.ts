@@ -44,10 +44,10 @@ it('no connection of a pool stays read-only after the database was, not even one
 it('a statement whose answer was given up does not go on in the server with its locks', async () => {
   const pool = open({ statementTimeoutMs: 500 });
   // As in a commit that waits for a standby, no limit of the server's ends this one.
-  await pool.query('SET statement_timeout = 0');
-  await expect(pool.query('SELECT pg_advisory_lock(77), pg_sleep(3600)')).rejects.toThrow(
-    'Query read timeout',
-  );
+  const endless = pool.query('SELECT pg_advisory_lock(77), pg_sleep(3600)', [], {
+    statement_timeout: 0,
+  });
+  await expect(endless).rejects.toThrow('Query read timeout');
   await until('its backend to be gone', async () => {
     const rows = await database.query(
       `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tally pool'`,

@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { DatabaseError } from 'pg';
+import type pg from 'pg';
+import { describeError, TallyError } from '../errors.ts';
+import { describeHost, type DatabaseAddress } from './url.ts';
+
+/** One way to reach one server: how `pg` is told. */
+export interface Attempt {
+  readonly where: string;
+  readonly config: Pick<
+    pg.ClientConfig,
+    'host' | 'port' | 'user' | 'password' | 'database' | 'ssl' | 'options' | 'application_name'
+  >;
+}
+
+/**
+ * The attempts to make for an address, in order: its servers, each twice where encryption is a matter of taste.
+ * @param name shown in pg_stat_activity, unless the URL names another one
+ * @throws TallyError BAD_DATABASE_URL when a file of `sslrootcert`, `sslcert` or `sslkey` can't be read
+ */
+export function attemptsOf(address: DatabaseAddress, name: string): readonly Attempt[] {
+  const { user, password, database, options, applicationName } = address;
+  return address.hosts.flatMap(({ host, port }) =>
+    encryptions(address, host).map((ssl) => ({
+      where: describeHost({ host, port }),
+      config: {
+        host,
+        port,
+        ssl,
+        application_name: applicationName || `tally ${name}`,
+        // Left out, `pg` takes them from PGUSER and the like.
+        ...(user === '' ? {} : { user }),
+        ...(password === '' ? {} : { password }),
+        ...(database === '' ? {} : { database }),
+        ...(options === '' ? {} : { options }),
+      },
+    })),
+  );
+}
+
+function encryptions(
+  address: DatabaseAddress,
+  host: string,
+): NonNullable<pg.ClientConfig['ssl']>[] {
+  // As with libpq, a socket isn't encrypted.
+  if (host.startsWith('/')) return [false];
+  const { ca, cert, key } = address.sslFiles;
+  const files = {
+    ...(ca === '' || ca === 'system' ? {} : { ca: readFile('sslrootcert', ca) }),
+    ...(cert === '' ? {} : { cert: readFile('sslcert', cert) }),
+    ...(key === '' ? {} : { key: readFile('sslkey', key) }),
+    // What a certificate is compared with; without it an address in numbers would be taken for localhost.
+    host,
+  };
+  const unverified = { ...files, rejectUnauthorized: false };
+  const chainOnly = { ...files, checkServerIdentity: () => undefined };
+  switch (address.sslMode) {
+    case 'disable':
+      return [false];
+    case 'allow':
+      return [false, unverified];
+    case 'prefer':
+      return [unverified, false];
+    case 'require':
+      return [ca === '' ? unverified : chainOnly];
+    case 'verify-ca':
+      return [chainOnly];
+    case 'verify-full':
+      return [files];
+  }
+}
+
+function readFile(parameter: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new TallyError(
+      'BAD_DATABASE_URL',
+      `DATABASE_URL: ${parameter} can't be read: ${describeError(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** What a server that was reached lacks, for one that must accept writes. @throws the error of `pg` */
+export async function refuseReader(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ standby: boolean; reader: boolean }>(
+    `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS reader`,
+  );
+  const { standby, reader } = rows[0] ?? { standby: false, reader: false };
+  if (standby || reader) {
+    throw new Error(standby ? 'it is a standby' : 'it only reads (transaction_read_only is on)');
+  }
+}
+
+/**
+ * The error for a person when no attempt has led to a connection: what each server or the way to it said, and what to do.
+ * The library's errors hold no password.
+ */
+export function unreachable(failures: readonly { where: string; error: unknown }[]): TallyError {
+  const told = new Map<string, string[]>();
+  for (const { where, error } of failures) {
+    const causes = told.get(where) ?? [];
+    if (!causes.includes(describeError(error))) causes.push(describeError(error));
+    told.set(where, causes);
+  }
+  const causes = [...told].map(
+    ([where, texts]) => `Postgres at ${where} can't be used (${texts.join('; ')})`,
+  );
+  const cause = failures.at(-1)?.error;
+  return new TallyError('DATABASE_AWAY', `${causes.join('; ')}; ${adviceOn(cause)}`, { cause });
+}
+
+const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
+  [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
+  [/^57P03/, 'the server is starting or stopping; it is tried again'],
+  [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
+  [/^(ENOTFOUND|EAI_AGAIN)/, 'check the host in DATABASE_URL and the name service'],
+  [/^(ECONNREFUSED|ENOENT)/, 'check host and port in DATABASE_URL and that the server runs'],
+  [
+    /CERT|ALTNAME|VERIFY|SELF_SIGNED/,
+    'name the CA with sslrootcert=<file>, and a host it vouches for',
+  ],
+];
+
+function adviceOn(error: unknown): string {
+  const text = describeError(error);
+  if (/no pg_hba\.conf entry.*(no encryption|SSL off)|SSL required/i.test(text)) {
+    return 'the server wants TLS: add sslmode=require or sslmode=verify-full to DATABASE_URL';
+  }
+  if (/does not support SSL/i.test(text)) {
+    return 'the server has no TLS: take sslmode out of DATABASE_URL';
+  }
+  if (/unsupported startup parameter/i.test(text)) {
+    return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and say ALTER ROLE … SET search_path = … instead`;
+  }
+  const code =
+    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const known = ADVICE.find(([pattern]) => pattern.test(code))?.[1];
+  if (known !== undefined) return known;
+  if (error instanceof AggregateError) return adviceOn(error.errors[0]);
+  return error instanceof DatabaseError
+    ? 'check DATABASE_URL'
+    : 'check DATABASE_URL and that the server runs';
+}

@@ -1,0 +1,117 @@
+import { TallyError } from '../errors.ts';
+import type { Query } from './database.ts';
+
+const OLDEST_MAJOR = 13;
+const NEWEST_TESTED_MAJOR = 18;
+
+interface HostFacts {
+  readonly major: number;
+  readonly version: string;
+  readonly role: string;
+  readonly searchPath: string;
+  /** As the role's search_path finds them, with their schema; null: it finds none. */
+  readonly execution: string | null;
+  readonly task: string | null;
+  /** Row level security hides rows of it from the role. */
+  readonly executionIsFiltered: boolean | null;
+  readonly taskIsFiltered: boolean | null;
+  /** A table with capture that isn't the `task` which the role sees. */
+  readonly capturedElsewhere: string | null;
+}
+
+async function readFacts(query: Query): Promise<HostFacts | undefined> {
+  const [facts] = await query<HostFacts & Record<string, unknown>>(
+    `SELECT current_setting('server_version_num')::integer / 10000 AS major,
+            current_setting('server_version') AS version,
+            current_user AS role, current_setting('search_path') AS "searchPath",
+            e.name AS execution, t.name AS task,
+            row_security_active(e.oid) AS "executionIsFiltered",
+            row_security_active(t.oid) AS "taskIsFiltered",
+            (SELECT g.tgrelid::regclass::text FROM pg_trigger g
+              WHERE g.tgname = 'tally_capture_insert' AND g.tgrelid <> t.oid LIMIT 1) AS "capturedElsewhere"
+       FROM (VALUES (1)) AS one_row
+       LEFT JOIN (SELECT c.oid, format('%I.%I', c.relnamespace::regnamespace::text, c.relname) AS name
+                    FROM pg_class c WHERE c.oid = to_regclass('execution')) e ON true
+       LEFT JOIN (SELECT c.oid, format('%I.%I', c.relnamespace::regnamespace::text, c.relname) AS name
+                    FROM pg_class c WHERE c.oid = to_regclass('task')) t ON true`,
+  );
+  return facts;
+}
+
+/**
+ * Why Tally can't work with this server, role and search_path.
+ * @returns undefined when it can, otherwise a sentence that says what to do
+ * @throws the error of `pg` when the database can't be asked
+ */
+export async function hostProblem(query: Query): Promise<string | undefined> {
+  const facts = await readFacts(query);
+  if (facts === undefined) return 'Postgres gave no answer to who and where we are';
+  const { execution, task, role } = facts;
+  if (facts.major < OLDEST_MAJOR) return versionProblem(facts.version);
+  if (execution === null || task === null) {
+    const elsewhere = await hostElsewhere(query);
+    if (elsewhere !== undefined) return elsewhere;
+    return `role ${role} finds no table ${execution === null ? 'execution' : 'task'} on its search_path (${facts.searchPath}); check DATABASE_URL`;
+  }
+  if (facts.executionIsFiltered === true) return await rowSecurityProblem(query, execution, role);
+  if (facts.taskIsFiltered === true) return await rowSecurityProblem(query, task, role);
+  if (facts.capturedElsewhere !== null) {
+    return `capture is on ${facts.capturedElsewhere}, but role ${role} sees ${task} on its search_path (${facts.searchPath}); set the search_path of the role, or run tally capture disable with the other one`;
+  }
+  return undefined;
+}
+
+/** @throws TallyError POSTGRES_TOO_OLD */
+export async function refuseOldServer(query: Query): Promise<void> {
+  const [server] = await query<{ major: number; version: string }>(
+    `SELECT current_setting('server_version_num')::integer / 10000 AS major,
+            current_setting('server_version') AS version`,
+  );
+  if (server !== undefined && server.major < OLDEST_MAJOR) {
+    throw new TallyError('POSTGRES_TOO_OLD', versionProblem(server.version));
+  }
+}
+
+function versionProblem(version: string): string {
+  return `this server is Postgres ${version}; Tally needs Postgres ${OLDEST_MAJOR} or newer (it is tested with ${OLDEST_MAJOR} to ${NEWEST_TESTED_MAJOR}). Upgrade the server`;
+}
+
+/** The schemas that have both tables, when the search_path finds not both, as a sentence that says what to set. */
+export async function hostElsewhere(query: Query): Promise<string | undefined> {
+  const schemas = await query<{ name: string; role: string }>(
+    `SELECT n.nspname AS name, current_user AS role
+       FROM pg_class e
+       JOIN pg_class t ON t.relnamespace = e.relnamespace AND t.relname = 'task'
+       JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'execution_id' AND NOT a.attisdropped
+       JOIN pg_namespace n ON n.oid = e.relnamespace
+      WHERE e.relname = 'execution' AND e.relkind IN ('r', 'p', 'v', 'f')
+        AND n.nspname NOT IN ('tally', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+      ORDER BY n.nspname`,
+  );
+  const [first, ...more] = schemas;
+  if (first === undefined) return undefined;
+  const names = [first, ...more].map(({ name }) => name).join(', ');
+  return (
+    `execution and task lie in schema ${names}, which role ${first.role} doesn't search; nothing was changed. ` +
+    `Add ?options=-c%20search_path%3D${encodeURIComponent(first.name)} to DATABASE_URL, or run (a pooler needs it) ` +
+    `ALTER ROLE ${quoted(first.role)} SET search_path = ${quoted(first.name)}`
+  );
+}
+
+async function rowSecurityProblem(query: Query, table: string, role: string): Promise<string> {
+  const policies = await query<{ name: string }>(
+    `SELECT polname AS name FROM pg_policy WHERE polrelid = to_regclass($1) ORDER BY polname`,
+    [table],
+  );
+  const names = policies.map(({ name }) => name).join(', ') || 'none, which hides every row';
+  return (
+    `row level security hides rows of ${table} from role ${role} (policies: ${names}), so refreshes would not see all tasks; ` +
+    `run ALTER ROLE ${quoted(role)} BYPASSRLS, connect as the owner of the table, or run ALTER TABLE ${table} DISABLE ROW LEVEL SECURITY`
+  );
+}
+
+function quoted(identifier: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(identifier)
+    ? identifier
+    : `"${identifier.replaceAll('"', '""')}"`;
+}

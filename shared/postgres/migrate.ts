@@ -1,0 +1,175 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DatabaseError } from 'pg';
+import type pg from 'pg';
+import { describeError, TallyError } from '../errors.ts';
+import type { Logger } from '../process/logger.ts';
+import { createCaptureTriggers, upgradeCapture } from './capture.ts';
+import { queryOf, withClient, type Query } from './database.ts';
+import { hostElsewhere, refuseOldServer } from './host.ts';
+import { beginPinned } from './pinned.ts';
+import { migrationNames, migrationsFolder, readSql } from './schema.ts';
+
+const MIGRATE_LOCK = 7_411_001;
+const LOCK_POLL_MS = 200;
+
+/**
+ * Creates or upgrades schema `tally`, and the host's two tables, with capture, when the database has
+ * neither: all of it or nothing. Safe to run at the same time by many (the others wait), and without effect when run
+ * again. It is one transaction, so a pooler may stand in between.
+ * @returns the names of the migrations that ran
+ * @throws TallyError HALF_A_HOST when only one of `execution` and `task` exists, HOST_ELSEWHERE when another schema
+ *   has them, NO_RIGHT, POSTGRES_TOO_OLD
+ */
+export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
+  return withClient(databaseUrl, 'migrate', async (client) => {
+    const query = queryOf(client);
+    await refuseOldServer(query);
+    // A backlog may make a new index take minutes.
+    await client.query(beginPinned(0));
+    try {
+      await takeMigrateLock(client, () => {
+        log.info('another tally migrate is at work on this database; waiting for it');
+      });
+      const hostIsMissing = await findHost(client);
+      await refuseMissingRights(query, hostIsMissing);
+      const applied = await applyMigrations(client);
+      if (hostIsMissing) await createHostTables(client);
+      await client.query(rollupFunction());
+      for (const name of ['refresh_executions', 'capture', 'lease', 'rights']) {
+        await client.query(readSql(name));
+      }
+      // Nobody else's tables, so nobody has to be asked.
+      if (hostIsMissing) await createCaptureTriggers(client);
+      await client.query('COMMIT');
+      if (hostIsMissing) log.info('created the tables execution and task, with capture');
+      else await addNewTriggers(client, log);
+      return applied;
+    } catch (error) {
+      // On a lost connection this fails as well; what it was lost by is worth more.
+      await client.query('ROLLBACK').catch(() => undefined);
+      throw describeRefusal(error);
+    }
+  });
+}
+
+/** Gives a capture that an older version has enabled what this one adds; without it changes are captured as before. */
+async function addNewTriggers(client: pg.Client, log: Logger): Promise<void> {
+  try {
+    await upgradeCapture(client);
+  } catch (error) {
+    log.warn(
+      `capture lacks a trigger of this version; run: tally capture enable, as the owner of execution and task (${describeError(error)})`,
+    );
+  }
+}
+
+/**
+ * Keeps everybody else from changing schema `tally` until the transaction ends.
+ * @param onWait called once when somebody else does so now
+ */
+export async function takeMigrateLock(client: pg.Client, onWait: () => void): Promise<void> {
+  for (let waits = false; ; waits = true) {
+    const { rows } = await client.query<{ taken: boolean }>(
+      'SELECT pg_try_advisory_xact_lock($1) AS taken',
+      [MIGRATE_LOCK],
+    );
+    if (rows[0]?.taken === true) return;
+    if (!waits) onWait();
+    await delay(LOCK_POLL_MS);
+  }
+}
+
+/** Runs what isn't in `tally.migration` yet, in the order of the names. */
+async function applyMigrations(client: pg.Client): Promise<string[]> {
+  await client.query(`
+    CREATE SCHEMA IF NOT EXISTS tally;
+    CREATE TABLE IF NOT EXISTS tally.migration (
+        id     serial PRIMARY KEY,
+        name   varchar(255) NOT NULL,
+        run_on timestamp NOT NULL
+    )`);
+  const { rows } = await client.query<{ name: string }>('SELECT name FROM tally.migration');
+  const applied = new Set(rows.map(({ name }) => name));
+  const missing = migrationNames().filter((name) => !applied.has(name));
+  for (const name of missing) {
+    await client.query(readFileSync(`${migrationsFolder}/${name}.sql`, 'utf8'));
+    await client.query('INSERT INTO tally.migration (name, run_on) VALUES ($1, now())', [name]);
+  }
+  return missing;
+}
+
+/** `tally.rollup(ids)`: the rule of rollup.sql as a function, so that it is written once. */
+function rollupFunction(): string {
+  return `
+    CREATE OR REPLACE FUNCTION tally.rollup(bigint[])
+    RETURNS TABLE (execution_id bigint, status text, end_time timestamp)
+    LANGUAGE sql STABLE AS $function$ ${readSql('rollup')} $function$;
+    REVOKE EXECUTE ON FUNCTION tally.rollup(bigint[]) FROM PUBLIC;`;
+}
+
+/** @returns true when the database has neither of the host's tables */
+async function findHost(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ execution: boolean; task: boolean }>(
+    `SELECT to_regclass('execution') IS NOT NULL AS execution, to_regclass('task') IS NOT NULL AS task`,
+  );
+  const { execution, task } = rows[0] ?? { execution: false, task: false };
+  if (execution && task) return false;
+  const elsewhere = await hostElsewhere(queryOf(client));
+  if (elsewhere !== undefined) throw new TallyError('HOST_ELSEWHERE', elsewhere);
+  if (execution !== task) {
+    throw new TallyError(
+      'HALF_A_HOST',
+      `the database has a table ${execution ? 'execution' : 'task'} but no ${execution ? 'task' : 'execution'}; ` +
+        'point DATABASE_URL at the database (and the role at the schema) that has both, or at an empty one',
+    );
+  }
+  return true;
+}
+
+/** @throws TallyError NO_RIGHT for those that are missing most often, with the statement that grants them */
+async function refuseMissingRights(query: Query, hostIsMissing: boolean): Promise<void> {
+  const [rights] = await query<{
+    role: string;
+    database: string;
+    schema: string | null;
+    installed: boolean;
+    onDatabase: boolean;
+    onSchema: boolean | null;
+  }>(
+    `SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
+            quote_ident(here.name) AS schema, to_regnamespace('tally') IS NOT NULL AS installed,
+            has_database_privilege(current_database(), 'CREATE') AS "onDatabase",
+            has_schema_privilege(here.name, 'CREATE') AS "onSchema"
+       FROM (SELECT CASE current_schema() WHEN 'tally' THEN 'public' ELSE current_schema() END AS name) AS here`,
+  );
+  if (rights === undefined) return;
+  const { role, database, schema } = rights;
+  if (!rights.installed && !rights.onDatabase) throw noRight(role, `DATABASE ${database}`);
+  if (hostIsMissing && rights.onSchema !== true)
+    throw noRight(role, `SCHEMA ${schema ?? 'public'}`);
+}
+
+function noRight(role: string, object: string): TallyError {
+  return new TallyError(
+    'NO_RIGHT',
+    `role ${role} lacks the right CREATE on ${object}; nothing was changed. As its owner or a superuser, run: GRANT CREATE ON ${object} TO ${role}`,
+  );
+}
+
+function describeRefusal(error: unknown): unknown {
+  if (!(error instanceof DatabaseError) || error.code !== '42501') return error;
+  return new TallyError(
+    'NO_RIGHT',
+    `${error.message}; nothing was changed. Run tally migrate as the role that ran it first, or as the owner of what is named`,
+    { cause: error },
+  );
+}
+
+async function createHostTables(client: pg.Client): Promise<void> {
+  // A role named tally comes to schema tally first; what lies there goes when Tally goes.
+  await client.query(
+    `SELECT set_config('search_path', 'public', true) WHERE current_schema() = 'tally'`,
+  );
+  await client.query(readSql('host-tables'));
+}

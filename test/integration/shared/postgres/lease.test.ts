@@ -1,0 +1,38 @@
+import { expect, it, onTestFinished } from 'vitest';
+import { openDatabase } from '../../../../shared/postgres/database.ts';
+import { Lease } from '../../../../shared/postgres/lease.ts';
+import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
+import { outboxRows } from '../../../support/executions.ts';
+import { createStores, silent } from '../../../support/stores.ts';
+
+const { config, database } = await createStores();
+
+function openLease(): Lease {
+  const own = openDatabase(config.DATABASE_URL ?? '', silent, { connections: 1, name: 'lease' });
+  const lease = new Lease(own, 'a duty');
+  onTestFinished(async () => {
+    await lease.release();
+    await own.close();
+  });
+  return lease;
+}
+
+it('a holder whose lease ran out and was taken commits nothing any more', async () => {
+  const [first, second] = [openLease(), openLease()];
+  expect([await first.take(), await second.take()]).toEqual([true, false]);
+  const asked = [{ executionId: 1, vendor: 'SCAN' }];
+  await recordRefreshes(first.guard(), asked, 'marker');
+  await database.query(`UPDATE tally.lease SET expires_at = '-infinity'`);
+  expect([await second.take(), await first.take()]).toEqual([true, false]);
+  await expect(recordRefreshes(first.guard(), asked, 'marker')).rejects.toMatchObject({
+    code: 'LEASE_LOST',
+  });
+  expect(await outboxRows(database)).toBe(1);
+});
+
+it('a lease that was given back is free at once', async () => {
+  const [first, second] = [openLease(), openLease()];
+  expect(await first.take()).toBe(true);
+  await first.release();
+  expect(await second.take()).toBe(true);
+});
