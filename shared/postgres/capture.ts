@@ -53,17 +53,17 @@ export async function enableCapture(client: pg.Client): Promise<void> {
        FROM pg_class c WHERE c.oid = to_regclass('task')`,
   );
   const [task] = rows;
+  if (task !== undefined && (task.kind !== 'r' || task.related)) {
+    throw new TallyError(
+      'CAPTURE_IMPOSSIBLE',
+      'task is a view, partitioned or part of an inheritance, where changes can pass by a trigger; record refreshes with POST /v1/refreshes or an INSERT into tally.outbox instead',
+    );
+  }
   const problem =
     (await hostProblem(queryOf(client))) ??
     (task?.installed === true ? undefined : 'schema tally is not up to date; run: tally migrate');
   if (problem !== undefined || task === undefined) {
     throw new TallyError('CAPTURE_IMPOSSIBLE', problem ?? 'there is no table task');
-  }
-  if (task.kind !== 'r' || task.related) {
-    throw new TallyError(
-      'CAPTURE_IMPOSSIBLE',
-      'task is a view, partitioned or part of an inheritance, where changes can pass by a trigger; record refreshes with POST /v1/refreshes or an INSERT into tally.outbox instead',
-    );
   }
   await withTaskLocked(client, () => createCaptureTriggers(client));
 }

@@ -64,6 +64,7 @@ describe('/executions/:id', () => {
       outbox: { rows: 0, unsent: 0, oldest: null, due: null, sources: [] },
       state: 'behind',
       queue: { current: null, nextRunStored: false, failed: [] },
+      failure: null,
     });
     const { status, text } = await pageOf(`/executions/${id}`);
     expect(status).toBe(200);

@@ -48,7 +48,7 @@ it('a probe needs no rights but those that operations.md names', async () => {
     `CREATE ROLE ${name} LOGIN PASSWORD 'secret'`,
     `GRANT USAGE ON SCHEMA tally TO ${name}`,
     `GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tally TO ${name}`,
-    `GRANT SELECT, INSERT, UPDATE, DELETE ON tally.outbox, tally.failure, tally.reconciler, tally.failed_janitor TO ${name}`,
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON tally.outbox, tally.failure, tally.reconciler, tally.failed_janitor, tally.host_word, tally.lease TO ${name}`,
     `GRANT SELECT ON tally.migration, execution, task TO ${name}`,
     `GRANT UPDATE (status, end_time, revision, update_time) ON execution TO ${name}`,
   ]) {
