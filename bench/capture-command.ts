@@ -1,3 +1,4 @@
+import { vacuum } from './data.ts';
 import { Client } from 'pg';
 import { setCapture } from './capture.ts';
 import { describeMachine } from './machine.ts';
@@ -77,7 +78,7 @@ export async function captureReport(
 async function time(arena: Arena, way: Way, captured: boolean): Promise<number> {
   await setCapture(arena, captured);
   await arena.database.query('TRUNCATE tally.outbox');
-  await arena.database.query('VACUUM task');
+  await vacuum(arena.observerUrl, 'task');
   const client = new Client({ connectionString: arena.databaseUrl });
   await client.connect();
   try {

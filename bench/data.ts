@@ -45,6 +45,11 @@ export async function seed(databaseUrl: string, { executions, tasks }: Size): Pr
   });
 }
 
+/** Cleans a table up, and analyses it; that can't be part of a transaction. */
+export async function vacuum(databaseUrl: string, table: string): Promise<void> {
+  await withClient(databaseUrl, 'bench', (client) => client.query(`VACUUM (ANALYZE) ${table}`));
+}
+
 /** All executions by id, some thousand at a time. */
 export async function* identityPages(database: Database): AsyncGenerator<Identity[]> {
   for (let after = 0; ;) {

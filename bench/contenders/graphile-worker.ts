@@ -6,7 +6,7 @@ import { formatIdentity } from '../../shared/execution.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { Batcher } from '../../workers/batcher.ts';
 import { refreshBatch } from '../../workers/refresh-batch.ts';
-import { identityPages } from '../data.ts';
+import { identityPages, vacuum } from '../data.ts';
 import { startContender } from '../processes.ts';
 import { signalGo, type ConnectWorker, type Contender } from './contender.ts';
 
@@ -36,7 +36,7 @@ export const contender: Contender = {
     }
     await utils.release();
     // Without statistics on the new rows the first fetches would be planned badly.
-    await arena.database.query('VACUUM (ANALYZE) graphile_worker._private_jobs');
+    await vacuum(arena.observerUrl, 'graphile_worker._private_jobs');
   },
   start: (arena) =>
     Promise.all(Array.from({ length: PROCESSES }, () => startContender('graphile-worker', arena))),

@@ -6,7 +6,7 @@ import { describeError } from '../../shared/errors.ts';
 import { formatIdentity, type Identity } from '../../shared/execution.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { refreshBatch } from '../../workers/refresh-batch.ts';
-import { identityPages } from '../data.ts';
+import { identityPages, vacuum } from '../data.ts';
 import { startContender } from '../processes.ts';
 import { signalGo, type ConnectWorker, type Contender, type Urls } from './contender.ts';
 
@@ -40,7 +40,7 @@ export const contender: Contender = {
     }
     await boss.stop({ graceful: false });
     // Without statistics on the new rows the first fetches would be planned badly.
-    await arena.database.query('VACUUM (ANALYZE) pgboss.job');
+    await vacuum(arena.observerUrl, 'pgboss.job');
   },
   start: (arena) =>
     Promise.all(Array.from({ length: PROCESSES }, () => startContender('pg-boss', arena))),

@@ -69,6 +69,16 @@ export async function openClient(databaseUrl: string): Promise<Client> {
   return client;
 }
 
+/**
+ * An empty database beside another one, made anew; gone with its server.
+ * @returns its URL
+ */
+export async function createEmptyDatabase(beside: string, name: string): Promise<string> {
+  await administer(beside, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  await administer(beside, `CREATE DATABASE ${name}`);
+  return Object.assign(new URL(beside), { pathname: `/${name}` }).href;
+}
+
 async function administer(postgresUrl: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: postgresUrl, connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createExecutions } from '../../support/executions.ts';
 import { runTally, startProducer, startTally, startWorker } from '../../support/processes.ts';
-import { createStores, openClient } from '../../support/stores.ts';
+import { createEmptyDatabase, createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { database, queue, environment } = await createStores();
@@ -207,8 +207,6 @@ describe('the servers', () => {
   });
 });
 
-async function emptyDatabase(name: string): Promise<string> {
-  await database.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-  await database.query(`CREATE DATABASE ${name}`);
-  return Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { pathname: `/${name}` }).href;
+function emptyDatabase(name: string): Promise<string> {
+  return createEmptyDatabase(environment['DATABASE_URL'] ?? '', name);
 }

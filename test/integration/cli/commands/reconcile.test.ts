@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createExecutions, outboxRows } from '../../../support/executions.ts';
 import { runTally } from '../../../support/processes.ts';
-import { createStores, openClient } from '../../../support/stores.ts';
+import { createEmptyDatabase, createStores, openClient } from '../../../support/stores.ts';
 
 const { config, database, environment } = await createStores();
 const databaseUrl = config.DATABASE_URL ?? '';
@@ -10,11 +10,8 @@ const databaseUrl = config.DATABASE_URL ?? '';
 const only = (url: string) => ({ DATABASE_URL: url });
 const NO_SERVER = 'postgres://tally:secret@127.0.0.1:1/tally';
 
-async function emptyDatabase(name: string): Promise<string> {
-  const unique = `${name}_${environment['QUEUE_PREFIX']}`;
-  await database.query(`DROP DATABASE IF EXISTS ${unique} WITH (FORCE)`);
-  await database.query(`CREATE DATABASE ${unique}`);
-  return Object.assign(new URL(databaseUrl), { pathname: `/${unique}` }).href;
+function emptyDatabase(name: string): Promise<string> {
+  return createEmptyDatabase(databaseUrl, `${name}_${environment['QUEUE_PREFIX']}`);
 }
 
 /** Five executions: one fine, one running, one set by hand, two stuck. @returns the ids of the stuck ones */
