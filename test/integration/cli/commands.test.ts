@@ -128,6 +128,7 @@ describe('tally status', () => {
       queue: { waiting: 0, active: 0, delayed: 0, failed: 0, paused: false },
       workers: [{ name: expect.stringMatching(`:${worker.pid}$`) as string, active: 0 }],
       oldestWaitingSeconds: null,
+      failures: 0,
       disagreements: 0,
     });
   });

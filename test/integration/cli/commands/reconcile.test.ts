@@ -188,7 +188,7 @@ describe('tally capture', () => {
   it('is refused without schema tally, with what to run', async () => {
     const url = await emptyDatabase('bare');
     const client = await openClient(url);
-    await client.query('CREATE TABLE task (id int)');
+    await client.query('CREATE TABLE execution (id int); CREATE TABLE task (id int)');
     expect(await runTally(['capture', 'enable'], only(url))).toEqual({
       code: 1,
       output: 'tally: schema tally is not up to date; run: tally migrate',

@@ -143,7 +143,7 @@ describe('npm start', () => {
       REDIS_URL: inject('redisUrl'),
     });
     expect(code).toBe(1);
-    expect(output).toContain('check DATABASE_URL');
+    expect(output).toContain('check host and port in DATABASE_URL');
     expect(output).not.toContain('embedded');
   });
 
