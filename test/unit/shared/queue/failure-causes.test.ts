@@ -40,9 +40,8 @@ describe('foldError', () => {
   // A pattern that backtracks would take longer than any test may.
   it('a message of a megabyte, made to be slow, is folded', () => {
     for (const piece of ['"', `'`, 'a.', '1', '1:', 'f0:', 'ab12', '(=(', ' ']) {
-      foldError(piece.repeat(1_000_000 / piece.length));
+      expect(foldError(piece.repeat(1_000_000 / piece.length))).not.toBe('');
     }
-    expect(foldError('x'.repeat(1_000_000)).length).toBeLessThanOrEqual(1_000_000);
   });
 
   it('a job without a message has a cause all the same', () => {
