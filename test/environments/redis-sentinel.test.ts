@@ -1,0 +1,120 @@
+import { afterAll, expect, inject, it } from 'vitest';
+import { createExecutions } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { askRedis, startRedisServer } from '../support/redis-servers.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const PASSWORD = 'master-secret';
+const WORKS_AGAIN_MS = 10_000;
+const SENTINEL_PASSWORD = 'sentinel-secret';
+
+const settings = () => [
+  `requirepass ${PASSWORD}`,
+  `masterauth ${PASSWORD}`,
+  'maxmemory-policy noeviction',
+];
+const [first, second] = await Promise.all([startRedisServer(settings), startRedisServer(settings)]);
+await askRedis(second.port, ['REPLICAOF', '127.0.0.1', String(first.port)], PASSWORD);
+await until('the replica to follow', async () =>
+  String(await askRedis(second.port, ['INFO', 'replication'], PASSWORD)).includes(
+    'master_link_status:up',
+  ),
+);
+const watchFirst = (more: readonly string[]) => () => [
+  `sentinel monitor mymaster 127.0.0.1 ${first.port} 1`,
+  `sentinel auth-pass mymaster ${PASSWORD}`,
+  'sentinel down-after-milliseconds mymaster 2000',
+  'sentinel failover-timeout mymaster 5000',
+  ...more,
+];
+const [open, closed] = await Promise.all([
+  startRedisServer(watchFirst([]), 'sentinel'),
+  startRedisServer(watchFirst([`requirepass ${SENTINEL_PASSWORD}`]), 'sentinel'),
+]);
+const servers = [first, second, open, closed];
+afterAll(async () => void (await Promise.all(servers.map((server) => server.remove()))));
+
+const url = (sentinel: number, parameters = '') =>
+  `redis+sentinel://:${PASSWORD}@127.0.0.1:1,127.0.0.1:${sentinel}/mymaster/3${parameters}`;
+const { database, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
+  { postgresUrl: inject('postgresUrl'), redisUrl: url(open.port) },
+  { capture: true },
+);
+
+const witness = await witnessRefreshes(database);
+
+// Sentinels close every client's connection to the server that they promote.
+const replication = async (port: number): Promise<string> =>
+  String(await askRedis(port, ['INFO', 'replication'], PASSWORD).catch(() => ''));
+
+it('sentinels that ask for a password are named, with the parameter that gives it to them', async () => {
+  const without = startTally(['worker'], { ...environment, REDIS_URL: url(closed.port) });
+  const line = await without.said('Redis is away');
+  expect(line).toContain('add ?sentinel_password=…');
+  expect(line).not.toContain(PASSWORD);
+  const given = url(closed.port, `?sentinel_password=${SENTINEL_PASSWORD}`);
+  const { output } = await runTally(['status'], { ...environment, REDIS_URL: given });
+  expect(output).not.toContain("Redis can't be asked");
+});
+
+it(
+  'after a failover everything goes on with the new master, without a restart',
+  { timeout: 300_000 },
+  async () => {
+    const ids = await createExecutions(database, 100);
+    const worker = await startWorker(environment);
+    await startProducer(environment);
+    const watch = watchProcess(worker, await healthAddress(worker));
+    watch.declare('unsettled');
+    await witness.change(ids);
+    await witness.verify(60_000);
+    watch.declare('able');
+    await watch.look(30);
+
+    watch.declare('unsettled');
+    await first.kill();
+    await witness.change(ids);
+    await until(
+      'the second to be the master',
+      async () => (await replication(second.port)).includes('role:master'),
+      60_000,
+    );
+    await witness.verify(WORKS_AGAIN_MS);
+    watch.declare('able');
+    await watch.look(30);
+    expect(watch.lies).toEqual([]);
+    expect(await queue.getFailedCount()).toBe(0);
+    expect(worker.lines.join('\n')).not.toContain(PASSWORD);
+    await first.start();
+  },
+);
+
+it(
+  'a master that is turned into a replica while connections to it live is left',
+  { timeout: 300_000 },
+  async () => {
+    const ids = await createExecutions(database, 50);
+    await startWorker(environment);
+    await startProducer(environment);
+    await witness.change(ids);
+    await witness.verify(60_000);
+    await until(
+      'the first to be a replica',
+      async () => (await replication(first.port)).includes('master_link_status:up'),
+      60_000,
+    );
+    await askRedis(open.port, ['SENTINEL', 'FAILOVER', 'mymaster']);
+    await witness.change(ids);
+    await until(
+      'the first to be the master',
+      async () => (await replication(first.port)).includes('role:master'),
+      60_000,
+    );
+    await witness.verify(WORKS_AGAIN_MS);
+    expect(await queue.getFailedCount()).toBe(0);
+  },
+);
