@@ -1,3 +1,4 @@
+import { TallyError } from '../shared/errors.ts';
 import { findCause } from '../shared/queue/queue-probe.ts';
 import { explainRedisError, isRefusal, type RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
@@ -40,6 +41,14 @@ export class QueueWatch {
     if (this.#watch.away) this.#watch.reportAway(error);
     else if (!this.#asking) void this.#begin(error);
     return true;
+  }
+
+  /**
+   * Tells what a probe has found, so that a worker without jobs says what it waits for, too.
+   * A lost connection is logged where it is made.
+   */
+  reportFound(problem: unknown): void {
+    if (problem instanceof TallyError && !this.#asking) this.#watch.reportAway(problem);
   }
 
   /** Tells that a job was completed. */

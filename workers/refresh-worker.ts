@@ -39,6 +39,8 @@ export interface RefreshWorker {
   readonly running: boolean;
   /** Whether its connections to Redis, that for jobs and that for waiting, are there. */
   readonly connected: boolean;
+  /** Tells what a probe of the queue has found: a Redis that refuses pauses the worker until a probe succeeds. */
+  reportQueueProblem(problem: unknown): void;
   /** Takes no more jobs, finishes those in hand. */
   close(): Promise<void>;
 }
@@ -183,6 +185,10 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     },
     get connected() {
       return isConnected();
+    },
+    reportQueueProblem: (problem) => {
+      // Before the start, whoever waits for the queue says it.
+      if (worker.isRunning()) queueWatch.reportFound(problem);
     },
     close: async () => {
       watch.close();

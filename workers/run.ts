@@ -72,6 +72,14 @@ export async function runWorker(
     if (!worker.connected) throw new Error('not connected');
     await probeQueue(config, queue, janitorRedis);
   };
+  const checkRedis = async (): Promise<undefined> => {
+    try {
+      await probeRedis();
+    } catch (error) {
+      worker.reportQueueProblem(error);
+      throw error;
+    }
+  };
   const janitor = new FailedJanitor({
     config,
     database,
@@ -83,7 +91,7 @@ export async function runWorker(
 
   const checks: HealthCheck[] = [
     { name: 'postgres', required: true, check: () => postgresProblem(database, commits) },
-    { name: 'redis', required: true, check: () => probeRedis().then(() => undefined) },
+    { name: 'redis', required: true, check: () => checkRedis() },
     {
       name: 'worker',
       required: true,

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { TallyError } from '../errors.ts';
+import { describeError, TallyError } from '../errors.ts';
 import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
@@ -10,6 +10,8 @@ import { settingsOf } from './redis.ts';
 import type { RefreshQueue } from './refresh-queue.ts';
 
 const POLL_MS = 500;
+// BullMQ calls its scripts by their checksums, and sends their text only to a Redis that doesn't know them.
+const CHECKSUM_OF_NO_SCRIPT = '0'.repeat(40);
 // BullMQ waits for jobs with this command, which does nothing in a script. Redis before 7.0.8 takes less than 2 ms for
 // "without end".
 const WAIT_S = 0.01;
@@ -73,6 +75,9 @@ export async function probeQueue(config: Config, queue: RefreshQueue, redis: Red
       JSON.stringify(commandsOn(keys)),
       JSON.stringify(Object.fromEntries(types)),
     ) as Promise<[command: string, cause: string] | null>,
+    redis.evalsha(CHECKSUM_OF_NO_SCRIPT, 0).catch((error: unknown) => {
+      if (!describeError(error).startsWith('NOSCRIPT')) throw error;
+    }),
     redis.bzpopmin(queue.toKey('probe:zset'), WAIT_S),
   ]).catch((error: unknown) => {
     throw isRefusal(error) ? refusal(explainRedisError(error, settings), error) : error;
@@ -105,6 +110,8 @@ function refusal(why: string, cause?: Error): TallyError {
 function commandsOn(keys: readonly string[]): string[][] {
   const [list = '', moved = '', hash = '', zset = '', set = '', stream = '', string = ''] = keys;
   return [
+    // First, since a Redis without memory refuses it only as long as the script has written nothing else.
+    ['SET', string, '1', 'PX', '1000'],
     ['DEL', ...keys],
     ['SET', string, '1', 'PX', '1000'],
     ['GET', string],
