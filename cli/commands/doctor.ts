@@ -1,0 +1,204 @@
+import type { Command } from 'commander';
+import { describeError } from '../../shared/errors.ts';
+import { harborChecks } from '../../shared/harbor/checks.ts';
+import { connectHarborRedis } from '../../shared/harbor/redis.ts';
+import { probeCommit } from '../../shared/postgres/commit-probe.ts';
+import { readCaptureState, type CaptureState } from '../../shared/postgres/capture.ts';
+import { hostChecks } from '../../shared/postgres/checks/host.ts';
+import { serverChecks } from '../../shared/postgres/checks/server.ts';
+import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
+import { schemaProblem } from '../../shared/postgres/schema.ts';
+import type { Config } from '../../shared/process/config.ts';
+import {
+  ok,
+  problem,
+  problemOf,
+  runChecks,
+  warning,
+  worstLevel,
+  type Finding,
+  type Verdict,
+} from '../../shared/process/finding.ts';
+import { silentLogger } from '../../shared/process/logger.ts';
+import { redisChecks } from '../../shared/queue/checks.ts';
+import { connectRedis } from '../../shared/queue/redis.ts';
+import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
+import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { outboxChecks, queueChecks } from '../doctor-checks.ts';
+import { printable } from '../../shared/printable.ts';
+
+const CONNECT_TIMEOUT_MS = 3_000;
+/** As monitoring plugins do: 0 all is well, 1 a warning, 2 a problem. */
+const EXIT_CODES = { ok: 0, warning: 1, problem: 2 } as const;
+
+interface Section {
+  readonly area: 'Redis' | 'Postgres' | 'Harbor';
+  readonly findings: readonly Finding[];
+}
+
+export function addDoctorCommand(program: Command): void {
+  program
+    .command('doctor')
+    .description('check Redis, Postgres and Harbor, and say what to change; changes nothing')
+    .option('--json', 'print one JSON document')
+    .option(
+      DATA_OPTION,
+      'the folder of a running tally start, used when no URL is set',
+      DEFAULT_DATA,
+    )
+    .addHelpText('after', '\nExit code: 0 all is well, 1 there are warnings, 2 there are problems.')
+    .action(async (options: { json?: true; data: string }) => {
+      const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
+      const sections = await examine(config);
+      const level = worstLevel(sections.flatMap(({ findings }) => findings));
+      process.stdout.write(
+        options.json
+          ? `${JSON.stringify({ level, findings: sections.flatMap(flatten) })}\n`
+          : asText(sections),
+      );
+      process.exitCode = EXIT_CODES[level];
+    });
+}
+
+function flatten({ area, findings }: Section): object[] {
+  return findings.map((finding) => ({ area, ...finding }));
+}
+
+/** Each store is examined whether the others can be reached or not. */
+async function examine(config: Config): Promise<Section[]> {
+  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+    connections: 1,
+    name: 'doctor',
+    statementTimeoutMs: 5_000,
+  });
+  try {
+    const [redis, postgres] = await Promise.all([
+      examineRedis(config),
+      examinePostgres(config, database),
+    ]);
+    const harbor = await examineHarbor(config, database);
+    return [
+      { area: 'Redis', findings: redis },
+      { area: 'Postgres', findings: postgres },
+      ...(harbor.length > 0 ? [{ area: 'Harbor', findings: harbor } as const] : []),
+    ];
+  } finally {
+    await database.close();
+  }
+}
+
+async function examineRedis(config: Config): Promise<Finding[]> {
+  const redis = connectRedis(config, 'failFast', silentLogger());
+  try {
+    await waitForRedis(redis, CONNECT_TIMEOUT_MS);
+    const queue = openRefreshQueue(config, redis, { readOnly: true });
+    const findings = await runChecks([
+      ...redisChecks(config, queue, redis),
+      ...queueChecks(queue, redis),
+    ]);
+    await queue.close();
+    return findings;
+  } catch (error) {
+    return [unreachable('REDIS_URL', error)];
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function examinePostgres(config: Config, database: Database): Promise<Finding[]> {
+  try {
+    await database.query('SELECT 1');
+  } catch (error) {
+    return [unreachable('DATABASE_URL', error)];
+  }
+  const found = await runChecks([
+    ...serverChecks(database),
+    ...hostChecks(database),
+    { name: 'commits', look: () => checkCommits(config) },
+    { name: 'schema tally', look: () => checkSchema(database) },
+    { name: 'capture', look: () => checkCapture(config) },
+  ]);
+  const installed = found.some(({ check, level }) => check === 'schema tally' && level === 'ok');
+  return installed ? [...found, ...(await runChecks(outboxChecks(database)))] : found;
+}
+
+function unreachable(variable: string, error: unknown): Finding {
+  const fix = `start the server, or correct ${variable}`;
+  return { check: 'connection', ...problemOf(describeError(error), fix) };
+}
+
+/** Tries a refresh of nothing and takes it back, as a worker does before it says that it is ready. */
+async function checkCommits(config: Config): Promise<Verdict> {
+  try {
+    await probeCommit(config.DATABASE_URL ?? '', 'refreshes');
+  } catch (error) {
+    return problem(
+      `no refresh could be committed: ${describeError(error)}`,
+      'remove that cause; the other lines may name it',
+    );
+  }
+  return ok('a commit finishes');
+}
+
+async function checkSchema(database: Database): Promise<Verdict> {
+  const found = await schemaProblem(database);
+  return found === undefined
+    ? ok('installed, and the one that this program was made for')
+    : problemOf(found);
+}
+
+function captureState(config: Config): Promise<CaptureState> {
+  return withClient(config.DATABASE_URL ?? '', 'doctor', readCaptureState);
+}
+
+async function checkCapture(config: Config): Promise<Verdict> {
+  switch (await captureState(config)) {
+    case 'enabled':
+      return ok('on: changes of tasks are recorded in their own transaction');
+    case 'incomplete':
+      return problem(
+        'a trigger is missing or switched off, so that some changes are missed',
+        'run: tally capture enable',
+      );
+    case 'disabled':
+      return config.HARBOR_REDIS_URL === undefined
+        ? warning(
+            'off: a change is noticed when it is asked for, or by the reconciler',
+            'run: tally capture enable, or ask for refreshes as the README says',
+          )
+        : ok('off; markers are taken in instead');
+  }
+}
+
+async function examineHarbor(config: Config, database: Database): Promise<Finding[]> {
+  const url = config.HARBOR_REDIS_URL;
+  const redis = url === undefined ? undefined : connectHarborRedis(url, silentLogger());
+  try {
+    if (redis !== undefined) await waitForRedis(redis, CONNECT_TIMEOUT_MS, 'HARBOR_REDIS_URL');
+    const captures = (await captureState(config)) === 'enabled';
+    return await runChecks(await harborChecks(database, redis, captures));
+  } catch (error) {
+    return [unreachable('HARBOR_REDIS_URL', error)];
+  } finally {
+    redis?.disconnect();
+  }
+}
+
+const MARKS = { ok: 'ok     ', warning: 'warning', problem: 'PROBLEM' } as const;
+const CHECK_WIDTH = 18;
+
+function asText(sections: readonly Section[]): string {
+  const lines = sections.flatMap(({ area, findings }) => [
+    area,
+    ...findings.flatMap((finding) => {
+      const { level, check, text } = finding;
+      const line = `  ${MARKS[level]}  ${check.padEnd(CHECK_WIDTH)} ${printable(text)}`;
+      return level === 'ok'
+        ? [line]
+        : [line, `${' '.repeat(12 + CHECK_WIDTH)}-> ${printable(finding.fix)}`];
+    }),
+    '',
+  ]);
+  return lines.join('\n');
+}

@@ -1,0 +1,101 @@
+import type { Database } from '../database.ts';
+import { ok, problem, warning, type Check, type Verdict } from '../../process/finding.ts';
+
+/** Checks of the host's two tables, as this role and its `search_path` see them. */
+export function hostChecks(database: Database): Check[] {
+  return [
+    { name: 'indexes', look: () => checkIndexes(database) },
+    { name: 'rights', look: () => checkRights(database) },
+    { name: 'lock waits', look: () => checkLockWaits(database) },
+    { name: 'foreign triggers', look: () => checkForeignTriggers(database) },
+  ];
+}
+
+async function checkIndexes(database: Database): Promise<Verdict> {
+  const rows = await database.query<{ needed: string; name: string | null }>(
+    `WITH needed (needed, relation, attribute) AS (
+       VALUES ('execution (id)', to_regclass('execution'), 'id'),
+              ('task (execution_id)', to_regclass('task'), 'execution_id'),
+              ('tally.outbox (execution_id)', to_regclass('tally.outbox'), 'execution_id'),
+              ('tally.outbox (sent_at, due_at)', to_regclass('tally.outbox'), 'sent_at')
+     )
+     SELECT n.needed, min(i.indexrelid::regclass::text) AS name
+       FROM needed n
+       LEFT JOIN pg_attribute a ON a.attrelid = n.relation AND a.attname = n.attribute
+       LEFT JOIN pg_index i ON i.indrelid = n.relation AND i.indkey[0] = a.attnum
+                           AND i.indisvalid AND i.indpred IS NULL
+      WHERE n.relation IS NOT NULL
+      GROUP BY n.needed ORDER BY n.needed`,
+  );
+  const missing = rows.filter(({ name }) => name === null).map(({ needed }) => needed);
+  if (missing.length === 0) return ok('those that a refresh needs are there and valid');
+  const column = /^(\S+) \((.*)\)$/.exec(missing[0] ?? '');
+  return problem(
+    `no valid index on ${missing.join(', on ')}: every refresh reads the whole table`,
+    `CREATE INDEX CONCURRENTLY ON ${column?.[1]} (${column?.[2]})`,
+  );
+}
+
+const UPDATED_COLUMNS = ['status', 'end_time', 'revision', 'update_time'];
+
+async function checkRights(database: Database): Promise<Verdict> {
+  const rows = await database.query<{ missing: string }>(
+    `SELECT missing FROM (
+       SELECT 'SELECT ON execution', has_table_privilege(to_regclass('execution'), 'SELECT')
+       UNION ALL
+       SELECT 'SELECT ON task', has_table_privilege(to_regclass('task'), 'SELECT')
+       UNION ALL
+       SELECT 'UPDATE (' || name || ') ON execution', has_column_privilege(to_regclass('execution'), name, 'UPDATE')
+         FROM unnest($1::text[]) AS name
+       UNION ALL
+       SELECT 'USAGE ON SCHEMA tally', has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tally'
+       UNION ALL
+       SELECT word || ' ON ' || c.oid::regclass, has_table_privilege(c.oid, word)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'tally'
+        CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS word
+        WHERE c.relkind = 'r' AND c.relname <> 'migration'
+       UNION ALL
+       SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'tally'
+        WHERE p.prorettype <> 'trigger'::regtype
+     ) AS needed (missing, held) WHERE NOT held`,
+    [UPDATED_COLUMNS],
+  );
+  if (rows.length === 0) return ok('the role may do what a refresh does');
+  const [user] = await database.query<{ name: string }>(`SELECT quote_ident(current_user) AS name`);
+  return problem(
+    `the role lacks ${rows.map(({ missing }) => missing).join(', ')}`,
+    rows.map(({ missing }) => `GRANT ${missing} TO ${user?.name}`).join('; '),
+  );
+}
+
+async function checkLockWaits(database: Database): Promise<Verdict> {
+  const [waits] = await database.query<{ count: number; blockers: number[] | null }>(
+    `SELECT count(DISTINCT w.pid) AS count, array_agg(DISTINCT blocker) AS blockers
+       FROM (SELECT DISTINCT pid FROM pg_locks
+              WHERE relation IN (to_regclass('execution'), to_regclass('task'), to_regclass('tally.outbox'))) held
+       JOIN pg_locks w ON w.pid = held.pid AND NOT w.granted
+       LEFT JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocker ON true`,
+  );
+  if (waits === undefined || waits.count === 0) return ok('nobody waits on these tables');
+  const blockers = (waits.blockers ?? []).join(', ');
+  return warning(
+    `${waits.count} sessions wait for a lock on them, held by ${blockers || 'others'}`,
+    `see what they do: SELECT * FROM pg_stat_activity WHERE pid IN (${blockers})`,
+  );
+}
+
+// Whatever else fires on an update of an execution is run by every refresh, and can fail it.
+async function checkForeignTriggers(database: Database): Promise<Verdict> {
+  const rows = await database.query<{ name: string }>(
+    `SELECT format('%s on %s (%s)', t.tgname, t.tgrelid::regclass, t.tgfoid::regproc) AS name FROM pg_trigger t
+      WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+        AND t.tgrelid = to_regclass('execution') AND t.tgname NOT LIKE 'tally\\_%'
+      ORDER BY t.tgname LIMIT 5`,
+  );
+  if (rows.length === 0) return ok('none on execution');
+  return warning(
+    `a refresh also runs ${rows.map(({ name }) => name).join(', ')}`,
+    'nothing, if you know them; one that raises makes the refresh fail',
+  );
+}
