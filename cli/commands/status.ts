@@ -6,6 +6,7 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
+import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
@@ -89,8 +90,11 @@ async function readStatus(config: Config): Promise<{ status: Status; problems: s
 }
 
 async function readStored(
-  database: Parameters<typeof summarizeOutbox>[0],
+  database: Parameters<typeof schemaProblem>[0],
 ): Promise<{ outbox: OutboxSummary; failures: number; disagreements: number }> {
+  // Figures of another schema, or of tables that the role doesn't see whole, would be wrong without a word.
+  const problem = await schemaProblem(database);
+  if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
   return {
     outbox: await summarizeOutbox(database),
     failures: await countFailures(database),

@@ -19,7 +19,7 @@ const LOCK_POLL_MS = 200;
  * again. It is one transaction, so a pooler may stand in between.
  * @returns the names of the migrations that ran
  * @throws TallyError HALF_A_HOST when only one of `execution` and `task` exists, HOST_ELSEWHERE when another schema
- *   has them, NO_RIGHT, POSTGRES_TOO_OLD
+ *   has them, NO_RIGHT, POSTGRES_TOO_OLD, READ_ONLY
  */
 export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
   return withClient(databaseUrl, 'migrate', async (client) => {
@@ -158,7 +158,15 @@ function noRight(role: string, object: string): TallyError {
 }
 
 function describeRefusal(error: unknown): unknown {
-  if (!(error instanceof DatabaseError) || error.code !== '42501') return error;
+  if (!(error instanceof DatabaseError)) return error;
+  if (error.code === '25006') {
+    return new TallyError(
+      'READ_ONLY',
+      `${error.message}; nothing was changed. Point DATABASE_URL at the primary, or set default_transaction_read_only to off for this role and database`,
+      { cause: error },
+    );
+  }
+  if (error.code !== '42501') return error;
   return new TallyError(
     'NO_RIGHT',
     `${error.message}; nothing was changed. Run tally migrate as the role that ran it first, or as the owner of what is named`,
