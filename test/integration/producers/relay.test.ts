@@ -51,10 +51,10 @@ describe('the relay', () => {
 
   it('two producers share the rows, and nothing is refreshed twice', async () => {
     const ids = await createExecutions(database, 5_000);
-    await recordRefreshes(database, refreshesOf(ids), 'api');
-    // Each sends again at its start what is marked as sent; from then on they share.
     const producers = await Promise.all([startProducer(environment), startProducer(environment)]);
     for (const producer of producers) await producer.said('sending outbox rows');
+    // Not before: each sends again what had been sent before it started.
+    await recordRefreshes(database, refreshesOf(ids), 'api');
     await startWorker(environment);
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     expect(await countByRevision(database, ids)).toEqual({ 1: 5_000 });

@@ -90,7 +90,11 @@ describe('tally harbor import', () => {
       1,
       "Redis at 127.0.0.1:1, 127.0.0.1:2 (master mymaster) can't be used: ",
     ],
-    [{ DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally' }, 1, 'DATABASE_URL and that the server runs'],
+    [
+      { DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally' },
+      1,
+      'DATABASE_URL and that the server runs',
+    ],
   ])(
     'with %j ends with code %i and one line that says what to do',
     async (settings, code, text) => {
