@@ -43,13 +43,19 @@ async function untilReady(
       const why =
         cause === undefined
           ? `does not answer; check ${variable} and that the server runs`
-          : `can't be used: ${explainRedisError(cause, settingsOf(redis, undefined, variable))}`;
+          : `can't be used: ${withAdvice(explainRedisError(cause, settingsOf(redis, undefined, variable)), variable)}`;
       const error = new TallyError('REDIS_AWAY', `Redis at ${placeOf(redis)} ${why}`, { cause });
       finish(() => reject(error));
     }, timeoutMs);
     redis.on('ready', onReady);
     redis.on('error', remember);
   });
+}
+
+/** Most explanations say what to do; to the others this adds what is always worth a look. */
+function withAdvice(explanation: string, variable: string): string {
+  if (explanation.includes('; ')) return explanation;
+  return `${explanation}; check ${variable} and that the server runs`;
 }
 
 function placeOf({ options }: Redis): string {

@@ -83,6 +83,11 @@ it.each([
     await startProducer(environment);
     await witness.change(created);
     await witness.verify();
+    // A job that is in hand when its worker is killed would be in hand for the next test.
+    await until('the queue to be empty', async () => {
+      const { waiting, active, delayed } = await countJobs(queue);
+      return waiting + active + delayed === 0;
+    });
   },
 );
 

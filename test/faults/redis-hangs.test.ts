@@ -49,7 +49,7 @@ it('a Redis that hangs under load: the API accepts, tally enqueue fails in time,
   expect(output.split('\n')).toHaveLength(1);
   expect(output).toContain('REDIS_URL');
   // The relay's own time limit is over, too, and what it had sent lies before Redis.
-  await producer.said('the queue in Redis is away');
+  await producer.said('Redis is away');
   proxy.mode = 'pass';
 
   await until('all to be refreshed', async () => (await outboxRows(database)) === 0);
@@ -57,7 +57,7 @@ it('a Redis that hangs under load: the API accepts, tally enqueue fails in time,
     const { waiting, active, delayed } = await countJobs(queue);
     return waiting + active + delayed === 0;
   });
-  await producer.said('the queue in Redis is back');
+  await producer.said('Redis is back');
   // Asked for ten times while Redis hung, and sent once: the outbox had all of it.
   expect(await countByRevision(database, asked)).toEqual({ 1: 5 });
   // At least once: of the chunk that the relay had in hand it can't know whether Redis took it, so it sends that again.

@@ -24,13 +24,13 @@ it('connections to Redis that die without a word, as when its host loses power: 
   const ids = await createExecutions(database, 5_000);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 4_500);
   proxy.mode = 'swallow';
-  await producer.said('the queue in Redis is away');
+  await producer.said('Redis is away');
   expect(await outboxRows(database)).toBeGreaterThan(0);
   await witness.change(ids.slice(0, 100));
   // From here on there is a Redis at the same address, and nobody tells the processes.
   proxy.mode = 'pass';
   await witness.verify(60_000);
-  await producer.said('the queue in Redis is back');
+  await producer.said('Redis is back');
   await worker.said('Redis is back');
   expect(await queue.getFailedCount()).toBe(0);
 }, 120_000);

@@ -58,6 +58,7 @@ describe('"Refresh now"', () => {
     );
     await press(id, login(OPERATOR));
     expect(await database.query('SELECT FROM tally.host_word')).toEqual([]);
+    await queue.drain();
   });
 
   it.each([

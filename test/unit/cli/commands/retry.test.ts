@@ -8,7 +8,7 @@ it.each([
   [['--all', '--vendor', 'SCAN'], '--all is every failed job'],
   [['--execution', '0'], 'whole number from 1'],
   [['--execution', '4x'], 'whole number from 1'],
-  [['--vendor', 'scan!'], 'characters of A-Z'],
+  [['--vendor', 'x'.repeat(256)], 'text of 1 to 255 characters'],
   [['--error', ''], '--error is empty'],
 ])(
   'tally retry %j is refused before anything is connected, with what is wrong',
