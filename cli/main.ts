@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { describeError, TallyError, UsageError } from '../shared/errors.ts';
 import { printableText } from '../shared/printable.ts';
-import { scrubSecrets } from '../shared/process/logger.ts';
+import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
 import { addCaptureCommand } from './commands/capture.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addEnqueueCommand } from './commands/enqueue.ts';
@@ -15,6 +15,7 @@ import { addReconcileCommand } from './commands/reconcile.ts';
 import { addRetryCommand } from './commands/retry.ts';
 import { addStartCommand } from './commands/start.ts';
 import { addStatusCommand } from './commands/status.ts';
+import { logLibraryLines } from './library-lines.ts';
 import { outliveReaders } from './output.ts';
 
 function version(): string {
@@ -31,6 +32,7 @@ function version(): string {
 }
 
 outliveReaders(process);
+logLibraryLines(console, silentLogger());
 
 const program = new Command('tally')
   .description('Keeps the stored status of every execution equal to what its tasks say.')

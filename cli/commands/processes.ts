@@ -3,6 +3,7 @@ import { ignoredSettings, type Config } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
 import { instanceName } from '../instance-name.ts';
+import { logLibraryLines } from '../library-lines.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
 type Run = (config: Config, lifecycle: Lifecycle, log: Logger, instance: string) => Promise<void>;
@@ -50,6 +51,7 @@ export function addProcessCommands(program: Command): void {
 
 async function runProcess(role: string, config: Config, run: Run): Promise<void> {
   const log = createLogger(config, role, streamWriter(process.stdout));
+  logLibraryLines(console, log);
   for (const name of ignoredSettings()) {
     log.info(
       `${name}=tcp://… was made up by the platform for a service of that name and is ignored`,

@@ -21,6 +21,7 @@ import { startEmbeddedPostgres } from '../embedded/postgres.ts';
 import { startEmbeddedRedis } from '../embedded/redis.ts';
 import { RecentRefreshes } from '../start/progress.ts';
 import { dropRunFile, takeRunFile, writeRunFile } from '../start/run-file.ts';
+import { logLibraryLines } from '../library-lines.ts';
 import { Screen } from '../start/screen.ts';
 import { stopOnce } from '../start/stop-once.ts';
 
@@ -76,6 +77,7 @@ async function start(options: StartOptions): Promise<void> {
   refuseUnprotected(config);
   const screen = new Screen(process.stdout, process.env['TERM']);
   const log = createLogger(config, 'start', (line) => screen.log(line.trimEnd()));
+  logLibraryLines(console, log);
   const lifecycle = new Lifecycle(log);
   const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
   const running = run(options, config, lifecycle, log, screen);

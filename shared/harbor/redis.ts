@@ -4,7 +4,12 @@ import { Outage } from '../process/outage.ts';
 import { explainRedisError } from '../queue/redis-errors.ts';
 import { addressOptions, type ConnectionOptions } from '../queue/redis-options.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
-import { COMMAND_TIMEOUT_MS, reconnectDelayMs, settingsOf } from '../queue/redis.ts';
+import {
+  COMMAND_TIMEOUT_MS,
+  reconnectDelayMs,
+  reportClosedAtOnce,
+  settingsOf,
+} from '../queue/redis.ts';
 
 /**
  * Opens a connection to the Redis in which Harbor keeps its markers. It reconnects by itself. A command is
@@ -22,6 +27,7 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
     sentinelRetryStrategy: reconnectDelayMs,
   };
   const redis = new Redis(options);
+  reportClosedAtOnce(redis);
   const outage = new Outage(log, "Harbor's Redis");
   redis.on('error', (error) =>
     outage.begin(explainRedisError(error, settingsOf(redis, undefined, 'HARBOR_REDIS_URL'))),

@@ -5,7 +5,21 @@ import type { RedisSetting } from './redis-options.ts';
 export interface RedisSettings {
   readonly variable: RedisSetting;
   readonly user: string;
+  /** Whether the connection is made with TLS. */
+  readonly tls: boolean;
   readonly prefix?: string;
+}
+
+/**
+ * What to look at when a server takes the connection and says nothing: a server without TLS waits for the end of what it
+ * takes for a command.
+ */
+export function adviceOnSilence({
+  variable,
+  tls,
+}: Pick<RedisSettings, 'variable' | 'tls'>): string {
+  const port = ', and that this port has TLS: if not, let it start with redis instead of rediss';
+  return `check ${variable} and that the server runs${tls ? port : ''}`;
 }
 
 /** True for an answer of Redis that says no, false for a connection that was lost or timed out. */
@@ -32,7 +46,7 @@ export function explainRedisError(
 
 function adviceFor(
   cause: string,
-  { variable, user, prefix = '<QUEUE_PREFIX>' }: RedisSettings,
+  { variable, user, tls, prefix = '<QUEUE_PREFIX>' }: RedisSettings,
   command: string | undefined,
 ): string | undefined {
   const allow = (rule: string): string => `allow it with: ACL SETUSER ${user} ${rule}`;
@@ -44,18 +58,18 @@ function adviceFor(
   if (/^\S*\s*NOPERM|can't run this command/.test(cause)) {
     return allow(command === undefined ? '+@all -@dangerous' : `+${command}`);
   }
-  return ADVICE.find(([pattern]) => pattern.test(cause))?.[1]({ variable, prefix });
+  return ADVICE.find(([pattern]) => pattern.test(cause))?.[1]({ variable, tls, prefix });
 }
 
 const ADVICE: readonly (readonly [
   RegExp,
-  (settings: { readonly variable: string; readonly prefix: string }) => string,
+  (settings: Required<Omit<RedisSettings, 'user'>>) => string,
 ])[] = [
   [/ECONNREFUSED/, ({ variable }) => `check ${variable} and that the server runs`],
   [/ENOTFOUND|EAI_AGAIN/, ({ variable }) => `no such name is known; check the host in ${variable}`],
   [
-    /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/,
-    ({ variable }) => `check host and port in ${variable}, and firewalls in between`,
+    /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|sentinels are unreachable.*timed out/,
+    (settings) => `${adviceOnSilence(settings)}; look for firewalls in between`,
   ],
   [
     /sentinels are unreachable.*NOAUTH/,
@@ -76,8 +90,8 @@ const ADVICE: readonly (readonly [
   ],
   [
     /ECONNRESET|EPIPE|Connection is closed/,
-    () =>
-      'the server closes connections at once; look at its log, its maxclients and protected-mode',
+    ({ variable, tls }) =>
+      `the server closes connections at once; look at its log, its maxclients and protected-mode${tls ? '' : `; if this port has TLS, let ${variable} start with rediss`}`,
   ],
   [/LOADING/, () => 'it reads its data from disk; this ends by itself'],
   [/CLUSTERDOWN/, () => "the cluster doesn't serve the queue's keys; see CLUSTER INFO on a node"],

@@ -6,6 +6,9 @@ import type { RedisAddress, TlsFiles } from './redis-url.ts';
 /** ioredis' options without the one that changes the types of its answers. */
 export type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
+// Without this ioredis waits for a sentinel that hangs for ever, and never asks the next one.
+const SENTINEL_TIMEOUT_MS = 2_000;
+
 /** The setting that holds a URL of Redis. */
 export type RedisSetting = 'REDIS_URL' | 'HARBOR_REDIS_URL';
 
@@ -35,6 +38,7 @@ export function addressOptions(address: RedisAddress, setting: RedisSetting): Co
         ...common,
         sentinels: [...hosts],
         name: master,
+        sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
         ...(address.sentinelUsername && { sentinelUsername: address.sentinelUsername }),
         ...(address.sentinelPassword && { sentinelPassword: address.sentinelPassword }),
         ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),

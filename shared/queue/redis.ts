@@ -69,6 +69,7 @@ export function connectRedis(
           autoResendUnfulfilledCommands: false,
         }),
   });
+  reportClosedAtOnce(redis);
   const outage = new Outage(log, 'Redis');
   redis.on('error', (error) => outage.begin(explainRedisError(error, settingsOf(redis))));
   redis.on('ready', () => outage.end());
@@ -80,6 +81,30 @@ export function connectRedis(
   });
   logDuplicates(redis, log);
   return redis;
+}
+
+/**
+ * Emits an error when a server, or a proxy without one, takes connections and closes them before they can be used: of
+ * that ioredis says nothing.
+ */
+export function reportClosedAtOnce(redis: Redis): void {
+  let connected = false;
+  let closedInARow = 0;
+  redis.on('connect', () => (connected = true));
+  for (const event of ['ready', 'error']) {
+    redis.on(event, () => {
+      connected = false;
+      closedInARow = 0;
+    });
+  }
+  redis.on('close', () => {
+    if (connected) closedInARow++;
+    connected = false;
+    // Once may be this side, which goes to another node of a cluster.
+    if (closedInARow > 1 && redis.status === 'reconnecting') {
+      redis.emit('error', new Error('Connection is closed.'));
+    }
+  });
 }
 
 // BullMQ waits for jobs on a duplicate, which it listens to only while it uses it; an error that nobody hears would be
@@ -106,6 +131,7 @@ export function settingsOf(
   return {
     variable,
     user: options.username || 'default',
+    tls: options.tls !== undefined,
     ...(config && { prefix: config.QUEUE_PREFIX }),
   };
 }

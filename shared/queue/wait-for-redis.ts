@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { TallyError } from '../errors.ts';
-import { explainRedisError, type RedisSettings } from './redis-errors.ts';
+import { adviceOnSilence, explainRedisError, type RedisSettings } from './redis-errors.ts';
 import { NOT_READY, settingsOf } from './redis.ts';
 import { versionProblem } from './redis-server.ts';
 
@@ -40,10 +40,11 @@ async function untilReady(
     const onReady = (): void => finish(resolve);
     const timer = setTimeout(() => {
       if (redis.status === 'connect') cause = NOT_READY;
+      const settings = settingsOf(redis, undefined, variable);
       const why =
         cause === undefined
-          ? `does not answer; check ${variable} and that the server runs`
-          : `can't be used: ${withAdvice(explainRedisError(cause, settingsOf(redis, undefined, variable)), variable)}`;
+          ? `does not answer; ${adviceOnSilence(settings)}`
+          : `can't be used: ${withAdvice(explainRedisError(cause, settings), settings)}`;
       const error = new TallyError('REDIS_AWAY', `Redis at ${placeOf(redis)} ${why}`, { cause });
       finish(() => reject(error));
     }, timeoutMs);
@@ -53,9 +54,9 @@ async function untilReady(
 }
 
 /** Most explanations say what to do; to the others this adds what is always worth a look. */
-function withAdvice(explanation: string, variable: string): string {
+function withAdvice(explanation: string, settings: RedisSettings): string {
   if (explanation.includes('; ')) return explanation;
-  return `${explanation}; check ${variable} and that the server runs`;
+  return `${explanation}; ${adviceOnSilence(settings)}`;
 }
 
 function placeOf({ options }: Redis): string {

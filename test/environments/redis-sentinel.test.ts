@@ -1,10 +1,11 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { askRedis, startRedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
+import { openProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 
 const PASSWORD = 'master-secret';
@@ -59,6 +60,15 @@ it('sentinels that ask for a password are named, with the parameter that gives i
   const given = url(closed.port, `?sentinel_password=${SENTINEL_PASSWORD}`);
   const { output } = await runTally(['status'], { ...environment, REDIS_URL: given });
   expect(output).not.toContain("Redis can't be asked");
+});
+
+it('a sentinel that hangs is passed over', async () => {
+  const hanging = await openProxy(`redis://127.0.0.1:${open.port}`);
+  onTestFinished(() => hanging.close());
+  hanging.mode = 'hold';
+  const { host } = new URL(hanging.through('redis://sentinel'));
+  const first = url(open.port).replace('127.0.0.1:1', host);
+  await startWorker({ ...environment, REDIS_URL: first });
 });
 
 it(

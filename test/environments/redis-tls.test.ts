@@ -98,6 +98,16 @@ describe('what is wrong is said once, with what to do and without the password',
       `${address}?ssl_ca_certs=${foreign.ca}`,
       ['ssl_ca_certs=', 'NODE_EXTRA_CA_CERTS'],
     ],
+    [
+      'TLS on a port without it',
+      address.replace(String(tlsPort), String(server.port)),
+      ['let it start with redis instead of rediss'],
+    ],
+    [
+      'no TLS on a port that has it',
+      address.replace('rediss', 'redis'),
+      ['if this port has TLS, let REDIS_URL start with rediss'],
+    ],
   ])('%s', async (_what, url, parts) => {
     const all = { ...environment, REDIS_URL: url };
     const worker = startTally(['worker'], all);
@@ -109,6 +119,7 @@ describe('what is wrong is said once, with what to do and without the password',
     expect(seen.cpuShare).toBeLessThan(0.2);
     const { output } = await runTally(['status'], all);
     expect(output).toContain("Redis can't be asked");
+    expect(output).toContain(parts[0]);
     const everything = [...worker.lines, output].join('\n');
     for (const secret of [PASSWORD, ENCODED]) expect(everything).not.toContain(secret);
     expect(worker.lines.filter((said) => said.includes('Redis is away'))).toHaveLength(1);

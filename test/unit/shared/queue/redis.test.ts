@@ -1,0 +1,24 @@
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { expect, it, onTestFinished } from 'vitest';
+import { loadConfig } from '../../../../shared/process/config.ts';
+import { silentLogger } from '../../../../shared/process/logger.ts';
+import { connectRedis, reconnectDelayMs } from '../../../../shared/queue/redis.ts';
+
+it('however long Redis was unavailable, a connection is tried again within a second', () => {
+  for (let attempt = 1; attempt < 2_000; attempt++) {
+    expect(reconnectDelayMs(attempt)).toBeLessThanOrEqual(1_000);
+  }
+});
+
+it('a port that closes every connection without a word is told as an error', async () => {
+  const server = createServer((socket) => socket.resume().end()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const config = loadConfig([], { REDIS_URL: `redis://127.0.0.1:${port}` });
+  const redis = connectRedis(config, 'patient', silentLogger());
+  onTestFinished(() => redis.disconnect());
+  const [error] = (await once(redis, 'error')) as unknown[];
+  expect(error).toMatchObject({ message: 'Connection is closed.' });
+});
