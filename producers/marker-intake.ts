@@ -1,3 +1,4 @@
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Redis } from 'ioredis';
 import type { Counter } from 'prom-client';
 import type { TransactionDatabase } from '../shared/postgres/database.ts';
@@ -76,7 +77,7 @@ export class MarkerIntake {
         waitMs = backoffMs(failures, 250, 5_000);
         await this.#release();
         // A lost connection to Redis is logged by the connection.
-        if (this.#parts.redis.status === 'ready') this.#outage.begin(error);
+        if (this.#parts.redis.status === 'ready') this.#outage.begin(explainDatabaseError(error));
       }
       await pause(waitMs, signal);
     }

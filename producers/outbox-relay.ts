@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
@@ -150,7 +151,7 @@ export class OutboxRelay {
     } catch (error) {
       // A claim may be committed although nobody said so.
       if (fresh.length > 0 || classifyError(error) === 'connection') this.#resends.doubt(beganMs);
-      this.#databaseOutage.begin(error);
+      this.#databaseOutage.begin(explainDatabaseError(error));
       return undefined;
     }
   }
@@ -209,7 +210,7 @@ export class OutboxRelay {
       await releaseRows(this.#parts.database, rows);
     } catch (error) {
       // They stay marked as sent, and are sent again when that is old.
-      this.#databaseOutage.begin(error);
+      this.#databaseOutage.begin(explainDatabaseError(error));
     }
   }
 }

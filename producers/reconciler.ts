@@ -1,5 +1,6 @@
 import type { Counter } from 'prom-client';
 import type { Config } from '../shared/process/config.ts';
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { recordDisagreements } from '../shared/postgres/disagreements.ts';
 import type { Logger } from '../shared/process/logger.ts';
@@ -66,7 +67,7 @@ export class Reconciler {
         if (await this.#takeTurn(intervalMs)) await this.#pass();
         this.#outage.end();
       } catch (error) {
-        this.#outage.begin(error);
+        this.#outage.begin(explainDatabaseError(error));
         this.#pageSize = Math.max(PAGE_MIN, Math.floor(this.#pageSize / 2));
       }
       await pause(Math.min(intervalMs / 4, 5_000), signal);

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import { isLoopback, type Config } from '../shared/process/config.ts';
-import { probeCommit } from '../shared/postgres/commit-probe.ts';
+import { createCommitProbe } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase, type TransactionDatabase } from '../shared/postgres/database.ts';
 import { connectHarborRedis } from '../shared/harbor/redis.ts';
@@ -64,7 +64,7 @@ export async function runProducer(
 
   const registry = createRegistry();
   measureBacklog(registry, database, queue, redis);
-  const probe = (): Promise<void> => probeCommit(databaseUrl, 'rows');
+  const probe = createCommitProbe(databaseUrl, 'rows');
   const commits = new CommitReadiness(probe, log);
   const app = createApp(config.TRUST_PROXY);
   addHealth(

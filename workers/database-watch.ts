@@ -1,3 +1,4 @@
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
@@ -42,7 +43,7 @@ export class DatabaseWatch {
       this.#endTrial(true);
       return;
     }
-    this.#outage.begin(error);
+    this.#outage.begin(explainDatabaseError(error));
     this.#onAway();
     void this.#waitUntilBack();
   }

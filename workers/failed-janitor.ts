@@ -1,4 +1,5 @@
 import type { Config } from '../shared/process/config.ts';
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { adoptFailures, recordedJobs } from '../shared/postgres/failures.ts';
 import {
@@ -64,7 +65,7 @@ export class FailedJanitor {
           this.#outage.end();
         }
       } catch (error) {
-        this.#outage.begin(error);
+        this.#outage.begin(explainDatabaseError(error));
       }
       await pause(ASK_MS, signal);
     }

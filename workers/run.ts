@@ -1,5 +1,5 @@
 import type { Config } from '../shared/process/config.ts';
-import { probeCommit } from '../shared/postgres/commit-probe.ts';
+import { createCommitProbe } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
 import { httpAddress } from '../shared/http/address.ts';
@@ -55,7 +55,7 @@ export async function runWorker(
   const activity = new ActivityLog(log, history);
   lifecycle.onStop('the activity log', () => activity.close());
   const registry = createRegistry();
-  const probe: Probe = () => probeCommit(databaseUrl, 'refreshes');
+  const probe: Probe = createCommitProbe(databaseUrl, 'refreshes');
   const commits = new CommitReadiness(probe, log);
   const worker = createRefreshWorker({
     config,

@@ -18,7 +18,7 @@ export type Probed = 'rows' | 'refreshes';
 // No other session ever sees the row, whatever is killed when: so nobody refreshes it, and two probes never wait for
 // each other. The refresh of no execution takes all locks and needs all rights that one of many does.
 const RECORD = `
-  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+  SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED;
   SET LOCAL lock_timeout = ${LOCK_MS};
   SET LOCAL statement_timeout = ${STATEMENTS_MS};
   SET LOCAL row_security = off;
@@ -29,13 +29,26 @@ const RECORD = `
 const REFRESH_NOTHING = `; SELECT FROM tally.refresh_executions('{}'::bigint[])`;
 
 /**
+ * A probe as {@link probeCommit}, to be run again and again. Of several servers it begins with the one that it reached
+ * last, so that one that swallows everything delays only the first run.
+ */
+export function createCommitProbe(databaseUrl: string, probed: Probed): () => Promise<void> {
+  const last = { index: 0 };
+  return () => probeCommit(databaseUrl, probed, last);
+}
+
+/**
  * Commits a row over a connection of its own and takes it away again in the same transaction. A server that reads but
  * is read-only, is full, has the host's tables locked, or waits in every commit for a standby that isn't there, can't.
  * Takes seven seconds at most, five where the network works, and leaves neither a row nor a backend behind.
  * @throws the error of `pg`, or one that says that the commit didn't finish
  */
-export async function probeCommit(databaseUrl: string, probed: Probed): Promise<void> {
-  const client = await connectClient(databaseUrl, 'probe', CONNECT_MS);
+export async function probeCommit(
+  databaseUrl: string,
+  probed: Probed,
+  last = { index: 0 },
+): Promise<void> {
+  const client = await connectClient(databaseUrl, 'probe', CONNECT_MS, last);
   try {
     const late = AbortSignal.timeout(ALL_MS);
     const expired = new Promise<never>((_resolve, reject) => {

@@ -1,5 +1,5 @@
-import { describeError } from '../errors.ts';
 import type { Logger } from '../process/logger.ts';
+import { explainDatabaseError } from './advice.ts';
 import type { Database } from './database.ts';
 import { schemaProblem } from './schema.ts';
 
@@ -39,7 +39,9 @@ export class CommitReadiness {
     } catch (error) {
       if (this.#failingSinceMs === undefined) {
         this.#failingSinceMs = performance.now();
-        this.#log.error(`not ready: Postgres can't finish a commit: ${describeError(error)}`);
+        this.#log.error(
+          `not ready: Postgres can't finish a commit: ${explainDatabaseError(error)}`,
+        );
       }
       throw error;
     }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { DatabaseError } from 'pg';
 import type pg from 'pg';
 import { describeError, TallyError } from '../errors.ts';
+import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from './url.ts';
 
 /** One way to reach one server: how `pg` is told. */
@@ -108,39 +108,7 @@ export function unreachable(failures: readonly { where: string; error: unknown }
     ([where, texts]) => `Postgres at ${where} can't be used (${texts.join('; ')})`,
   );
   const cause = failures.at(-1)?.error;
-  return new TallyError('DATABASE_AWAY', `${causes.join('; ')}; ${adviceOn(cause)}`, { cause });
-}
-
-const ADVICE: readonly (readonly [RegExp, string])[] = [
-  [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
-  [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
-  [/^57P03/, 'the server is starting or stopping; it is tried again'],
-  [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
-  [/^(ENOTFOUND|EAI_AGAIN)/, 'check the host in DATABASE_URL and the name service'],
-  [/^(ECONNREFUSED|ENOENT)/, 'check host and port in DATABASE_URL and that the server runs'],
-  [
-    /CERT|ALTNAME|VERIFY|SELF_SIGNED/,
-    'name the CA with sslrootcert=<file>, and a host it vouches for',
-  ],
-];
-
-function adviceOn(error: unknown): string {
-  const text = describeError(error);
-  if (/no pg_hba\.conf entry.*(no encryption|SSL off)|SSL required/i.test(text)) {
-    return 'the server wants TLS: add sslmode=require or sslmode=verify-full to DATABASE_URL';
-  }
-  if (/does not support SSL/i.test(text)) {
-    return 'the server has no TLS: take sslmode out of DATABASE_URL';
-  }
-  if (/unsupported startup parameter/i.test(text)) {
-    return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and say ALTER ROLE … SET search_path = … instead`;
-  }
-  const code =
-    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const known = ADVICE.find(([pattern]) => pattern.test(code))?.[1];
-  if (known !== undefined) return known;
-  if (error instanceof AggregateError) return adviceOn(error.errors[0]);
-  return error instanceof DatabaseError
-    ? 'check DATABASE_URL'
-    : 'check DATABASE_URL and that the server runs';
+  return new TallyError('DATABASE_AWAY', `${causes.join('; ')}; ${adviceOnConnecting(cause)}`, {
+    cause,
+  });
 }

@@ -252,22 +252,29 @@ export async function withClient<T>(
 /**
  * Opens one connection, which the caller ends, also when what it does with it fails.
  * @param timeoutMs for each server of the URL
+ * @param last the way in that is tried first, of those that the URL gives; set to the one that led to a connection
  * @throws TallyError DATABASE_AWAY when Postgres can't be reached, BAD_DATABASE_URL
  */
 export async function connectClient(
   url: string,
   name: string,
   timeoutMs: number,
+  last = { index: 0 },
 ): Promise<pg.Client> {
   const address = parseDatabaseUrl(url);
   const failures: { where: string; error: unknown }[] = [];
-  for (const { where, config } of attemptsOf(address, name)) {
+  const attempts = [...attemptsOf(address, name).entries()];
+  for (const [index, { where, config }] of [
+    ...attempts.slice(last.index),
+    ...attempts.slice(0, last.index),
+  ]) {
     const client = new Client({ ...config, connectionTimeoutMillis: timeoutMs, types });
     // The statement that is running rejects by itself; this is for a connection that is lost in between.
     client.on('error', () => undefined);
     try {
       await client.connect();
       if (address.mustAcceptWrites) await refuseReader(client);
+      last.index = index;
       return client;
     } catch (error) {
       failures.push({ where, error });

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Database } from './database.ts';
 import { hostProblem } from './host.ts';
-import { describeError } from '../errors.ts';
+import { explainDatabaseError } from './advice.ts';
 import type { Logger } from '../process/logger.ts';
 
 export const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url));
@@ -53,7 +53,7 @@ export async function waitForSchema(
   let said = '';
   while (!lifecycle.stopping) {
     const problem = await schemaProblem(database).catch(
-      (error: unknown) => `waiting for Postgres: ${describeError(error)}`,
+      (error: unknown) => `waiting for Postgres: ${explainDatabaseError(error)}`,
     );
     if (problem === undefined) return;
     if (problem !== said) log.warn(problem);

@@ -1,12 +1,15 @@
 import type { EmbeddedServer } from '../../cli/embedded/server.ts';
 import { startEmbeddedPostgres } from '../../cli/embedded/postgres.ts';
 import { startEmbeddedRedis } from '../../cli/embedded/redis.ts';
-import { rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { newFolder } from './servers.ts';
 
 /** A server that a test stops and starts again at the same address. */
 export interface ControlledServer {
   readonly url: string;
+  readonly folder: string;
   stop(): Promise<void>;
   start(): Promise<void>;
   /** Stops it and removes its data. */
@@ -15,15 +18,36 @@ export interface ControlledServer {
 
 type Start = (folder: string, port: number | undefined) => Promise<EmbeddedServer>;
 
+const startPostgres: Start = (dataDirectory, preferredPort) =>
+  startEmbeddedPostgres({
+    dataDirectory,
+    projectDirectory: process.cwd(),
+    say: () => undefined,
+    ...(preferredPort === undefined ? {} : { preferredPort }),
+  });
+
 export function controlledPostgres(): Promise<ControlledServer> {
-  return control((dataDirectory, preferredPort) =>
-    startEmbeddedPostgres({
-      dataDirectory,
-      projectDirectory: process.cwd(),
-      say: () => undefined,
-      ...(preferredPort === undefined ? {} : { preferredPort }),
-    }),
-  );
+  return control(startPostgres);
+}
+
+/** Starts a streaming standby of a server, with the same databases, roles and passwords; restarts the server for it. */
+export async function standbyOf(primary: ControlledServer): Promise<ControlledServer> {
+  const folder = newFolder();
+  await primary.stop();
+  // With the owners of the files, who run the server.
+  execFileSync('cp', ['-a', `${primary.folder}/.`, folder]);
+  await primary.start();
+  follow(folder, primary);
+  return control(startPostgres, folder);
+}
+
+/** Makes the server with this folder, which isn't running, a standby of another one from its next start on. */
+export function follow(folder: string, primary: ControlledServer): void {
+  const { hostname, port, username, password } = new URL(primary.url);
+  const conninfo = `host=${hostname} port=${port} user=${username} password=${password}`;
+  const settings = `\nprimary_conninfo = '${conninfo}'\n`;
+  appendFileSync(join(folder, 'cluster', 'postgresql.auto.conf'), settings);
+  writeFileSync(join(folder, 'cluster', 'standby.signal'), '', { mode: 0o644 });
 }
 
 export function controlledRedis(): Promise<ControlledServer> {
@@ -36,12 +60,12 @@ export function controlledRedis(): Promise<ControlledServer> {
   );
 }
 
-async function control(start: Start): Promise<ControlledServer> {
-  const folder = newFolder();
+async function control(start: Start, folder = newFolder()): Promise<ControlledServer> {
   let server = await start(folder, undefined);
   const { url } = server;
   return {
     url,
+    folder,
     stop: () => server.stop(),
     start: async () => {
       server = await start(folder, Number(new URL(url).port));

@@ -1,0 +1,66 @@
+import { DatabaseError } from 'pg';
+import { describeError } from '../errors.ts';
+
+/** What to do about an answer of the server or of the way to it, by its SQLSTATE or the code of Node. */
+const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
+  [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
+  [/^57P03/, 'the server is starting or stopping; it is tried again'],
+  [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
+  [/^53100/, 'free space on the disk of the server'],
+  [
+    /^42501/,
+    'tally doctor names every right that the role lacks, with the GRANT to run (docs/operations.md, "Rights in Postgres")',
+  ],
+  [
+    /^25006/,
+    'point DATABASE_URL at the primary, or set default_transaction_read_only to off for this role and database',
+  ],
+  [
+    /^55P03/,
+    'a session holds a lock on the table for long: tally doctor names it (section "lock waits")',
+  ],
+  [/^(ENOTFOUND|EAI_AGAIN)/, 'check the host in DATABASE_URL and the name service'],
+  [/^(ECONNREFUSED|ENOENT)/, 'check host and port in DATABASE_URL and that the server runs'],
+  [
+    /CERT|ALTNAME|VERIFY|SELF_SIGNED/,
+    'name the CA with sslrootcert=<file>, and a host it vouches for',
+  ],
+];
+
+/**
+ * One line for a log: what the server answered, then what to do about it where that is known. The library's errors
+ * hold no password.
+ */
+export function explainDatabaseError(error: unknown): string {
+  const text = describeError(error);
+  // What comes from our own code or from Redis says already what to do.
+  const advice = error instanceof DatabaseError ? knownAdvice(error) : undefined;
+  return advice === undefined ? text : `${text}; ${advice}`;
+}
+
+/** What to do when no connection can be made. */
+export function adviceOnConnecting(error: unknown): string {
+  const text = describeError(error);
+  if (/pg_hba\.conf.*(no encryption|SSL off)|SSL required/i.test(text)) {
+    return 'the server wants TLS: add sslmode=require or sslmode=verify-full to DATABASE_URL';
+  }
+  if (/does not support SSL/i.test(text)) {
+    return 'the server has no TLS: take sslmode out of DATABASE_URL';
+  }
+  if (/unsupported startup parameter/i.test(text)) {
+    return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and say ALTER ROLE … SET search_path = … instead`;
+  }
+  const known = knownAdvice(error);
+  if (known !== undefined) return known;
+  if (error instanceof AggregateError) return adviceOnConnecting(error.errors[0]);
+  return error instanceof DatabaseError
+    ? 'check DATABASE_URL'
+    : 'check DATABASE_URL and that the server runs';
+}
+
+function knownAdvice(error: unknown): string | undefined {
+  const code =
+    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return ADVICE.find(([pattern]) => pattern.test(code))?.[1];
+}

@@ -1,0 +1,189 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { openDatabase, type Database } from '../../shared/postgres/database.ts';
+import { recordRefreshes } from '../../shared/postgres/outbox.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
+import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { runTally, startTally } from '../support/processes.ts';
+import { controlledPostgres } from '../support/server-control.ts';
+import { newFolder } from '../support/servers.ts';
+import { createStores, openClient, silent } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+// 10 s on a quiet machine.
+const WORKS_AGAIN_MS = 30_000;
+const LATE_NAME = 'postgres-of-tally.invalid';
+const ROLE = 'start_order';
+
+const server = await controlledPostgres();
+afterAll(() => server.remove());
+const { database, environment } = await createStores(
+  { WORKER_PORT: '0' },
+  { postgresUrl: server.url, redisUrl: inject('redisUrl') },
+);
+const url = environment['DATABASE_URL'] ?? '';
+
+/** A Postgres that can't be worked with when the processes start. */
+interface Trouble {
+  /** Environment of the processes. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** What is wrong, one after the other: what the log names, with what to do, and how that is done. */
+  readonly steps: readonly (readonly [cause: RegExp, putRight: () => Promise<unknown>])[];
+  /** Another one than that of the file. */
+  readonly database?: Database;
+}
+
+/** The statements that docs/operations.md tells an operator to run for the role of the processes. */
+async function grant(): Promise<void> {
+  const docs = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const statements = docs.match(/^GRANT .* TO tally_run;$/gm) ?? [];
+  expect(statements.length).toBeGreaterThan(3);
+  await database.query(`GRANT USAGE ON SCHEMA public TO ${ROLE}`);
+  for (const statement of statements) await database.query(statement.replace('tally_run', ROLE));
+}
+
+const administer = async (sql: string): Promise<void> => {
+  const client = await openClient(server.url);
+  await client.query(sql);
+};
+
+const troubles: Readonly<Record<string, () => Promise<Trouble>>> = {
+  'is not there': async () => {
+    await server.stop();
+    return {
+      environment: {},
+      steps: [[/ECONNREFUSED.*check host and port in DATABASE_URL/, () => server.start()]],
+    };
+  },
+  'has an unknown name': async () => {
+    const file = `${newFolder()}/known`;
+    onTestFinished(() => rmSync(file, { force: true }));
+    return {
+      environment: {
+        DATABASE_URL: url.replace('127.0.0.1', LATE_NAME),
+        LATE_NAME,
+        LATE_NAME_FILE: file,
+        NODE_OPTIONS: `--import=${fileURLToPath(new URL('../support/late-name.mjs', import.meta.url))}`,
+      },
+      steps: [[/ENOTFOUND.*check the host in DATABASE_URL/, async () => writeFileSync(file, '')]],
+    };
+  },
+  'refuses the role': async () => {
+    await administer(`CREATE ROLE ${ROLE} LOGIN PASSWORD 'another-word' CONNECTION LIMIT 0`);
+    return {
+      environment: {
+        DATABASE_URL: Object.assign(new URL(url), { username: ROLE, password: 'secret-word' }).href,
+      },
+      steps: [
+        [
+          /password authentication failed.*check user and password in DATABASE_URL/,
+          () => administer(`ALTER ROLE ${ROLE} PASSWORD 'secret-word'`),
+        ],
+        [
+          /too many connections.*raise max_connections/,
+          () => administer(`ALTER ROLE ${ROLE} CONNECTION LIMIT -1`),
+        ],
+        [/permission denied for schema tally; tally doctor names every right/, grant],
+      ],
+    };
+  },
+  'lacks database and schema': async () => {
+    const environment = { DATABASE_URL: url.replace(/[^/]+$/, 'comes_later') };
+    const later = openDatabase(environment.DATABASE_URL, silent, { connections: 2, name: 'test' });
+    onTestFinished(() => later.close());
+    return {
+      environment,
+      steps: [
+        [
+          /comes_later.* does not exist.*check the name of the database/,
+          () => administer('CREATE DATABASE comes_later'),
+        ],
+        [
+          /schema tally is not installed; run: tally migrate/,
+          async () => expect(await runTally(['migrate'], environment)).toMatchObject({ code: 0 }),
+        ],
+      ],
+      database: later,
+    };
+  },
+  'is still starting': async () => {
+    const folder = newFolder();
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const mayStart = join(folder, 'go');
+    // As at the end of a restore: it asks an archive for more, which takes its time.
+    await administer(
+      `ALTER SYSTEM SET restore_command = 'until [ -e ${mayStart} ]; do sleep 0.1; done; false'`,
+    );
+    await server.stop();
+    writeFileSync(join(server.folder, 'cluster', 'recovery.signal'), '', { mode: 0o644 });
+    const started = server.start();
+    return {
+      environment: {},
+      steps: [
+        [
+          /the database system is .*; the server is starting or stopping; it is tried again/,
+          async () => {
+            writeFileSync(mayStart, '');
+            await started;
+          },
+        ],
+      ],
+    };
+  },
+};
+
+it.each(Object.entries(troubles))(
+  'started while Postgres %s, all wait calmly, not ready, and work once it is put right',
+  { timeout: 300_000 },
+  async (_name, make) => {
+    const trouble = await make();
+    const processes = await Promise.all(
+      ['worker', 'producer', 'dashboard'].map(async (role) => {
+        const child = startTally([role], { ...environment, ...trouble.environment });
+        const begins = role === 'dashboard' ? 'unsettled' : 'unable';
+        return { role, child, watch: watchProcess(child, await healthAddress(child), begins) };
+      }),
+    );
+    const workers = processes.filter(({ role }) => role !== 'dashboard');
+    const watches = processes.map(({ watch }) => watch);
+    // The board works without Postgres.
+    for (const { role, watch } of processes) if (role === 'dashboard') watch.declare('able');
+    // The first moments are those of loading the program.
+    await Promise.all(watches.map((watch) => watch.look(4)));
+    for (const [index, [cause, putRight]] of trouble.steps.entries()) {
+      await Promise.all(workers.map(({ child }) => child.said(cause)));
+      for (const seen of await Promise.all(watches.map((watch) => watch.look(8)))) {
+        expect(seen).toMatchObject({ unanswered: 0 });
+        expect(seen.cpuShare).toBeLessThan(0.2);
+      }
+      for (const { child, watch } of workers) {
+        expect(child.lines.filter((line) => cause.test(line))).toHaveLength(1);
+        if (index === trouble.steps.length - 1) watch.declare('unsettled');
+      }
+      await putRight();
+    }
+    const where = trouble.database ?? database;
+    const [id = 0] = await createExecutions(where, 1);
+    await recordRefreshes(where, [{ executionId: id, vendor: 'REPLICATION' }], 'api');
+    await until(
+      () => `it to be refreshed; ${processes[0]?.child.lines.slice(-3).join('\n')}`,
+      async () => (await readExecution(where, id)).status === 'Success',
+      WORKS_AGAIN_MS,
+    );
+    await until(
+      'everybody to be ready',
+      () => watches.every(({ lastAnswer }) => lastAnswer.includes('"status":"ready"')),
+      WORKS_AGAIN_MS,
+    );
+    for (const { watch } of workers) watch.declare('able');
+    await Promise.all(watches.map((watch) => watch.look(4)));
+    expect(watches.flatMap(({ lies }) => lies)).toEqual([]);
+    for (const { child } of processes) child.kill('SIGTERM');
+    for (const { child } of processes) {
+      expect(await child.ended).toEqual({ code: 0, signal: null });
+      expect(child.lines.join('\n')).not.toMatch(/secret-word/);
+    }
+  },
+);
