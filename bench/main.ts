@@ -1,7 +1,9 @@
 import { Command, CommanderError, Option } from 'commander';
+import type { Binaries } from '../cli/embedded/postgres-binaries.ts';
 import { describeError, UsageError } from '../shared/errors.ts';
 import { captureReport, type CaptureOptions } from './capture-command.ts';
 import { contendersReport, type ContendersOptions } from './contenders-command.ts';
+import { hostReport, type HostOptions } from './host-command.ts';
 import { growthReport, type GrowthOptions } from './growth-command.ts';
 import { lagReport, type LagOptions } from './lag-command.ts';
 import { millionReport, type MillionOptions } from './million-command.ts';
@@ -11,6 +13,14 @@ import { killAll } from './processes.ts';
 import { publish, reserveFile, type Report } from './report.ts';
 import { Servers } from './servers.ts';
 import { smallRun } from './small-command.ts';
+import { binariesOf } from '../test/support/postgres-majors.ts';
+
+interface StartOptions {
+  /** Whether Postgres is to keep the time of every commit. */
+  readonly commitTimes?: boolean;
+  /** Of another Postgres than the one that the project brings. */
+  readonly binaries?: Binaries | undefined;
+}
 
 const program = new Command('bench')
   .description('Measures Tally beside what one would use instead, on servers of its own.')
@@ -48,7 +58,9 @@ program
   .addOption(new Option('--only <who>', 'one of the two').choices(['tally', 'harbor']))
   .addOption(json())
   .action((options: LagOptions & { json?: string }) =>
-    report('lag', options.json, (servers, command) => lagReport(servers, options, command), true),
+    report('lag', options.json, (servers, command) => lagReport(servers, options, command), {
+      commitTimes: true,
+    }),
   );
 
 program
@@ -101,11 +113,32 @@ program
   );
 
 program
+  .command('host')
+  .description("what Harbor's own statements take, capture and refreshes on and off by turns")
+  .option('--minutes <n>', 'how long', wholeNumber(1, 600), 5)
+  .option(
+    '--postgres <major>',
+    'another Postgres, as the environment tests install it',
+    wholeNumber(13, 18),
+  )
+  .addOption(json())
+  .action(async (options: HostOptions & { postgres?: number; json?: string }) => {
+    const binaries =
+      options.postgres === undefined ? undefined : await binariesOf(options.postgres);
+    await report(
+      `host-${options.postgres ?? 'packaged'}`,
+      options.json,
+      (servers, command) => hostReport(servers, options, command),
+      { binaries },
+    );
+  });
+
+program
   .command('small')
   .description('a small run of Tally alone; fails on wrong results, never on time')
   .addOption(executions(10_000))
   .action(async (options: { executions: number }) => {
-    process.exitCode = await withServers(false, (servers) => smallRun(servers, options.executions));
+    process.exitCode = await withServers({}, (servers) => smallRun(servers, options.executions));
   });
 
 /** Without this, an unknown command would count as an argument too many of the default one. */
@@ -135,18 +168,17 @@ async function report(
   name: string,
   file: string | undefined,
   make: (servers: Servers, command: string) => Promise<Report>,
-  /** Whether Postgres is to keep the time of every commit. */
-  commitTimes = false,
+  start: StartOptions = {},
 ): Promise<void> {
   const command = ['npm run bench --', ...process.argv.slice(2)].join(' ');
   // Before the hours that it may take.
   const path = reserveFile(name, file);
-  publish(path, await withServers(commitTimes, (servers) => make(servers, command)));
+  publish(path, await withServers(start, (servers) => make(servers, command)));
 }
 
 /** Nothing is left behind: not by an error, and not by a Ctrl-C. */
 async function withServers<T>(
-  commitTimes: boolean,
+  { commitTimes, binaries }: StartOptions,
   use: (servers: Servers) => Promise<T>,
 ): Promise<T> {
   const interrupted = new Promise<never>((_resolve, reject) => {
@@ -156,7 +188,7 @@ async function withServers<T>(
   });
   // It may come before anyone waits for it.
   interrupted.catch(() => undefined);
-  const servers = await Servers.start(commitTimes);
+  const servers = await Servers.start(commitTimes, binaries);
   try {
     return await Promise.race([use(servers), interrupted]);
   } finally {

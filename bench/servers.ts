@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import type { Binaries } from '../cli/embedded/postgres-binaries.ts';
 import type { EmbeddedServer } from '../cli/embedded/server.ts';
 import { startEmbeddedPostgres } from '../cli/embedded/postgres.ts';
 import { startEmbeddedRedis } from '../cli/embedded/redis.ts';
@@ -34,7 +35,8 @@ export class Servers {
   #others: EmbeddedServer[] = [];
   #runs = 0;
 
-  static async start(commitTimes = false): Promise<Servers> {
+  /** @param binaries of another Postgres than the one that the project brings */
+  static async start(commitTimes = false, binaries?: Binaries): Promise<Servers> {
     const folder = mkdtempSync(join(tmpdir(), 'tally-bench-'));
     // Postgres drops to another user when root starts it.
     chmodSync(folder, 0o755);
@@ -43,13 +45,13 @@ export class Servers {
       say: () => undefined,
     });
     try {
-      let postgres = await startPostgres(folder);
+      let postgres = await startPostgres(folder, binaries);
       if (commitTimes) {
         await withClient(postgres.url, 'bench', (client) =>
           client.query('ALTER SYSTEM SET track_commit_timestamp = on'),
         );
         await postgres.stop();
-        postgres = await startPostgres(folder);
+        postgres = await startPostgres(folder, binaries);
       }
       const password = randomBytes(12).toString('hex');
       await withClient(postgres.url, 'bench', (client) =>
@@ -161,8 +163,9 @@ export class Servers {
   }
 }
 
-function startPostgres(folder: string): Promise<EmbeddedServer> {
+function startPostgres(folder: string, binaries?: Binaries): Promise<EmbeddedServer> {
   return startEmbeddedPostgres({
+    ...(binaries === undefined ? {} : { binaries }),
     dataDirectory: join(folder, 'postgres'),
     projectDirectory: process.cwd(),
     say: () => undefined,

@@ -3,6 +3,7 @@ import type { Database } from '../postgres/database.ts';
 import { TallyError } from '../errors.ts';
 import type { Identity } from '../execution.ts';
 import { parseMarkerMember, TAKEN_SET, writeMarkers, type MarkerFormat } from './markers.ts';
+import { dropFailures, failureRecordPages } from '../postgres/failures.ts';
 import { summarizeOutbox } from '../postgres/outbox.ts';
 import { readPayload, type RefreshJob, type RefreshQueue } from '../queue/refresh-queue.ts';
 
@@ -22,6 +23,8 @@ interface Parts {
 export interface Exported {
   readonly outbox: number;
   readonly queue: number;
+  /** Refreshes that failed for good and whose jobs Redis no longer has. */
+  readonly failures: number;
   /** Members of the set that an intake had taken and not finished. */
   readonly taken: number;
   /** Jobs that a worker has in hand: marked, and left. */
@@ -47,8 +50,8 @@ export async function refuseRunningProducers(session: Database): Promise<void> {
 }
 
 /**
- * Turns every refresh that waits into a marker: outbox rows, jobs that wait or have failed, and what an intake has
- * left. At least once: for each page the markers are written first and only then the refreshes are removed, so that
+ * Turns every refresh that waits into a marker: outbox rows, jobs that wait or have failed, failures whose jobs are
+ * gone, and what an intake has left. At least once: for each page the markers are written first and only then the refreshes are removed, so that
  * whatever is killed in between, each is in one of the two places. What comes in meanwhile is not waited for.
  */
 export async function exportRefreshes(parts: Parts): Promise<Exported> {
@@ -63,17 +66,26 @@ export async function exportRefreshes(parts: Parts): Promise<Exported> {
   const step = (count: number): void => bar.at((done += count));
   const outbox = await exportOutbox(parts, step);
   const jobs = await exportJobs(parts, step);
+  const failures = await exportFailures(parts);
   const taken = await exportTakenSet(parts, step);
   const active = await markActive(parts);
-  return { outbox, ...jobs, taken, active, newRows: (await summarizeOutbox(session)).rows };
+  return {
+    outbox,
+    ...jobs,
+    failures,
+    taken,
+    active,
+    newRows: (await summarizeOutbox(session)).rows,
+  };
 }
 
 /** One line for a person, and one more for each thing that was left. */
 export function describeExport(exported: Exported, format: MarkerFormat): string {
-  const { outbox, queue, taken, active, left, newRows } = exported;
+  const { outbox, queue, failures, taken, active, left, newRows } = exported;
   const lines = [
-    `exported ${outbox + queue + taken} refreshes as markers (format ${format}): ${outbox} from the outbox, ${queue} from the queue, ${taken} that an intake had left`,
+    `exported ${outbox + queue + failures + taken} refreshes as markers (format ${format}): ${outbox} from the outbox, ${queue} from the queue, ${taken} that an intake had left`,
   ];
+  if (failures > 0) lines.push(`${failures} of them had failed, and their jobs were gone`);
   if (active > 0) lines.push(`${active} jobs that workers have in hand were marked, too, and left`);
   if (left > 0)
     lines.push(`${left} jobs were left: their data is no refresh, or a worker took them`);
@@ -155,6 +167,20 @@ async function moveJobs(
     removed.map(({ job }) => job.id),
   ]);
   return removed.length;
+}
+
+/** The jobs that are still there were exported before, with their records. */
+async function exportFailures({ session, harbor, format }: Parts): Promise<number> {
+  let exported = 0;
+  for await (const page of failureRecordPages(session)) {
+    await writeMarkers(harbor, format, page);
+    await dropFailures(
+      session,
+      page.map(({ jobId }) => jobId),
+    );
+    exported += page.length;
+  }
+  return exported;
 }
 
 async function exportTakenSet(

@@ -9,7 +9,7 @@ import { readRunFile } from '../../cli/start/run-file.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { openBrowser } from '../support/browser.ts';
-import { newFolder } from '../support/servers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { outboxRows } from '../support/executions.ts';
+import { liveOneExecution, type Life } from '../support/harbor-life.ts';
 import { HarborStatements } from '../support/harbor-statements.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -16,58 +17,19 @@ const { config, database, queue, environment } = await createStores(
   { capture: true },
 );
 
-const random = <T>(of: readonly T[]): T => {
-  const one = of[Math.floor(Math.random() * of.length)];
-  if (one === undefined) throw new Error('nothing to choose from');
-  return one;
-};
-
-/** One execution from its beginning to one of Harbor's ends. @returns its id, and the status that was stored by hand last */
-async function live(harbor: HarborStatements): Promise<{ id: number; word?: 'Error' }> {
-  const id = await harbor.createExecution();
-  const tasks = [];
-  for (let n = 0; n < 4; n++) tasks.push(await harbor.createTask(id));
-  switch (random(['hooks', 'retry', 'stop and mark', 'sweep'])) {
-    case 'stop and mark': {
-      await harbor.hook(tasks[0] ?? 0, id, 'Running', 1);
-      await harbor.hook(tasks[0] ?? 0, id, 'Stopped', 1);
-      await harbor.stopPending(id);
-      await until('the execution to be final', async () => {
-        return ['Stopped', 'Error', 'Success'].includes((await harbor.storedStatus(id)) ?? '');
-      });
-      await harbor.mark(id, 'Error', 'stopped by the host');
-      return { id, word: 'Error' };
-    }
-    case 'sweep':
-      for (const task of tasks) await harbor.hook(task, id, random(['Success', 'Error']), 1);
-      await harbor.clean([id]);
-      return { id };
-    case 'retry':
-      for (const task of tasks) await harbor.hook(task, id, 'Error', 1);
-      for (const task of tasks) await harbor.hook(task, id, 'Running', 2);
-      for (const task of tasks) await harbor.hook(task, id, 'Success', 2);
-      return { id };
-    default:
-      for (const status of ['Scheduled', 'Running', random(['Success', 'Error', 'Stopped'])]) {
-        for (const task of tasks) await harbor.hook(task, id, status, 1);
-      }
-      return { id };
-  }
-}
-
 it('beside hooks, stops, marks, retries and sweeps of Harbor no status is wrong and nothing deadlocks', async () => {
   await startProducer(environment);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const endMs = performance.now() + SECONDS * 1_000;
-  const drive = async (): Promise<{ id: number; word?: 'Error' }[]> => {
+  const drive = async (): Promise<Life[]> => {
     const harbor = new HarborStatements(await openClient(config.DATABASE_URL ?? ''));
-    const lived = [];
-    while (performance.now() < endMs) lived.push(await live(harbor));
+    const lived: Life[] = [];
+    while (performance.now() < endMs) lived.push(await liveOneExecution(harbor));
     return lived;
   };
   const lived = (await Promise.all(Array.from({ length: DRIVERS }, drive))).flat();
   await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
-  const marked = lived.filter(({ word }) => word !== undefined).map(({ id }) => id);
+  const marked = lived.filter(({ marked }) => marked).map(({ id }) => id);
   expect(marked.length).toBeGreaterThan(0);
   expect(
     await database.query(

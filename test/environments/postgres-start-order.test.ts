@@ -8,7 +8,7 @@ import { createExecutions, readExecution } from '../support/executions.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
-import { newFolder } from '../support/servers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { createStores, openClient, silent } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 

@@ -6,7 +6,7 @@ import { createExecutions, readExecution } from '../support/executions.ts';
 import { startTally } from '../support/processes.ts';
 import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { freePort, slowData, startRawRedis, type RawRedis } from '../support/raw-redis.ts';
-import { newFolder } from '../support/servers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 

@@ -7,7 +7,7 @@ import { createExecutions, readExecution } from '../support/executions.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { startRedisServer } from '../support/redis-servers.ts';
-import { newFolder } from '../support/servers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
 import { leftOver } from '../support/left-over.ts';
 import { startTally } from '../support/processes.ts';
-import { newFolder } from '../support/servers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 

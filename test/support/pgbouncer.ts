@@ -6,7 +6,7 @@ import { Client } from 'pg';
 import { afterAll } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath, nobody } from '../../cli/embedded/server.ts';
-import { newFolder } from './servers.ts';
+import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
 /**

@@ -1,24 +1,13 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { afterEach } from 'vitest';
+import { spawnTally, type SpawnedTally } from './tally-process.ts';
 import { until } from './wait.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-
-export interface TallyProcess {
-  readonly pid: number;
-  /** Lines of standard output and standard error so far. */
-  readonly lines: readonly string[];
-  kill(signal: NodeJS.Signals): void;
-  /** Resolves when it has ended. */
-  readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+export interface TallyProcess extends SpawnedTally {
   /** Waits until a line of its output has this text. */
   said(text: string | RegExp, timeoutMs?: number): Promise<string>;
 }
 
-const running = new Set<TallyProcess>();
+const running = new Set<SpawnedTally>();
 
 // Nothing is left behind, whatever a test did; a frozen process ends at SIGKILL, too.
 afterEach(async () => {
@@ -32,23 +21,12 @@ export function startTally(
   environment: Readonly<Record<string, string>>,
   input?: string,
 ): TallyProcess {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    env: { PATH: process.env['PATH'], ...environment },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  child.stdin.end(input);
-  const lines: string[] = [];
-  for (const stream of [child.stdout, child.stderr]) {
-    createInterface({ input: stream }).on('line', (line) => lines.push(line));
-  }
-  const tally: TallyProcess = {
-    pid: child.pid ?? 0,
-    lines,
-    kill: (signal) => void child.kill(signal),
-    ended: once(child, 'close').then(([code, signal]) => {
-      running.delete(tally);
-      return { code: code as number | null, signal: signal as NodeJS.Signals | null };
-    }),
+  const child = spawnTally(args, environment, input);
+  running.add(child);
+  void child.ended.then(() => running.delete(child));
+  const { lines } = child;
+  return {
+    ...child,
     said: (text, timeoutMs) =>
       until(
         () => `${args.join(' ')} to say ${String(text)}; it said\n${lines.slice(-20).join('\n')}`,
@@ -57,8 +35,6 @@ export function startTally(
         timeoutMs,
       ),
   };
-  running.add(tally);
-  return tally;
 }
 
 /** Runs `tally <args>` to its end. */

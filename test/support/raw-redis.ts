@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { cpSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
-import { newFolder } from './servers.ts';
+import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
 /** A Redis with settings that `tally start` would never give it. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/server.ts';
-import { newFolder } from './servers.ts';
+import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
 /** A Redis that a test configures line by line, on 127.0.0.1. */

@@ -4,11 +4,12 @@ import { startEmbeddedRedis } from '../../cli/embedded/redis.ts';
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { newFolder } from './servers.ts';
+import { newFolder } from './new-folder.ts';
 
 /** A server that a test stops and starts again at the same address. */
 export interface ControlledServer {
   readonly url: string;
+  /** Where its data lies. */
   readonly folder: string;
   stop(): Promise<void>;
   start(): Promise<void>;

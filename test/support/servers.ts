@@ -1,10 +1,9 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../cli/embedded/postgres.ts';
 import { startEmbeddedRedis } from '../../cli/embedded/redis.ts';
 import type { EmbeddedServer } from '../../cli/embedded/server.ts';
+import { newFolder } from './new-folder.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -47,13 +46,6 @@ export default async function startServers(project: TestProject): Promise<() => 
     await redis.stop();
     throw error;
   }
-}
-
-/** A folder that the user of the Postgres processes can reach, too. */
-export function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tally-test-'));
-  chmodSync(folder, 0o755);
-  return folder;
 }
 
 /** Removes the folder when the server stops, and when it didn't start. */

@@ -1,6 +1,7 @@
 import { UnrecoverableError, Worker } from 'bullmq';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { describeExport, exportRefreshes } from '../../../../shared/harbor/export.ts';
+import { countFailures, recordFailure } from '../../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../../shared/queue/refresh-queue.ts';
 import { outboxRows } from '../../../support/executions.ts';
@@ -178,7 +179,15 @@ describe('tally harbor export', () => {
     const lines = describeExport(exported, 'set').split('\n');
     open();
     await worker.close();
-    expect(exported).toEqual({ outbox: 0, queue: 1, taken: 0, active: 2, left: 1, newRows: 0 });
+    expect(exported).toEqual({
+      outbox: 0,
+      queue: 1,
+      failures: 0,
+      taken: 0,
+      active: 2,
+      left: 1,
+      newRows: 0,
+    });
     expect(lines[1]).toBe('2 jobs that workers have in hand were marked, too, and left');
     expect(lines[2]).toMatch(/^1 jobs were left/);
     expect(await markedIds(harbor)).toEqual([1, 2, 3]);
@@ -199,6 +208,25 @@ describe('tally harbor export', () => {
     const { output } = await runTally(['harbor', 'export'], environment);
     expect(output).toContain('(format set)');
     expect(await harbor.sismember('execution:status_outdate', '1:REPLICATION')).toBe(1);
+  });
+
+  it('marks what failed for good before Redis lost its jobs', async () => {
+    for (const executionId of range(1, 3)) {
+      await recordFailure(database, {
+        executionId,
+        vendor: 'REPLICATION',
+        jobId: `${executionId}:REPLICATION:lost`,
+        error: 'a constraint',
+        sqlState: '23514',
+        attempts: 5,
+        attemptMs: 0,
+      });
+    }
+    const exported = await exportHere('set');
+    expect(exported).toMatchObject({ queue: 0, failures: 3 });
+    expect(describeExport(exported, 'set')).toMatch(/^exported 3 refreshes as markers/);
+    expect(await markedIds(harbor)).toEqual(range(1, 3));
+    expect(await countFailures(database)).toBe(0);
   });
 
   it('refuses while a producer is connected, with one line, and nothing is exported', async () => {

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, inject, it } from 'vitest';
 
 import { leftOver } from '../../../support/left-over.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
-import { newFolder } from '../../../support/servers.ts';
+import { newFolder } from '../../../support/new-folder.ts';
 import { until } from '../../../support/wait.ts';
 
 const folder = newFolder();

@@ -3,7 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { ignoreByGit } from '../../../../cli/start/data-folder.ts';
-import { newFolder } from '../../../support/servers.ts';
+import { newFolder } from '../../../support/new-folder.ts';
 
 function git(folder: string, ...args: string[]): string {
   return spawnSync('git', args, { cwd: folder, encoding: 'utf8' }).stdout;
