@@ -1,3 +1,13 @@
+import { printableJson } from '../shared/printable.ts';
+
+/**
+ * What `--json` prints of a value: each command's goes through here. Texts from outside (a vendor, an error) mean what they
+ * meant, and hold no character that could move the cursor of a terminal or turn the direction of writing.
+ */
+export function jsonText(value: unknown): string {
+  return printableJson(JSON.stringify(value));
+}
+
 /**
  * Keeps a reader that goes away (`| head -1`, a terminal that is closed) from ending the work that was
  * begun: from then on its stream takes no more output, and says nothing of it. Output that can't be

@@ -1,28 +1,78 @@
-import { SingleBar } from 'cli-progress';
+import { canRewrite, StatusLine, type Terminal } from './status-line.ts';
 
-/** How far a long command has come; nothing is drawn where the stream is no terminal or a dumb one. */
+const REDRAW_INTERVAL_MS = 100;
+const BAR_WIDTH = 10;
+
+/** How far a long command has come, on the last line of a terminal. */
 export interface ProgressBar {
   total(count: number): void;
   at(count: number): void;
+  /** Lets `write` write whole lines above the bar, to whatever stream. */
+  above(write: () => void): void;
   /** Removes the bar, so that what is written next begins on a line of its own. */
   stop(): void;
 }
 
-/** @param what the things that are counted, for example "executions" */
-export function progressBar(stream: NodeJS.WriteStream, what: string): ProgressBar {
-  const bar = new SingleBar({
-    stream,
-    format: `{bar} {percentage} % | {value} of {total} ${what} | {eta_formatted} left`,
-    // Leaves room for the rest of the line on a narrow terminal.
-    barsize: Math.max(5, Math.min(40, stream.columns - 50)) || 40,
-    hideCursor: true,
-    clearOnComplete: true,
-    gracefulExit: false,
-  });
-  if (stream.isTTY && process.env['TERM'] !== 'dumb') bar.start(0, 0);
+/**
+ * @param stream where it is drawn, unless it is no terminal or a dumb one
+ * @param what the things that are counted, for example "executions"
+ */
+export function progressBar(stream: Terminal, what: string): ProgressBar {
+  return canRewrite(stream, process.env['TERM']) ? drawnBar(stream, what) : noBar();
+}
+
+/** For output that isn't made of whole lines: on the same terminal, the bar would overwrite it. */
+export function noBar(): ProgressBar {
   return {
-    total: (count) => bar.setTotal(count),
-    at: (count) => bar.update(count),
-    stop: () => bar.stop(),
+    total: () => undefined,
+    at: () => undefined,
+    above: (write) => write(),
+    stop: () => undefined,
   };
+}
+
+function drawnBar(stream: Terminal, what: string): ProgressBar {
+  const line = new StatusLine(stream);
+  const beganMs = performance.now();
+  let total = 0;
+  let drawnMs = Number.NEGATIVE_INFINITY;
+  return {
+    total: (count) => {
+      total = count;
+    },
+    at: (count) => {
+      const nowMs = performance.now();
+      if (nowMs - drawnMs < REDRAW_INTERVAL_MS) return;
+      drawnMs = nowMs;
+      line.show(describeProgress(count, total, nowMs - beganMs, what));
+    },
+    above: (write) => line.above(write),
+    stop: () => line.end('remove'),
+  };
+}
+
+/**
+ * The parts of a progress bar's line, the most telling first: how many of how many, what share, how long it will take.
+ * @param total an estimate; 0: not known yet
+ */
+export function describeProgress(
+  count: number,
+  total: number,
+  elapsedMs: number,
+  what: string,
+): string[] {
+  if (total <= 0) return [`${count} ${what}`];
+  const share = Math.min(count / total, 1);
+  const filled = Math.round(share * BAR_WIDTH);
+  const parts = [
+    `${count} of ${Math.max(total, count)} ${what}`,
+    `${'='.repeat(filled).padEnd(BAR_WIDTH, '-')} ${Math.floor(share * 100)} %`,
+  ];
+  if (share === 0 || share === 1) return parts;
+  return [...parts, `${describeDuration((elapsedMs / share) * (1 - share))} left`];
+}
+
+function describeDuration(ms: number): string {
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
 }

@@ -14,6 +14,7 @@ import {
   PGBOUNCER,
   REDIS,
   SENTINEL,
+  TMUX,
 } from './setup-programs.mjs';
 
 const LOCK_TIMEOUT_MS = 15 * 60_000;
@@ -38,7 +39,7 @@ function steps() {
   else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
   if (FOR_ENVIRONMENTS) {
-    all.push(programStep(PGBOUNCER), programStep(SENTINEL));
+    all.push(programStep(PGBOUNCER), programStep(SENTINEL), programStep(TMUX));
     all.push({ needed: serversAreStale, act: installServers, writesHere: true });
   }
   return all;

@@ -26,6 +26,7 @@ import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { outboxChecks, queueChecks } from '../doctor-checks.ts';
+import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -54,7 +55,7 @@ export function addDoctorCommand(program: Command): void {
       const level = worstLevel(sections.flatMap(({ findings }) => findings));
       process.stdout.write(
         options.json
-          ? `${JSON.stringify({ level, findings: sections.flatMap(flatten) })}\n`
+          ? `${jsonText({ level, findings: sections.flatMap(flatten) })}\n`
           : asText(sections),
       );
       process.exitCode = EXIT_CODES[level];

@@ -7,6 +7,7 @@ import { FailureCauses, type FailureCause } from '../../shared/queue/failure-cau
 import { failurePages, type FailurePage } from '../../shared/queue/failures.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
+import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { withRecords } from '../with-failures.ts';
 import { withQueue } from '../with-queue.ts';
@@ -28,7 +29,7 @@ export function addFailedCommand(program: Command): void {
       );
       const failed = causes.reduce((sum, { count }) => sum + count, 0);
       process.stdout.write(
-        options.json ? `${JSON.stringify({ failed, causes })}\n` : asText(failed, causes),
+        options.json ? `${jsonText({ failed, causes })}\n` : asText(failed, causes),
       );
       if (problem !== undefined) {
         process.stderr.write(`tally: ${problem}\n`);

@@ -71,7 +71,7 @@ export function addHarborCommand(program: Command): void {
         'keys for Harbor 2.8 to 2.15, set for later ones; may be left out when only the set stands there',
       ).choices(['set', 'keys']),
     )
-    .option('--force', 'although a producer seems to run')
+    .option('--force', 'even if a producer seems to run')
     .option(
       DATA_OPTION,
       'the folder of a running tally start, used when no URL is set',

@@ -17,7 +17,10 @@ export function addMigrateCommand(program: Command): void {
     .command('migrate')
     .description('create or upgrade schema tally (and execution and task, when there is neither)')
     .option('--uninstall', 'remove schema tally and the triggers instead; execution and task stay')
-    .option('--force', 'with --uninstall: although refreshes wait in the outbox')
+    .option(
+      '--force',
+      'with --uninstall: even if refreshes wait in the outbox, which are lost then',
+    )
     .option(
       DATA_OPTION,
       'the folder of a running tally start, used when no URL is set',

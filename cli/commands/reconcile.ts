@@ -11,7 +11,8 @@ import { silentLogger } from '../../shared/process/logger.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
-import { progressBar } from '../progress-bar.ts';
+import { jsonText } from '../output.ts';
+import { noBar, progressBar } from '../progress-bar.ts';
 
 const PAGE = 1_000;
 
@@ -57,7 +58,8 @@ async function reconcile(database: Database, options: Options): Promise<void> {
   const [count] = await database.query<{ estimate: number }>(
     `SELECT greatest(reltuples, 0)::bigint AS estimate FROM pg_class WHERE oid = to_regclass('execution')`,
   );
-  const bar = progressBar(process.stderr, 'executions');
+  const bar =
+    options.json && process.stdout.isTTY ? noBar() : progressBar(process.stderr, 'executions');
   bar.total(count?.estimate ?? 0);
   const nextPage = options.dryRun ? readDisagreements : recordDisagreements;
   let found = 0;
@@ -65,7 +67,7 @@ async function reconcile(database: Database, options: Options): Promise<void> {
     let seen = 0;
     for (let after: number | undefined = 0; after !== undefined;) {
       const page: Awaited<ReturnType<typeof nextPage>> = await nextPage(database, after, PAGE);
-      for (const disagreement of page.disagreements) print.one(disagreement);
+      bar.above(() => page.disagreements.forEach((disagreement) => print.one(disagreement)));
       found += page.disagreements.length;
       seen += PAGE;
       bar.at(Math.min(seen, count?.estimate ?? 0));
@@ -139,12 +141,12 @@ function jsonPrinter(dryRun: boolean): Printer {
   let separator = opening;
   return {
     one: (disagreement) => {
-      process.stdout.write(`${separator}${JSON.stringify(disagreement)}`);
+      process.stdout.write(`${separator}${jsonText(disagreement)}`);
       separator = ',';
     },
     end: (found, irreparable) =>
       void process.stdout.write(
-        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}${irreparable === undefined ? '' : `,"irreparable":${JSON.stringify(irreparable)}`}}\n`,
+        `${separator === opening ? opening : ''}],"enqueued":${dryRun ? 0 : found}${irreparable === undefined ? '' : `,"irreparable":${jsonText(irreparable)}`}}\n`,
       ),
   };
 }

@@ -9,6 +9,7 @@ import { executionIdProblem, vendorProblem } from '../../shared/execution.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import type { FailureStores } from '../../shared/queue/failures.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { withRecords } from '../with-failures.ts';
 import { withQueue } from '../with-queue.ts';
@@ -26,15 +27,13 @@ interface Options {
 export function addRetryCommand(program: Command): void {
   program
     .command('retry')
-    .description(
-      'put failed jobs on the queue again; what is selected more than once must all apply',
-    )
+    .description('put failed jobs on the queue again; of several options, all have to apply')
     .option('--all', 'every failed job')
     .option('--execution <id>', 'those of one execution', readExecutionId)
     .option('--vendor <vendor>', 'those of one vendor', readVendor)
     .option(
       '--error <text>',
-      'those whose error, as it is or as tally failed shows it, has this text',
+      'those whose error, in full or as tally failed shows it, has this text',
     )
     .option('--dry-run', 'only count them')
     .option('--json', 'print one JSON document')
@@ -54,7 +53,7 @@ export function addRetryCommand(program: Command): void {
       );
       process.stdout.write(
         options.json
-          ? `${JSON.stringify({ dryRun, retried, noRefresh })}\n`
+          ? `${jsonText({ dryRun, retried, noRefresh })}\n`
           : `${dryRun ? 'would retry' : 'retried'} ${retried}\n`,
       );
       if (noRefresh > 0) {

@@ -106,7 +106,6 @@ async function run(
   log: Logger,
   screen: Screen,
 ): Promise<() => Promise<number>> {
-  lifecycle.onStop('the screen', () => screen.close());
   const { config, ports } = await openStores(options, given, lifecycle, screen);
   const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
@@ -175,6 +174,8 @@ async function run(
     service.start();
   }
   screen.show({ database, queue, recent, dashboardUrl });
+  // First of all: what is being closed can't be asked any more.
+  lifecycle.onStop('the screen', () => screen.close());
   return () => hopeless;
 }
 

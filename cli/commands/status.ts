@@ -17,6 +17,7 @@ import {
   type WorkerStatus,
 } from '../queue-status.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
 
 type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
@@ -42,22 +43,32 @@ export function addStatusCommand(program: Command): void {
     )
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
-      const { status, problems } = await readStatus(config);
+      const { status, problems, refused } = await readStatus(config);
       if (status.outbox.rows === null && status.queue === null) {
         throw new TallyError('ALL_AWAY', problems.join('; '));
       }
       for (const problem of problems) process.stderr.write(`tally: ${problem}\n`);
-      process.stdout.write(options.json ? `${JSON.stringify(status)}\n` : asText(status));
+      if (refused) process.exitCode = 1;
+      process.stdout.write(options.json ? `${jsonText(status)}\n` : asText(status));
     });
 }
 
-async function readStatus(config: Config): Promise<{ status: Status; problems: string[] }> {
+interface Answer {
+  readonly status: Status;
+  readonly problems: readonly string[];
+  /** Postgres answers, and is not a database that can be asked for this: nothing passes by itself. */
+  readonly refused: boolean;
+}
+
+async function readStatus(config: Config): Promise<Answer> {
   const log = silentLogger();
   const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
   const redis = connectRedis(config, 'failFast', log);
   const problems = new Set<string>();
+  let refused = false;
   const orNull = async <T>(store: string, read: Promise<T>): Promise<T | null> =>
     read.catch((error: unknown) => {
+      if (error instanceof TallyError && error.code === 'NO_SCHEMA') refused = true;
       problems.add(`${store} can't be asked: ${describeError(error)}`);
       return null;
     });
@@ -82,7 +93,7 @@ async function readStatus(config: Config): Promise<{ status: Status; problems: s
       failures: stored?.failures ?? null,
       disagreements: stored?.disagreements ?? null,
     };
-    return { status, problems: [...problems] };
+    return { status, problems: [...problems], refused };
   } finally {
     redis.disconnect();
     await database.close();

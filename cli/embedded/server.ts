@@ -22,6 +22,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const COMMAND_TIMEOUT_MS = 180_000;
 const POLL_MS = 20;
+/** What the system says, which is the cause of whatever a program says after it. */
+const CAUSE =
+  /no space left|quota exceeded|permission denied|read-only file system|cannot allocate memory|address already in use/i;
 const PROBLEM = /\b(fatal|panic|error|could not|cannot|denied|not found)\b/i;
 
 /** What both launchers are told. */
@@ -153,10 +156,15 @@ export async function copyForAnyUser(from: string, to: string): Promise<void> {
   else renameSync(partial, to);
 }
 
-/** The last line that names a problem, else the last one, else an empty string. */
+/** The first line that names a cause in the system, else the last that names a problem, else the last, else an empty string. */
 export function tellingLine(output: string): string {
   const lines = output.split('\n').map((line) => line.trim());
-  return lines.findLast((line) => PROBLEM.test(line)) ?? lines.findLast((line) => line) ?? '';
+  return (
+    lines.find((line) => CAUSE.test(line)) ??
+    lines.findLast((line) => PROBLEM.test(line)) ??
+    lines.findLast((line) => line) ??
+    ''
+  );
 }
 
 /** Full path of the first of these programs that is on PATH. */

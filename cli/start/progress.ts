@@ -7,7 +7,8 @@ const WINDOW_MS = 3_000;
 
 /** What `tally start` shows of the work going on; a number is null while its store is away. */
 export interface Progress {
-  readonly waiting: number | null;
+  /** Recorded and not yet in a worker's hand: unsent in the outbox, or waiting or delayed on the queue. */
+  readonly toDo: number | null;
   readonly running: number | null;
   readonly refreshedPerSecond: number;
   readonly lagMsP99: number | null;
@@ -46,7 +47,7 @@ export class RecentRefreshes {
   }
 }
 
-/** Waiting counts what is in the outbox and not yet on the queue, too. */
+/** Asks both stores; what one of them doesn't answer is null. */
 export async function readProgress(
   database: Database,
   queue: RefreshQueue,
@@ -58,22 +59,22 @@ export async function readProgress(
     countDisagreements(database, 'outOfDate').catch(() => null),
   ]);
   return {
-    waiting: outbox && counts && outbox.unsent + counts.waiting + counts.delayed,
+    toDo: outbox && counts && outbox.unsent + counts.waiting + counts.delayed,
     running: counts && counts.active,
     outOfDate,
     ...recent.summarize(),
   };
 }
 
-/** One line for a terminal. */
-export function formatProgress(progress: Progress, dashboardUrl: string): string {
+/** The parts of a line for a terminal, the most telling first. */
+export function describeProgress(progress: Progress, dashboardUrl: string): string[] {
   const show = (value: number | null): string => (value ?? '?').toString();
   return [
-    `waiting ${show(progress.waiting)}`,
+    `to do ${show(progress.toDo)}`,
     `running ${show(progress.running)}`,
     `refreshed/s ${progress.refreshedPerSecond}`,
     `p99 lag ${progress.lagMsP99 === null ? '-' : `${progress.lagMsP99} ms`}`,
     `out of date ${show(progress.outOfDate)}`,
     `dashboard ${dashboardUrl}`,
-  ].join(' | ');
+  ];
 }

@@ -1,12 +1,12 @@
 import type { WriteStream } from 'node:tty';
 import { prettyFactory } from 'pino-pretty';
 import { TERMINAL_FORMAT } from '../../shared/process/logger.ts';
-import { formatProgress, readProgress, type RecentRefreshes } from './progress.ts';
+import { canRewrite, fitting, StatusLine } from '../status-line.ts';
+import { describeProgress, readProgress, type RecentRefreshes } from './progress.ts';
 
 const REWRITE_INTERVAL_MS = 1_000;
 const REPEAT_INTERVAL_MS = 10_000;
 const SERIOUS = /^\{"level":"(warn|error|fatal)"/;
-const CLEAR_LINE = '\r\u001b[2K';
 
 type Source = Parameters<typeof readProgress>;
 
@@ -17,16 +17,16 @@ type Source = Parameters<typeof readProgress>;
  */
 export class Screen {
   readonly #out: WriteStream;
-  readonly #rewrites: boolean;
+  /** Undefined where a line can't be written over. */
+  readonly #line: StatusLine | undefined;
   readonly #pretty = prettyFactory(TERMINAL_FORMAT);
   #timer: NodeJS.Timeout | undefined;
   #reading = false;
-  #line = '';
 
   /** @param term the environment's TERM */
   constructor(out: WriteStream, term: string | undefined) {
     this.#out = out;
-    this.#rewrites = term !== 'dumb';
+    this.#line = canRewrite(out, term) ? new StatusLine(out) : undefined;
   }
 
   /** A sentence for the person who watches. */
@@ -56,34 +56,23 @@ export class Screen {
         void readProgress(parts.database, parts.queue, parts.recent).then((progress) => {
           this.#reading = false;
           if (this.#timer === undefined) return;
-          const line = fitting(formatProgress(progress, parts.dashboardUrl), this.#out.columns);
-          if (!this.#rewrites) {
-            this.#out.write(`${line}\n`);
-            return;
-          }
-          this.#line = line;
-          this.#out.write(`${CLEAR_LINE}${line}`);
+          const figures = describeProgress(progress, parts.dashboardUrl);
+          if (this.#line) this.#line.show(figures);
+          else this.#out.write(`${fitting(figures, this.#out)}\n`);
         });
       },
-      this.#rewrites ? REWRITE_INTERVAL_MS : REPEAT_INTERVAL_MS,
+      this.#line ? REWRITE_INTERVAL_MS : REPEAT_INTERVAL_MS,
     );
   }
 
   close(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
-    if (this.#line !== '') this.#out.write('\n');
-    this.#line = '';
+    this.#line?.end('keep');
   }
 
   #above(text: string): void {
-    this.#out.write(this.#line === '' ? text : `${CLEAR_LINE}${text}${this.#line}`);
+    if (this.#line) this.#line.above(() => this.#out.write(text));
+    else this.#out.write(text);
   }
-}
-
-/** As many of the parts as a line has room for, from the first on; a part that is cut would mislead. */
-function fitting(line: string, columns: number): string {
-  const parts = line.split(' | ');
-  while (parts.length > 1 && parts.join(' | ').length >= columns) parts.pop();
-  return parts.join(' | ');
 }

@@ -210,6 +210,7 @@ describe('the marker intake', () => {
     const before = process.memoryUsage().rss;
     const intake = startIntake(own);
     await allRecorded(100_000);
+    await intake.said('markers so far');
     await intake.said('took in 100,000 markers');
     expect(await own.slowlog('GET')).toEqual([]);
     expect(process.memoryUsage().rss - before).toBeLessThan(150_000_000);

@@ -36,7 +36,7 @@ describe('the relay', () => {
     const ids = await createExecutions(database, 40_000, []);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     const producer = await startProducer(environment);
-    await producer.said('high-water mark of 2000');
+    await producer.said('the queue is at its high-water mark of 2000 jobs');
     expect(await queue.getWaitingCount()).toBe(2_000);
     const before = residentBytes(producer.pid);
     // Some 200 more looks at a full queue.

@@ -68,6 +68,15 @@ describe('tally failed', () => {
     expect(output).toContain('1  a\\u{1b}[Jb');
   });
 
+  it('--json keeps texts as they are, and holds no character that turns the direction of writing', async () => {
+    await createFailedJobs(parts, [{ jobId: 'x\u202e', data: {}, error: 'a\u202eb\u009bc' }]);
+    const { output } = await tally('failed', '--json');
+    expect(output).not.toMatch(/[\u202e\u009b]/);
+    expect(JSON.parse(output)).toMatchObject({
+      causes: [{ error: 'a\u202eb\u009bc', examples: [{ jobId: 'x\u202e' }] }],
+    });
+  });
+
   it('without failed jobs says so', async () => {
     expect(await tally('failed')).toEqual({ code: 0, output: 'no failed jobs' });
   });

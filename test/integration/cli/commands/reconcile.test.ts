@@ -125,6 +125,16 @@ describe('tally reconcile --dry-run', () => {
     expect(output).toBe('{"disagreements":[],"enqueued":0}');
     expect(await outboxRows(database)).toBe(1);
   });
+
+  it('--json keeps a vendor as it is, and holds no character that turns the direction of writing', async () => {
+    await createFive();
+    await database.query(`UPDATE execution SET vendor_type = U&'SC\\202EAN'`);
+    const { output } = await runTally(['reconcile', '--dry-run', '--json'], only(databaseUrl));
+    expect(output).not.toContain('\u202e');
+    expect(JSON.parse(output)).toMatchObject({
+      disagreements: [{ vendor: 'SC\u202eAN' }, { vendor: 'SC\u202eAN' }],
+    });
+  });
 });
 
 describe('tally reconcile', () => {

@@ -82,7 +82,8 @@ it('what tally status can not know is a question mark, not a zero or a dash', as
 
 it('tally status on a database without schema tally says which command installs it', async () => {
   const url = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { pathname: '/postgres' });
-  const { output } = await runTally(['status'], { ...environment, DATABASE_URL: url.href });
+  const { code, output } = await runTally(['status'], { ...environment, DATABASE_URL: url.href });
+  expect(code).toBe(1);
   expect(output).toContain('schema tally is not installed; run: tally migrate');
   expect(output).toMatch(/^queue +0 waiting/m);
 });

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
+import { tellingLine } from '../../../../cli/embedded/server.ts';
 
 const SERVER = new URL('../../../../dist/cli/embedded/server.js', import.meta.url).href;
 
@@ -15,4 +16,24 @@ it('a command that could not be started does not keep the process that wanted to
   const late = setTimeout(() => child.kill('SIGKILL'), 60_000);
   expect(await once(child, 'exit')).toEqual([0, null]);
   clearTimeout(late);
+});
+
+it.each([
+  [
+    'a full disk, and not what it led to',
+    `creating system views ... 2026-01-02 FATAL:  could not extend file "base/1/2619": No space left on device
+     2026-01-02 HINT:  Check free disk space.
+     2026-01-02 PANIC:  cannot abort transaction 1, it was already committed
+     child process was terminated by signal 6: Aborted`,
+    'creating system views ... 2026-01-02 FATAL:  could not extend file "base/1/2619": No space left on device',
+  ],
+  [
+    'the last problem, where the system gave no cause',
+    `LOG:  database files are incompatible
+     FATAL:  database files are incompatible with server
+     LOG:  database system is shut down`,
+    'FATAL:  database files are incompatible with server',
+  ],
+])("of a server's output, the line that is shown names %s", (_what, output, line) => {
+  expect(tellingLine(output)).toBe(line);
 });

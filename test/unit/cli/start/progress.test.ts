@@ -1,5 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { formatProgress, RecentRefreshes, type Progress } from '../../../../cli/start/progress.ts';
+import {
+  describeProgress,
+  RecentRefreshes,
+  type Progress,
+} from '../../../../cli/start/progress.ts';
 
 describe('RecentRefreshes', () => {
   let recent: RecentRefreshes;
@@ -63,9 +67,9 @@ describe('RecentRefreshes', () => {
   });
 });
 
-describe('formatProgress', () => {
+describe('describeProgress', () => {
   const progress: Progress = {
-    waiting: 1_200,
+    toDo: 1_200,
     running: 400,
     refreshedPerSecond: 20_000,
     lagMsP99: 87,
@@ -73,22 +77,22 @@ describe('formatProgress', () => {
   };
 
   test('is one line with every number and where the dashboard is', () => {
-    expect(formatProgress(progress, 'http://127.0.0.1:3000')).toBe(
-      'waiting 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | out of date 3 | dashboard http://127.0.0.1:3000',
+    expect(describeProgress(progress, 'http://127.0.0.1:3000').join(' | ')).toBe(
+      'to do 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | out of date 3 | dashboard http://127.0.0.1:3000',
     );
   });
 
   test('shows a number that nobody can know now as ?, and zeros as zeros', () => {
     const away: Progress = {
-      waiting: null,
+      toDo: null,
       running: 0,
       refreshedPerSecond: 0,
       lagMsP99: null,
       outOfDate: null,
     };
-    expect(formatProgress(away, 'http://x')).toBe(
-      'waiting ? | running 0 | refreshed/s 0 | p99 lag - | out of date ? | dashboard http://x',
+    expect(describeProgress(away, 'http://x').join(' | ')).toBe(
+      'to do ? | running 0 | refreshed/s 0 | p99 lag - | out of date ? | dashboard http://x',
     );
-    expect(formatProgress({ ...away, lagMsP99: 0 }, 'http://x')).toContain('p99 lag 0 ms');
+    expect(describeProgress({ ...away, lagMsP99: 0 }, 'http://x')).toContain('p99 lag 0 ms');
   });
 });

@@ -46,6 +46,18 @@ function refusal(data = folder): TallyError {
   throw new Error('the folder was taken');
 }
 
+/** Does it as somebody who may not read the file: another user for root, or without its right. */
+function asStranger<T>(act: () => T): T {
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot) process.seteuid?.(65_534);
+  else chmodSync(file(), 0);
+  try {
+    return act();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+  }
+}
+
 function endedPid(): number {
   return spawnSync(process.execPath, ['-e', '']).pid;
 }
@@ -53,7 +65,7 @@ function endedPid(): number {
 test('what a running start has written is read by other commands', () => {
   takeRunFile(folder);
   writeRunFile(folder, RUN);
-  expect(readRunFile(folder)).toEqual({ pid: process.pid, ...RUN });
+  expect(readRunFile(folder)).toMatchObject({ pid: process.pid, ...RUN });
 });
 
 test('a folder that is not there yet is made', () => {
@@ -80,6 +92,15 @@ test('a folder in which nothing ever ran has nothing to read', () => {
 
 test('the file of a start that was killed counts for nothing, and the folder can be taken', () => {
   writeFileSync(file(), JSON.stringify({ pid: endedPid(), ...RUN }));
+  expect(readRunFile(folder)).toBeUndefined();
+  takeRunFile(folder);
+  expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
+});
+
+test('the file of a start that was killed counts for nothing when another process has its number by now', () => {
+  takeRunFile(folder);
+  const own = JSON.parse(readFileSync(file(), 'utf8')) as { began: string };
+  writeFileSync(file(), JSON.stringify({ ...own, ...RUN, began: `${own.began}0` }));
   expect(readRunFile(folder)).toBeUndefined();
   takeRunFile(folder);
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
@@ -119,6 +140,17 @@ test('nobody but the owner can read the passwords in it', () => {
   expect(statSync(file()).mode & 0o777).toBe(0o600);
   writeRunFile(folder, RUN);
   expect(statSync(file()).mode & 0o777).toBe(0o600);
+});
+
+test('the file of another user, who may run there, is named and left alone', () => {
+  writeFileSync(file(), JSON.stringify({ pid: process.pid, ...RUN }), { mode: 0o600 });
+  chmodSync(folder, 0o777);
+  const { code, message } = asStranger(refusal);
+  expect(code).toBe('RUN_FILE_UNREADABLE');
+  expect(message).toContain(`${file()} can't be read (EACCES)`);
+  expect(message).toContain('--data');
+  expect(() => asStranger(() => readRunFile(folder))).toThrow(message);
+  expect(existsSync(file())).toBe(true);
 });
 
 test('a folder that is taken exclusively can be taken by one only', () => {

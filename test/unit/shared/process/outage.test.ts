@@ -31,6 +31,18 @@ test('an outage that many run into is logged twice, at its end with its length',
   ]);
 });
 
+test('another cause of the same outage is told once, when the last line is 5 s old', () => {
+  outage.begin(new Error('connect ECONNREFUSED'));
+  vi.advanceTimersByTime(6_000);
+  outage.begin(new Error('connect ECONNREFUSED'));
+  outage.begin(new Error('WRONGPASS'));
+  vi.advanceTimersByTime(6_000);
+  outage.begin(new Error('WRONGPASS'));
+  expect(lines.slice(1)).toEqual([
+    'error: Postgres is still away: WRONGPASS; work waits until it is back',
+  ]);
+});
+
 test('what was never away is never logged as back', () => {
   outage.end();
   expect(lines).toEqual([]);

@@ -1,0 +1,128 @@
+import { afterAll, beforeEach, expect, it } from 'vitest';
+import { recordRefreshes } from '../../shared/postgres/outbox.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { openProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/wait.ts';
+
+const postgres = await controlledPostgres();
+afterAll(() => postgres.remove());
+const redisServer = await controlledRedis();
+afterAll(() => redisServer.remove());
+const { database, redis, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
+  { postgresUrl: postgres.url, redisUrl: redisServer.url },
+);
+const proxy = await openProxy(postgres.url);
+afterAll(() => proxy.close());
+
+beforeEach(() => database.query('TRUNCATE execution, task, tally.outbox, tally.failure'));
+
+async function record(executions: number): Promise<number[]> {
+  const ids = await createExecutions(database, executions);
+  await recordRefreshes(
+    database,
+    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+    'api',
+  );
+  return ids;
+}
+
+async function allSent(): Promise<void> {
+  await until('all rows to be sent', async () => {
+    const [unsent] = await database.query<{ rows: number }>(
+      'SELECT count(*) AS rows FROM tally.outbox WHERE sent_at IS NULL',
+    );
+    return unsent?.rows === 0;
+  });
+}
+
+it('a producer says what it lacks, and what it sends again and why', async () => {
+  await redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
+  const producer = await startProducer({
+    ...environment,
+    DATABASE_URL: proxy.through(environment['DATABASE_URL'] ?? ''),
+    HTTP_HOST: '0.0.0.0',
+  });
+  await producer.said('the API is off: it would listen beyond this machine; set API_TOKEN');
+  await producer.said(
+    'Redis may evict jobs (maxmemory-policy allkeys-lru); run: redis-cli CONFIG SET',
+  );
+  await redis.config('SET', 'maxmemory-policy', 'noeviction');
+  await producer.said('sending outbox rows to the queue');
+  await record(100);
+  await allSent();
+  await redis.flushall();
+  await producer.said('Redis has lost the queue; the outbox rows that were sent are sent again');
+  await producer.said(/sent \d+ outbox rows again within [\d.]+ s/);
+  // The answer to the next claim, which says that rows are marked as sent, never comes.
+  const marked = Buffer.from('UPDATE');
+  let claims = false;
+  proxy.watch = (chunk, from) => {
+    if (from === 'client' && chunk.includes('UPDATE tally.outbox SET sent_at')) claims = true;
+    else if (from === 'server' && claims && chunk.includes(marked)) {
+      proxy.watch = undefined;
+      proxy.reset();
+    }
+  };
+  await record(100);
+  await producer.said(/\d+ outbox rows may not have been sent before and are sent again/);
+  producer.kill('SIGTERM');
+  await producer.said('stopping (SIGTERM)');
+  expect((await producer.ended).code).toBe(0);
+});
+
+it('while a store is away, each loop that needs it says so, and when it is back', async () => {
+  const [producer, worker] = [await startProducer(environment), await startWorker(environment)];
+  await postgres.stop();
+  await producer.said('the outbox in Postgres is away: ');
+  await producer.said('the reconciler is away: ');
+  await worker.said('the failed-janitor is away: ');
+  await postgres.start();
+  await producer.said(/the outbox in Postgres is back after [\d.]+ s/);
+  await redisServer.stop();
+  await worker.said('Redis is away: ');
+  await redisServer.start();
+  await worker.said(/Redis is back after [\d.]+ s/);
+});
+
+it('a producer whose commits are not finished is not ready and says so, and when they are again', async () => {
+  const producer = await startProducer(environment);
+  const isReady = async (): Promise<boolean> => (await fetch(`${producer.url}/readyz`)).ok;
+  await until('the producer to be ready', isReady);
+  const holder = await openClient(environment['DATABASE_URL'] ?? '');
+  await holder.query('BEGIN; LOCK TABLE tally.outbox IN EXCLUSIVE MODE');
+  await until('the producer not to be ready', async () => !(await isReady()));
+  await producer.said("not ready: Postgres can't finish a commit: ");
+  await holder.query('ROLLBACK');
+  await until('the producer to be ready again', isReady);
+  await producer.said(/ready: Postgres finishes commits again after [\d.]+ s/);
+});
+
+it('a failure that Postgres refuses to record is told, with the reason', async () => {
+  await startProducer(environment);
+  const worker = await startWorker(environment);
+  for (const table of ['execution', 'tally.failure']) {
+    await database.query(
+      `CREATE FUNCTION refuse_${table.replace('.', '_')}() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE check_violation USING MESSAGE = 'not in ${table}'; END $$;
+       CREATE TRIGGER refuse BEFORE UPDATE OR INSERT ON ${table}
+         FOR EACH ROW EXECUTE FUNCTION refuse_${table.replace('.', '_')}()`,
+    );
+    if (table === 'execution') await database.query('ALTER TABLE execution DISABLE TRIGGER refuse');
+  }
+  await record(1);
+  await database.query('ALTER TABLE execution ENABLE TRIGGER refuse');
+  await worker.said(/the failure of \d+:REPLICATION:\w+ was not recorded: not in tally\.failure/);
+  expect(await outboxRows(database)).toBeLessThan(2);
+});
+
+it('a program that is newer than schema tally names the command that upgrades it', async () => {
+  await database.query(
+    'DELETE FROM tally.migration WHERE name = (SELECT max(name) FROM tally.migration)',
+  );
+  const { output } = await runTally(['status'], environment);
+  expect(output).toContain('schema tally is older than this program; run: tally migrate');
+});
