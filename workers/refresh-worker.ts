@@ -9,7 +9,6 @@ import { settingsOf } from '../shared/queue/redis.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
-import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
 import {
   bullmqOptions,
   readPayload,
@@ -20,6 +19,7 @@ import type { ActivityLog } from './activity-log.ts';
 import { Batcher } from './batcher.ts';
 import { DatabaseWatch } from './database-watch.ts';
 import { decideFailure } from './failed-for-good.ts';
+import { LostAnswers } from './lost-answers.ts';
 import { PauseSwitch } from './pause-switch.ts';
 import { QueueWatch } from './queue-watch.ts';
 import { refreshBatch, type Probe } from './refresh-batch.ts';
@@ -118,9 +118,10 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     activity.refreshed(outcome === 'changed', lagMs);
   };
 
+  const lostAnswers = new LostAnswers(parts.redis, log);
   const worker = new Worker<Identity, void, 'refresh'>(
     REFRESH_QUEUE,
-    process,
+    (job, token) => process(job, token).finally(() => lostAnswers.release(job.id)),
     {
       ...bullmqOptions(config, parts.redis),
       name: parts.name,
@@ -135,7 +136,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
       // that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is for when no janitor can work.
       removeOnFail: { age: config.FAILED_KEEP_HOURS * 3_600, limit: FAILED_PAGE },
     },
-    createReadableBackend,
+    lostAnswers.createBackend,
   );
 
   const pauses = new PauseSwitch(worker);
@@ -151,6 +152,8 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
   worker.on('failed', (job, error) => {
     activity.failed();
     if (job === undefined) return;
+    // One that failed before it was begun.
+    lostAnswers.release(job.id);
     const identity = identityOf(job);
     metrics.refreshes.inc({ vendor: identity?.vendor ?? 'invalid', outcome: 'failed' });
     // Only a job that won't be tried again has its end set.
@@ -177,6 +180,7 @@ export function createRefreshWorker(parts: Parts): RefreshWorker {
     log.warn(`queue: ${describeError(error)}`);
   });
 
+  lostAnswers.watch(worker);
   return {
     start: () =>
       void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),

@@ -6,6 +6,7 @@ import { addressOptions, type ConnectionOptions } from '../queue/redis-options.t
 import { parseRedisUrl } from '../queue/redis-url.ts';
 import {
   COMMAND_TIMEOUT_MS,
+  insistOnDatabase,
   reconnectDelayMs,
   reportClosedAtOnce,
   settingsOf,
@@ -28,6 +29,7 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
   };
   const redis = new Redis(options);
   reportClosedAtOnce(redis);
+  insistOnDatabase(redis);
   const outage = new Outage(log, "Harbor's Redis");
   redis.on('error', (error) =>
     outage.begin(explainRedisError(error, settingsOf(redis, undefined, 'HARBOR_REDIS_URL'))),

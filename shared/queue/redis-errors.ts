@@ -93,6 +93,16 @@ const ADVICE: readonly (readonly [
     ({ variable, tls }) =>
       `the server closes connections at once; look at its log, its maxclients and protected-mode${tls ? '' : `; if this port has TLS, let ${variable} start with rediss`}`,
   ],
+  [
+    /DB index is out of range/,
+    ({ variable }) =>
+      `the server has fewer databases (its setting "databases"); correct the number at the end of ${variable}`,
+  ],
+  [
+    /SELECT is not allowed in cluster mode/,
+    ({ variable }) =>
+      `leave the number at the end of ${variable} out: a cluster has database 0 only`,
+  ],
   [/LOADING/, () => 'it reads its data from disk; this ends by itself'],
   [/CLUSTERDOWN/, () => "the cluster doesn't serve the queue's keys; see CLUSTER INFO on a node"],
   [/READONLY/, ({ variable }) => `it is a replica; point ${variable} at the primary`],

@@ -70,6 +70,7 @@ export function connectRedis(
         }),
   });
   reportClosedAtOnce(redis);
+  insistOnDatabase(redis);
   const outage = new Outage(log, 'Redis');
   redis.on('error', (error) => outage.begin(explainRedisError(error, settingsOf(redis))));
   redis.on('ready', () => outage.end());
@@ -81,6 +82,18 @@ export function connectRedis(
   });
   logDuplicates(redis, log);
   return redis;
+}
+
+/**
+ * Makes a connection anew whose database number was refused. ioredis would go on with number 0, where another
+ * application may keep its keys.
+ */
+export function insistOnDatabase(redis: Redis): void {
+  redis.on('error', (error: Error & { readonly command?: { readonly name: string } }) => {
+    if (error.command?.name !== 'select' || redis.status !== 'connect') return;
+    // In this turn ioredis still sends its next question; not to be able to would be an error that hides this one.
+    setImmediate(() => redis.stream.destroy());
+  });
 }
 
 /**

@@ -164,7 +164,12 @@ async function findOwner(topology: Topology): Promise<RedisHost | Error> {
       return host;
     }
     if (answer instanceof Error) {
-      problem ??= new Error(`node ${name} of the Redis Cluster: ${describeError(answer)}`, {
+      const known = address.hosts.some((given) => `${given.host}:${given.port}` === name);
+      // Behind a NAT or in a container, a node may tell an address that is good on its own network only.
+      const told = known
+        ? ''
+        : ' (so the other nodes call it; see its cluster-announce-hostname and cluster-announce-ip)';
+      problem ??= new Error(`node ${name}${told} of the Redis Cluster: ${describeError(answer)}`, {
         cause: answer,
       });
     } else {

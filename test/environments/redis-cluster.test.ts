@@ -215,6 +215,29 @@ describe('a plain URL of one node', { timeout: 300_000 }, () => {
   });
 });
 
+it('a node that calls itself by a name that nobody knows is named, with the setting', async () => {
+  const serves = await owner();
+  const other = cluster.nodes.find((node) => node !== serves) as RedisServer;
+  const announce = async (name: string, type: string): Promise<void> => {
+    await cluster.ask(serves, ['CONFIG', 'SET', 'cluster-announce-hostname', name]);
+    await cluster.ask(other, ['CONFIG', 'SET', 'cluster-preferred-endpoint-type', type]);
+  };
+  await announce('nowhere.invalid', 'hostname');
+  onTestFinished(() => announce('', 'ip'));
+  await until('the other node to know the name', () =>
+    cluster.ask(other, ['EXISTS', `${prefix}:any`]).then(
+      () => false,
+      (error: Error) => error.message.includes('nowhere.invalid'),
+    ),
+  );
+  const worker = startTally(['worker'], { ...environment, REDIS_URL: cluster.url([other]) });
+  const line = await worker.said('Redis is away');
+  expect(line).toContain('nowhere.invalid');
+  expect(line).toContain('see its cluster-announce-hostname');
+  await announce('', 'ip');
+  await worker.said('taking jobs');
+});
+
 it('a user of Redis who may not look at the cluster is enough', async () => {
   const rules = `on >user-secret ~${prefix}:* &${prefix}:* +@all -@dangerous -cluster +info +client|list`;
   for (const node of cluster.nodes) {

@@ -1,0 +1,92 @@
+import type { RedisQueueBackend } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { describeError } from '../shared/errors.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
+
+/** What a worker of BullMQ is asked for here. */
+interface LockHolder {
+  /** How the tokens of its locks begin. */
+  readonly id: string;
+  getBackend(): RedisQueueBackend;
+}
+
+/**
+ * Finds jobs that Redis has given to a worker and that never arrived, because the answer was lost with the connection:
+ * nobody works on them, and until their locks run out nobody else may. (Each completion fetches the next job, so a
+ * connection that is lost under load leaves up to `WORKER_CONCURRENCY` of them.)
+ */
+export class LostAnswers {
+  readonly #redis: Redis;
+  readonly #log: Logger;
+  readonly #inHand = new Set<string>();
+
+  /** @param redis the connection over which the worker fetches and completes jobs */
+  constructor(redis: Redis, log: Logger) {
+    this.#redis = redis;
+    this.#log = log;
+  }
+
+  /** BullMQ's access to Redis for the worker; jobs that arrive over it count as in hand. */
+  readonly createBackend = (
+    ...parts: Parameters<typeof createReadableBackend>
+  ): RedisQueueBackend => {
+    const backend = createReadableBackend(...parts);
+    const execute = backend.execCommand.bind(backend);
+    backend.execCommand = (client, command, values): unknown => {
+      const answered: unknown = execute(client, command, values);
+      if (!(answered instanceof Promise)) return answered;
+      return answered.then((answer: unknown) => {
+        this.#noteJob(answer);
+        return answer;
+      });
+    };
+    return backend;
+  };
+
+  /** Tells that the worker has done its part of a job. */
+  release(jobId: string | undefined): void {
+    this.#inHand.delete(jobId ?? '');
+  }
+
+  /** From now on puts such jobs back on the queue whenever a connection has taken the place of one that was lost. */
+  watch(worker: LockHolder): void {
+    this.#redis.on('ready', () => {
+      this.#putBack(worker).catch((error: unknown) => {
+        // The connection is lost again, or Redis refuses: whoever logs that has done it. Recovery of stalled jobs remains.
+        this.#log.debug(`jobs with lost answers were not looked for: ${describeError(error)}`);
+      });
+    });
+  }
+
+  async #putBack(worker: LockHolder): Promise<void> {
+    const backend = worker.getBackend();
+    // What the lost connection left is sent again before this, and one that ended meanwhile was in hand at the beginning.
+    const before = new Set(this.#inHand);
+    const ids = await this.#redis.lrange(backend.toKey('active'), 0, -1);
+    const unknown = ids.filter((id) => !before.has(id) && !this.#inHand.has(id));
+    if (unknown.length === 0) return;
+    const tokens = await this.#redis.mget(unknown.map((id) => `${backend.toKey(id)}:lock`));
+    // Each by itself: one may be gone meanwhile, and this connection, too, may be lost before the last answer.
+    const moves = await Promise.allSettled(
+      unknown.flatMap((id, at) => {
+        const token = tokens[at];
+        return token?.startsWith(`${worker.id}:`) && !this.#inHand.has(id)
+          ? backend.moveJobFromActiveToWait(id, token)
+          : [];
+      }),
+    );
+    const count = moves.filter(({ status }) => status === 'fulfilled').length;
+    if (count === 0) return;
+    this.#log.info(
+      `put ${count} jobs back on the queue whose answers were lost with the connection to Redis`,
+    );
+  }
+
+  /** @param answer of a script: for one that gives a job, its fields and its id */
+  #noteJob(answer: unknown): void {
+    if (!Array.isArray(answer)) return;
+    const [fields, id] = answer as unknown[];
+    if (Array.isArray(fields) && typeof id === 'string') this.#inHand.add(id);
+  }
+}
