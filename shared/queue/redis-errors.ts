@@ -27,6 +27,11 @@ export function isRefusal(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError';
 }
 
+/** True for a connection that the other side, or the network, has ended. */
+export function isLostConnection(error: unknown): boolean {
+  return LOST_CONNECTION.test(describeError(error));
+}
+
 /**
  * One line: the cause as the library or the server gave it, then what to do about it where that is known.
  * @param command the command that was refused, where the caller knows it better than the error does
@@ -61,6 +66,8 @@ function adviceFor(
   return ADVICE.find(([pattern]) => pattern.test(cause))?.[1]({ variable, tls, prefix });
 }
 
+const LOST_CONNECTION = /ECONNRESET|EPIPE|Connection is closed/;
+
 const ADVICE: readonly (readonly [
   RegExp,
   (settings: Required<Omit<RedisSettings, 'user'>>) => string,
@@ -89,7 +96,7 @@ const ADVICE: readonly (readonly [
     () => 'raise maxclients on the server, or close other clients (CLIENT LIST shows them)',
   ],
   [
-    /ECONNRESET|EPIPE|Connection is closed/,
+    LOST_CONNECTION,
     ({ variable, tls }) =>
       `the server closes connections at once; look at its log, its maxclients and protected-mode${tls ? '' : `; if this port has TLS, let ${variable} start with rediss`}`,
   ],

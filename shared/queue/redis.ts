@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
-import { explainRedisError, type RedisSettings } from './redis-errors.ts';
+import { explainRedisError, isLostConnection, type RedisSettings } from './redis-errors.ts';
 import { addressOptions, type RedisSetting } from './redis-options.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { followSlotOwner } from './slot-owner.ts';
@@ -72,7 +72,14 @@ export function connectRedis(
   reportClosedAtOnce(redis);
   insistOnDatabase(redis);
   const outage = new Outage(log, 'Redis');
-  redis.on('error', (error) => outage.begin(explainRedisError(error, settingsOf(redis))));
+  redis.on('error', (error) =>
+    // That a connection was lost which had been in use says nothing about why; the next try does.
+    outage.begin(
+      redis.status === 'ready' && isLostConnection(error)
+        ? error
+        : explainRedisError(error, settingsOf(redis)),
+    ),
+  );
   redis.on('ready', () => outage.end());
   redis.on('connect', () => {
     const say = (): void => {

@@ -2,7 +2,10 @@ import { once } from 'node:events';
 import { expect, it, onTestFinished } from 'vitest';
 import { connectHarborRedis } from '../../../../shared/harbor/redis.ts';
 import { connectRedis } from '../../../../shared/queue/redis.ts';
+import { createLogger } from '../../../../shared/process/logger.ts';
 import { createStores, silent } from '../../../support/stores.ts';
+import { openProxy } from '../../../support/tcp-proxy.ts';
+import { until } from '../../../support/wait.ts';
 
 const { config, redis } = await createStores();
 const url = Object.assign(new URL(config.REDIS_URL ?? ''), { pathname: '/99' }).href;
@@ -24,3 +27,24 @@ it.each([
     expect(await redis.exists(key)).toBe(0);
   },
 );
+
+it('a connection that is lost in use is not told as a server that closes connections at once', async () => {
+  const server = config.REDIS_URL ?? '';
+  const proxy = await openProxy(server);
+  onTestFinished(() => proxy.close());
+  const lines: string[] = [];
+  const log = createLogger(config, 'test', (line) => lines.push(line));
+  const client = connectRedis({ ...config, REDIS_URL: proxy.through(server) }, 'patient', log);
+  onTestFinished(() => client.disconnect());
+  await client.ping();
+  proxy.reset();
+  await until('it to be logged', () => lines.some((line) => line.includes('Redis is away')));
+  expect(lines[0]).toMatch(/Redis is away: (read|write) E\w+; work waits/);
+  await client.ping();
+  // From here on nothing but resets: that is advised on.
+  proxy.mode = 'refuse';
+  proxy.reset();
+  await until('the advice', () =>
+    lines.some((line) => line.includes('the server closes connections at once')),
+  );
+});
