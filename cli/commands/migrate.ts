@@ -62,7 +62,7 @@ async function remove(config: Config, force: boolean): Promise<void> {
         ...(lostRefreshes > 0
           ? [`${describeLost(lostRefreshes)} refreshes were not done and are lost`]
           : []),
-        `what is left in Redis: redis-cli --scan --pattern '${config.QUEUE_PREFIX}:refresh*' | xargs redis-cli UNLINK`,
+        `what is left in Redis: redis-cli -u "$REDIS_URL" --scan --pattern '${config.QUEUE_PREFIX}:refresh*' | xargs redis-cli -u "$REDIS_URL" UNLINK`,
       ]
     : ['there is no schema tally; nothing to remove'];
   process.stdout.write(`${lines.join('\n')}\n`);

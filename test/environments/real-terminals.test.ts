@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { leftOver } from '../support/left-over.ts';
+import { nothingLeft } from '../support/left-over.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { openTerminal } from '../support/terminal.ts';
@@ -34,6 +34,7 @@ describe('tally start', () => {
     // The codes of colours are the ones that end so.
     const codes = terminal.written().split('\u001b[').slice(1);
     expect(codes.filter((code) => /^[\d;]*m/.test(code))).toEqual([]);
+    // The terminal names the folder, too, until it is closed.
     terminal.close();
     await nothingLeft(data);
   });
@@ -81,14 +82,6 @@ it('tally reconcile on a terminal shows every disagreement whole, below each oth
   // No setting of the terminal is changed, which a process that is killed would leave behind.
   for (const code of ['\u001b[?', '\u001b7']) expect(terminal.written()).not.toContain(code);
 });
-
-/** The terminal names the folder, too, until it is closed. */
-async function nothingLeft(data: string): Promise<void> {
-  await until(
-    () => `nothing to be left running, but there is\n${leftOver(data)}`,
-    () => leftOver(data) === '',
-  );
-}
 
 /** The process id of the `tally start` that works in this folder. */
 function parentIn(data: string): string {

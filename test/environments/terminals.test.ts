@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
-import { leftOver } from '../support/left-over.ts';
-import { startTally } from '../support/processes.ts';
+import { freePort } from '../../cli/embedded/ports.ts';
+import { leftOver, nothingLeft } from '../support/left-over.ts';
+import { runTally, startTally } from '../support/processes.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -90,6 +91,62 @@ describe('a reader that goes away', () => {
     const { code, errors } = await readOneLine(args, ports);
     expect({ code, errors }).toEqual({ code: 0, errors: '' });
     expect(leftOver(data)).toBe('');
+  });
+});
+
+describe('npm start', () => {
+  it('| head -3 ends, and leaves nothing running', async () => {
+    const data = join(folder, 'npm');
+    const line = `npm start -- --executions 200 --data ${data} | head -3`;
+    const shell = spawn('/bin/sh', ['-c', line], { stdio: ['ignore', 'pipe', 'inherit'] });
+    running.add(shell);
+    let output = '';
+    shell.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    await once(shell, 'close');
+    expect(output.split('\n')).toHaveLength(4);
+    // npm has ended when nobody read what it says of itself, perhaps before what it started has said anything.
+    await nothingLeft(data);
+  });
+
+  it('twice at once in two folders: both work, each with a dashboard of its own', async () => {
+    const starts = ['one', 'two'].map((name) => {
+      const data = join(folder, name);
+      const start = startTally(['start', '--executions', '200', '--data', data], {});
+      return { data, start };
+    });
+    const addresses: string[] = [];
+    for (const { data, start } of starts) {
+      const said = await start.said('Dashboard: http', 90_000);
+      const { dashboardUrl } = JSON.parse(readFileSync(join(data, 'run.json'), 'utf8')) as {
+        dashboardUrl: string;
+      };
+      expect(said).toBe(`Dashboard: ${dashboardUrl}`);
+      expect((await fetch(`${dashboardUrl}/healthz`)).status).toBe(200);
+      addresses.push(dashboardUrl);
+    }
+    expect(new Set(addresses).size).toBe(2);
+    for (const { data, start } of starts) {
+      start.kill('SIGTERM');
+      expect((await start.ended).code).toBe(0);
+      expect(start.lines.filter((line) => line.includes('is started again'))).toEqual([]);
+      expect(leftOver(data)).toBe('');
+    }
+  });
+
+  it('twice at once with the same port: the loser says so in one sentence, and leaves nothing running', async () => {
+    const port = String(await freePort(undefined));
+    const args = (name: string) => ['start', '--executions', '200', '--data', join(folder, name)];
+    const first = startTally(args('first'), { DASHBOARD_PORT: port });
+    await first.said('Loading the demonstration', 90_000);
+    const loser = await runTally(args('loser'), { DASHBOARD_PORT: port });
+    expect(loser.code).toBe(1);
+    expect(loser.output.split('\n').at(-1)).toBe(
+      `tally: port ${port} is in use; set DASHBOARD_PORT to another one`,
+    );
+    expect(leftOver(join(folder, 'loser'))).toBe('');
+    await first.said(`Dashboard: http://127.0.0.1:${port}`, 90_000);
+    first.kill('SIGTERM');
+    expect((await first.ended).code).toBe(0);
   });
 });
 

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { until } from './wait.ts';
 
 /**
  * Processes that belong to a data folder: it is in their command line, or the folder they work in.
@@ -11,6 +12,14 @@ export function leftOver(data: string): string {
     .filter(({ command, folder }) => command.includes(data) || folder.startsWith(data))
     .map(({ pid, command, folder }) => `${pid} ${command} (in ${folder})`)
     .join('\n');
+}
+
+/** Waits until no process of a data folder is left. */
+export async function nothingLeft(data: string): Promise<void> {
+  await until(
+    () => `nothing to be left running, but there is\n${leftOver(data)}`,
+    () => leftOver(data) === '',
+  );
 }
 
 function commandOf(pid: string): string {
