@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { describeError, TallyError, UsageError } from '../shared/errors.ts';
+import { TallyError, UsageError } from '../shared/errors.ts';
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { printableText } from '../shared/printable.ts';
 import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
 import { addCaptureCommand } from './commands/capture.ts';
@@ -61,7 +62,7 @@ try {
   } else {
     const text =
       error instanceof TallyError || process.env['LOG_LEVEL'] !== 'debug'
-        ? describeError(error)
+        ? explainDatabaseError(error)
         : String(error instanceof Error ? error.stack : error);
     // A usage error repeats no secret, but shows examples that a person may copy.
     const line = error instanceof UsageError ? text : scrubSecrets(text, []);

@@ -1,6 +1,7 @@
+import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { openDatabase, type Database } from '../shared/postgres/database.ts';
 import { schemaProblem } from '../shared/postgres/schema.ts';
-import { describeError, TallyError } from '../shared/errors.ts';
+import { TallyError } from '../shared/errors.ts';
 import type { Config } from '../shared/process/config.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 
@@ -22,7 +23,7 @@ export async function withRecords<T>(
     const problem = await schemaProblem(database).catch((error: unknown) => {
       throw new TallyError(
         'DATABASE_AWAY',
-        `Postgres can't be asked: ${describeError(error)}; check DATABASE_URL and that the server runs`,
+        `Postgres can't be asked: ${explainDatabaseError(error)}`,
         { cause: error },
       );
     });

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { describeError } from '../../shared/errors.ts';
 import { harborChecks } from '../../shared/harbor/checks.ts';
 import { connectHarborRedis } from '../../shared/harbor/redis.ts';
+import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { probeCommit } from '../../shared/postgres/commit-probe.ts';
 import { readCaptureState, type CaptureState } from '../../shared/postgres/capture.ts';
 import { hostChecks } from '../../shared/postgres/checks/host.ts';
@@ -134,8 +135,8 @@ async function checkCommits(config: Config): Promise<Verdict> {
   try {
     await probeCommit(config.DATABASE_URL ?? '', 'refreshes');
   } catch (error) {
-    return problem(
-      `no refresh could be committed: ${describeError(error)}`,
+    return problemOf(
+      `no refresh could be committed: ${explainDatabaseError(error)}`,
       'remove that cause; the other lines may name it',
     );
   }

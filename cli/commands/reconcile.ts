@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import {
   readDisagreements,
@@ -6,7 +7,7 @@ import {
   type Disagreement,
 } from '../../shared/postgres/disagreements.ts';
 import { readIrreparable, type Irreparable } from '../../shared/postgres/irreparable.ts';
-import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
+import { TallyError, UsageError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -111,7 +112,7 @@ async function refuseWrongDatabase(database: Database, dryRun: boolean): Promise
   const problem = await findProblem(database, dryRun).catch((error: unknown) => {
     throw new TallyError(
       'DATABASE_AWAY',
-      `Postgres can't be asked: ${describeError(error)}; check DATABASE_URL`,
+      `Postgres can't be asked: ${explainDatabaseError(error)}`,
       { cause: error },
     );
   });

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
+import { DatabaseError } from 'pg';
 import type { Config } from '../../shared/process/config.ts';
+import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { describeError, TallyError } from '../../shared/errors.ts';
+import { TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
@@ -68,8 +70,9 @@ async function readStatus(config: Config): Promise<Answer> {
   let refused = false;
   const orNull = async <T>(store: string, read: Promise<T>): Promise<T | null> =>
     read.catch((error: unknown) => {
+      if (error instanceof DatabaseError) refused = true;
       if (error instanceof TallyError && error.code === 'NO_SCHEMA') refused = true;
-      problems.add(`${store} can't be asked: ${describeError(error)}`);
+      problems.add(`${store} can't be asked: ${explainDatabaseError(error)}`);
       return null;
     });
   const opened = waitForRedis(redis, 3_000).then(() =>

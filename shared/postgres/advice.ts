@@ -1,13 +1,14 @@
 import { DatabaseError } from 'pg';
 import { describeError } from '../errors.ts';
 
-/** What to do about an answer of the server or of the way to it, by its SQLSTATE or the code of Node. */
+/** What to do about an answer of the server or of the way to it, by its SQLSTATE or the code of Node and its text. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
   [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
   [/^57P03/, 'the server is starting or stopping; it is tried again'],
   [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
   [/^53100/, 'free space on the disk of the server'],
+  [/^42501 must be owner/, 'connect as that owner, or as a role that is a member of it'],
   [
     /^42501/,
     'tally doctor names every right that the role lacks, with the GRANT to run (docs/operations.md, "Rights in Postgres")',
@@ -23,7 +24,7 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^(ENOTFOUND|EAI_AGAIN)/, 'check the host in DATABASE_URL and the name service'],
   [/^(ECONNREFUSED|ENOENT)/, 'check host and port in DATABASE_URL and that the server runs'],
   [
-    /CERT|ALTNAME|VERIFY|SELF_SIGNED/,
+    /^\S*(CERT|ALTNAME|VERIFY|SELF_SIGNED)/,
     'name the CA with sslrootcert=<file>, and a host it vouches for',
   ],
 ];
@@ -62,5 +63,6 @@ export function adviceOnConnecting(error: unknown): string {
 function knownAdvice(error: unknown): string | undefined {
   const code =
     error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return ADVICE.find(([pattern]) => pattern.test(code))?.[1];
+  const text = `${code} ${describeError(error)}`;
+  return ADVICE.find(([pattern]) => pattern.test(text))?.[1];
 }

@@ -20,8 +20,10 @@ interface Backend {
  * as done to whoever still listens. So whoever cancels must not believe an answer that comes later, and whatever was
  * sent may have been done: it has to be safe to do again.
  *
- * Best effort: resolves when the server has taken the request or after a second, never rejects. It needs no free slot,
- * works through PgBouncer, and isn't encrypted (the key in it is worth nothing once the connection has ended).
+ * Best effort: resolves when the server has taken the request or after a second, never rejects. To be called while the
+ * connection still stands: a pooler forgets with it which statement was meant. It needs no free slot, and isn't encrypted:
+ * servers and PgBouncer take it from whomever, also where they ask for TLS, and the key in it is worth nothing once the
+ * connection has ended.
  * Source: "Canceling Requests in Progress" in the Postgres manual.
  */
 export function cancelStatement(client: object): Promise<void> {

@@ -82,11 +82,17 @@ function readFile(parameter: string, file: string): string {
   }
 }
 
+// The server has just answered to the login.
+const ROLE_TIMEOUT_MS = 1_000;
+
 /** What a server that was reached lacks, for one that must accept writes. @throws the error of `pg` */
 export async function refuseReader(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ standby: boolean; reader: boolean }>(
-    `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS reader`,
-  );
+  // The types of pg don't know the timeout.
+  const question = {
+    text: `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS reader`,
+    query_timeout: ROLE_TIMEOUT_MS,
+  };
+  const { rows } = await client.query<{ standby: boolean; reader: boolean }>(question);
   const { standby, reader } = rows[0] ?? { standby: false, reader: false };
   if (standby || reader) {
     throw new Error(standby ? 'it is a standby' : 'it only reads (transaction_read_only is on)');

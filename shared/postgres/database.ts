@@ -5,13 +5,8 @@ import { cancelStatement } from './cancel.ts';
 import { classifyError, NotConnectedError } from './error-kinds.ts';
 import { attemptsOf, refuseReader, unreachable, type Attempt } from './connection.ts';
 import { beginPinned, type Settings } from './pinned.ts';
+import { pipeline, type Statement } from './pipeline.ts';
 import { parseDatabaseUrl } from './url.ts';
-
-export interface Statement {
-  readonly sql: string;
-  /** One for each `$n`; arrays become Postgres arrays. */
-  readonly values?: readonly unknown[];
-}
 
 /** Runs one statement of a pool or of one connection and gives its rows. */
 export type Query = <Row extends pg.QueryResultRow>(
@@ -92,9 +87,6 @@ export function openDatabase(
     pool: openPool(config, log, onConnect, {
       max: options.connections,
       connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-      // A network that swallows packets would hold a statement for hours; the server's own timeout
-      // comes first whenever the server still answers.
-      query_timeout: Math.ceil(statementTimeoutMs * 1.15),
       ...(address.mustAcceptWrites
         ? { verify: (client, done) => void verifyWriter(client, done) }
         : {}),
@@ -137,14 +129,23 @@ export function openDatabase(
     const kind = classifyError(error);
     const mayKeepItsState = kind === 'unavailable' || kind === 'connection';
     if (mayKeepItsState) generation++;
-    if (!(error instanceof DatabaseError)) void cancelStatement(client);
-    client.release(mayKeepItsState || !isStatementError(error));
+    if (error instanceof DatabaseError) {
+      client.release(mayKeepItsState || !isStatementError(error));
+      return;
+    }
+    // Only then: a pooler forgets the statement with the connection, and could not cancel it any more.
+    void cancelStatement(client).then(() => client.release(true));
   };
+
+  // A network that swallows packets would hold a statement for hours; the server's own timeout comes first whenever
+  // the server still answers.
+  const answerTimeoutMs = Math.ceil(statementTimeoutMs * 1.15);
 
   const transaction: TransactionDatabase['transaction'] = async (statements, settings) => {
     const client = await connect();
     try {
-      const rows = await pipeline(client, beginPinned(statementTimeoutMs, settings), statements);
+      const begin = beginPinned(statementTimeoutMs, settings);
+      const rows = await pipeline(client, begin, statements, answerTimeoutMs);
       client.release();
       return rows;
     } catch (error) {
@@ -206,26 +207,6 @@ async function verifyWriter(client: pg.PoolClient, done: (error?: Error) => void
     problem = error instanceof Error ? error : new Error(String(error));
   }
   done(problem);
-}
-
-/** Sends a whole transaction before the first answer is read. @throws the first error in it */
-async function pipeline(
-  client: pg.PoolClient,
-  begin: string,
-  statements: readonly Statement[],
-): Promise<pg.QueryResultRow[][]> {
-  const [begun, ...answers] = await Promise.allSettled([
-    client.query(begin),
-    ...statements.map(({ sql, values }) =>
-      client.query<pg.QueryResultRow>(sql, [...(values ?? [])]),
-    ),
-    client.query('COMMIT'),
-  ]);
-  // What follows the first error fails for being in a failed transaction, and COMMIT rolls it back.
-  for (const answer of [begun, ...answers]) if (answer?.status === 'rejected') throw answer.reason;
-  return answers
-    .slice(0, statements.length)
-    .map((answer) => (answer.status === 'fulfilled' ? answer.value.rows : []));
 }
 
 function isStatementError(error: unknown): boolean {

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { DatabaseError } from 'pg';
 import type pg from 'pg';
 import { TallyError } from '../errors.ts';
-import type { Database, Statement, TransactionDatabase } from './database.ts';
+import type { Database, TransactionDatabase } from './database.ts';
+import type { Statement } from './pipeline.ts';
 
 const DURATION_MS = 10_000;
 const RENEW_MS = DURATION_MS / 4;

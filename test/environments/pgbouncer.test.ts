@@ -7,37 +7,51 @@ import { runTally, startProducer, startTally, startWorker } from '../support/pro
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
+const POOL_SIZE = 4;
 const pooled = await startPgbouncer(inject('postgresUrl'));
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { config, environment, database } = await createStores(
   { HARBOR_REDIS_URL: harborUrl, HARBOR_MARKER_DELAY_MS: '0' },
-  { postgresUrl: pooled, redisUrl: inject('redisUrl') },
+  { postgresUrl: pooled.url, redisUrl: inject('redisUrl') },
   { capture: true },
 );
 const { pathname } = new URL(config.DATABASE_URL ?? '');
 const directUrl = Object.assign(new URL(inject('postgresUrl')), { pathname }).href;
 
-/** What a session of this database has that a pooler would hand on to its next client. */
+/** What the pooled sessions of this database have that the pooler would hand on to its next clients. */
 async function leftovers(): Promise<unknown> {
   const observer = await openClient(directUrl);
   const locks = await observer.query(
     `SELECT locktype, objid, mode FROM pg_locks
       WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
   );
-  const settings = new Map<string, string>();
-  // Plain clients, which pin nothing; all at once, so that every pooled connection is asked.
-  const clients = await Promise.all([1, 2, 3, 4].map(() => openClient(config.DATABASE_URL ?? '')));
-  for (const { rows } of await Promise.all(
+  // Plain clients, which pin nothing; each in a transaction, so that every pooled connection is asked.
+  const clients = await Promise.all(
+    Array.from({ length: POOL_SIZE }, () => openClient(config.DATABASE_URL ?? '')),
+  );
+  await Promise.all(clients.map((client) => client.query('BEGIN')));
+  const sessions = await Promise.all(
     clients.map((client) =>
-      client.query<{ name: string; setting: string }>(
-        `SELECT name, setting FROM pg_settings, pg_sleep(0.3)
-          WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')`,
+      client.query<{ pid: number; left: string | null }>(
+        `SELECT pg_backend_pid() AS pid, left_over.text AS left
+           FROM (VALUES (1)) AS one_row LEFT JOIN (
+             SELECT 'setting ' || name || ' = ' || setting FROM pg_settings
+              WHERE source = 'session' AND name NOT IN ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')
+             UNION ALL SELECT 'prepared ' || statement FROM pg_prepared_statements
+             UNION ALL SELECT 'listening to ' || channel FROM pg_listening_channels() AS channel
+             UNION ALL SELECT 'cursor ' || name FROM pg_cursors
+             UNION ALL SELECT 'temporary ' || relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()
+           ) AS left_over (text) ON true`,
       ),
     ),
-  )) {
-    for (const { name, setting } of rows) settings.set(name, setting);
-  }
-  return { locks: locks.rows, settings: Object.fromEntries(settings) };
+  );
+  await Promise.all(clients.map((client) => client.query('ROLLBACK')));
+  const rows = sessions.flatMap((session) => session.rows);
+  expect(new Set(rows.map(({ pid }) => pid)).size).toBe(POOL_SIZE);
+  return {
+    locks: locks.rows,
+    session: rows.flatMap(({ left }) => left ?? []),
+  };
 }
 
 afterEach(() => harbor.flushdb());
@@ -49,6 +63,7 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
     ['capture', 'enable'],
     ['capture', 'disable'],
     ['capture', 'enable'],
+    ['capture', 'status'],
   ]) {
     expect(await runTally(args, environment)).toMatchObject({ code: 0 });
   }
@@ -65,11 +80,17 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
       async () => (await readExecution(database, id)).status === 'Success',
     );
   }
-  for (const args of [['status'], ['reconcile'], ['failed']]) {
+  for (const args of [
+    ['status'],
+    ['reconcile'],
+    ['reconcile', '--dry-run', '--all'],
+    ['failed'],
+    ['doctor'],
+  ]) {
     expect(await runTally(args, environment)).toMatchObject({ code: 0 });
   }
-  expect(await leftovers()).toEqual({ locks: [], settings: {} });
-});
+  expect(await leftovers()).toEqual({ locks: [], session: [] });
+}, 300_000);
 
 it('a frozen holder of the marker intake is replaced through PgBouncer, and commits no page afterwards', async () => {
   const first = await startProducer(environment);
@@ -96,7 +117,7 @@ it('tally migrate --uninstall works through PgBouncer', async () => {
     code: 0,
     output: expect.stringContaining('is removed') as string,
   });
-  expect(await leftovers()).toEqual({ locks: [], settings: {} });
+  expect(await leftovers()).toEqual({ locks: [], session: [] });
   expect(await runTally(['status'], environment)).toMatchObject({
     output: expect.stringContaining('schema tally is not installed') as string,
   });

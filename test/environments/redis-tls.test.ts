@@ -1,44 +1,17 @@
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { rmSync } from 'node:fs';
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
+import { newAuthority } from '../support/authority.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { startRedisServer } from '../support/redis-servers.ts';
-import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const PASSWORD = 'p#a?s%s/w@rd:secret';
 const ENCODED = encodeURIComponent(PASSWORD);
-
-/** An authority of its own, and a certificate for 127.0.0.1 that it has signed. */
-function newAuthority(): { folder: string; ca: string; certificate: string; key: string } {
-  const folder = newFolder();
-  const file = (name: string) => join(folder, name);
-  const openssl = (...args: readonly string[]) =>
-    execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-  const fresh = ['-newkey', 'rsa:2048', '-nodes', '-days', '2'];
-  openssl(
-    'req',
-    '-x509',
-    ...fresh,
-    '-subj',
-    '/CN=authority',
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-  );
-  const signed = ['-subj', '/CN=127.0.0.1', '-CA', 'ca.pem', '-CAkey', 'ca.key'];
-  const extensions = ['subjectAltName=IP:127.0.0.1', 'basicConstraints=critical,CA:FALSE'];
-  const added = extensions.flatMap((extension) => ['-addext', extension]);
-  const files = ['-keyout', 'redis.key', '-out', 'redis.crt'];
-  openssl('req', '-x509', ...fresh, ...signed, ...added, ...files);
-  return { folder, ca: file('ca.pem'), certificate: file('redis.crt'), key: file('redis.key') };
-}
 
 const own = newAuthority();
 const foreign = newAuthority();

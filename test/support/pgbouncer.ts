@@ -1,20 +1,34 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { chownSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { afterAll } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath, nobody } from '../../cli/embedded/server.ts';
+import { openDatabase } from '../../shared/postgres/database.ts';
 import { newFolder } from './new-folder.ts';
+import { silent } from './stores.ts';
 import { until } from './wait.ts';
+
+export interface Pgbouncer {
+  readonly url: string;
+  readonly folder: string;
+  /** Kills it and starts it again at the same port. */
+  restart(): Promise<void>;
+}
 
 /**
  * Starts a PgBouncer in transaction mode before a server, with few connections, so that clients share them.
  * Call it at the top of a file; it ends with the file.
- * @returns the URL with the pooler in place of the server
+ * @param settings more lines of its configuration, given the folder in which it may write
+ * @param query of the URL by which it is reached
+ * @returns the URL with the pooler in place of the server, and how to restart it
  */
-export async function startPgbouncer(postgresUrl: string): Promise<string> {
+export async function startPgbouncer(
+  postgresUrl: string,
+  settings: (folder: string) => readonly string[] = () => ['unix_socket_dir ='],
+  query = '',
+): Promise<Pgbouncer> {
   const program = findOnPath(['pgbouncer']);
   if (program === undefined)
     throw new Error('pgbouncer is not on PATH; run: node cli/setup.mjs --test --environments');
@@ -28,36 +42,52 @@ export async function startPgbouncer(postgresUrl: string): Promise<string> {
     '[pgbouncer]',
     'listen_addr = 127.0.0.1',
     `listen_port = ${port}`,
-    'unix_socket_dir =',
     'auth_type = any',
     'pool_mode = transaction',
     'default_pool_size = 4',
     'max_client_conn = 500',
+    ...settings(folder),
     '',
   ];
   writeFileSync(file, lines.join('\n'), { mode: 0o644 });
   // It refuses to run as root.
-  const as = process.getuid?.() === 0 ? await nobody() : {};
-  const child = spawn(program, ['-q', file], { ...as, stdio: 'ignore' });
-  const ended = once(child, 'exit');
+  const as = process.getuid?.() === 0 ? await nobody() : undefined;
+  if (as !== undefined) chownSync(folder, as.uid, as.gid);
+  const url = Object.assign(new URL(postgresUrl), { host: `127.0.0.1:${port}` }).href + query;
+  const run = async (): Promise<() => Promise<unknown>> => {
+    const child = spawn(program, ['-q', file], { ...as, stdio: 'ignore' });
+    const ended = once(child, 'exit');
+    await untilItAnswers(url);
+    return () => {
+      child.kill('SIGKILL');
+      return ended;
+    };
+  };
+  let stop = await run();
   afterAll(async () => {
-    child.kill('SIGKILL');
-    await ended;
+    await stop();
     rmSync(folder, { recursive: true, force: true });
   });
-  const url = Object.assign(new URL(postgresUrl), { host: `127.0.0.1:${port}` }).href;
-  await until('PgBouncer to answer', async () => {
-    const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      await client.query('SELECT 1');
-      return true;
-    } catch {
-      return false;
-    } finally {
-      await client.end().catch(() => undefined);
-    }
-  });
-  return url;
+  return {
+    url,
+    folder,
+    restart: async () => {
+      await stop();
+      stop = await run();
+    },
+  };
+}
+
+async function untilItAnswers(url: string): Promise<void> {
+  const database = openDatabase(url, silent, { connections: 1, name: 'test' });
+  try {
+    await until('PgBouncer to answer', () =>
+      database.query('SELECT 1').then(
+        () => true,
+        () => false,
+      ),
+    );
+  } finally {
+    await database.close();
+  }
 }

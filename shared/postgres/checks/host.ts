@@ -1,6 +1,9 @@
 import type { Database } from '../database.ts';
 import { ok, problem, warning, type Check, type Verdict } from '../../process/finding.ts';
 
+// By its name, to_regclass would ask for the right to use the schema.
+const OUTBOX = `(SELECT oid FROM pg_class WHERE relname = 'outbox' AND relnamespace = to_regnamespace('tally'))`;
+
 /** Checks of the host's two tables, as this role and its `search_path` see them. */
 export function hostChecks(database: Database): Check[] {
   return [
@@ -16,8 +19,8 @@ async function checkIndexes(database: Database): Promise<Verdict> {
     `WITH needed (needed, relation, attribute) AS (
        VALUES ('execution (id)', to_regclass('execution'), 'id'),
               ('task (execution_id)', to_regclass('task'), 'execution_id'),
-              ('tally.outbox (execution_id)', to_regclass('tally.outbox'), 'execution_id'),
-              ('tally.outbox (sent_at, due_at)', to_regclass('tally.outbox'), 'sent_at')
+              ('tally.outbox (execution_id)', ${OUTBOX}, 'execution_id'),
+              ('tally.outbox (sent_at, due_at)', ${OUTBOX}, 'sent_at')
      )
      SELECT n.needed, min(i.indexrelid::regclass::text) AS name
        FROM needed n
@@ -40,25 +43,30 @@ const UPDATED_COLUMNS = ['status', 'end_time', 'revision', 'update_time'];
 
 async function checkRights(database: Database): Promise<Verdict> {
   const rows = await database.query<{ missing: string }>(
-    `SELECT missing FROM (
-       SELECT 'SELECT ON execution', has_table_privilege(to_regclass('execution'), 'SELECT')
+    `WITH needed (word, object, held) AS (
+       SELECT 'SELECT', name, has_table_privilege(to_regclass(name), 'SELECT')
+         FROM unnest(ARRAY['execution', 'task']) AS name
        UNION ALL
-       SELECT 'SELECT ON task', has_table_privilege(to_regclass('task'), 'SELECT')
-       UNION ALL
-       SELECT 'UPDATE (' || name || ') ON execution', has_column_privilege(to_regclass('execution'), name, 'UPDATE')
+       SELECT 'UPDATE (' || string_agg(name, ', ') || ')', 'execution', false
          FROM unnest($1::text[]) AS name
+        WHERE NOT has_column_privilege(to_regclass('execution'), name, 'UPDATE') HAVING count(*) > 0
        UNION ALL
-       SELECT 'USAGE ON SCHEMA tally', has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tally'
+       SELECT 'USAGE', 'SCHEMA tally', has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'tally'
        UNION ALL
-       SELECT word || ' ON ' || c.oid::regclass, has_table_privilege(c.oid, word)
+       SELECT word, c.oid::regclass::text, has_table_privilege(c.oid, word)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'tally'
         CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS word
-        WHERE c.relkind = 'r' AND c.relname <> 'migration'
+        WHERE c.relkind = 'r' AND (c.relname <> 'migration' OR word = 'SELECT')
        UNION ALL
-       SELECT 'EXECUTE ON FUNCTION ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
+       SELECT 'EXECUTE', 'ALL FUNCTIONS IN SCHEMA tally', bool_and(has_function_privilege(p.oid, 'EXECUTE'))
          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'tally'
         WHERE p.prorettype <> 'trigger'::regtype
-     ) AS needed (missing, held) WHERE NOT held`,
+     ), lacking AS (
+       SELECT object, string_agg(word, ', ' ORDER BY word) AS words
+         FROM needed WHERE NOT held GROUP BY object
+     )
+     SELECT words || ' ON ' || string_agg(object, ', ' ORDER BY object) AS missing
+       FROM lacking GROUP BY words, object ~ ' ' ORDER BY 1`,
     [UPDATED_COLUMNS],
   );
   if (rows.length === 0) return ok('the role may do what a refresh does');
@@ -73,7 +81,7 @@ async function checkLockWaits(database: Database): Promise<Verdict> {
   const [waits] = await database.query<{ count: number; blockers: number[] | null }>(
     `SELECT count(DISTINCT w.pid) AS count, array_agg(DISTINCT blocker) AS blockers
        FROM (SELECT DISTINCT pid FROM pg_locks
-              WHERE relation IN (to_regclass('execution'), to_regclass('task'), to_regclass('tally.outbox'))) held
+              WHERE relation IN (to_regclass('execution'), to_regclass('task'), ${OUTBOX})) held
        JOIN pg_locks w ON w.pid = held.pid AND NOT w.granted
        LEFT JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS blocker ON true`,
   );

@@ -164,7 +164,9 @@ describe('tally reconcile', () => {
   it('says in one line what is wrong with the database, with status 1', async () => {
     const away = await runTally(['reconcile', '--dry-run', '--json'], only(NO_SERVER));
     expect(away.code).toBe(1);
-    expect(away.output).toMatch(/^tally: Postgres can't be asked: .*; check DATABASE_URL$/);
+    expect(away.output).toMatch(
+      /^tally: Postgres can't be asked: .*; check host and port in DATABASE_URL and that the server runs$/,
+    );
     expect(away.output).not.toContain('secret');
     const odd = await emptyDatabase('odd');
     const client = await openClient(odd);

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
 import { runTally, startWorker } from '../../../support/processes.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores } from '../../../support/stores.ts';
@@ -6,9 +6,10 @@ import { createStores } from '../../../support/stores.ts';
 // Its users, its databases by number and all of its keys are this file's.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const { environment, redis, config } = await createStores(
+const { database, environment, redis, config } = await createStores(
   {},
   { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
+  { capture: true },
 );
 
 function inDatabase(number: number): Record<string, string> {
@@ -80,10 +81,30 @@ it('what tally status can not know is a question mark, not a zero or a dash', as
   expect(noPostgres).toMatch(/^outbox +\? rows, \? unsent, oldest \?$/m);
 });
 
-it('tally status on a database without schema tally says which command installs it', async () => {
+it('tally status on a database without schema tally says which command installs it, and fails', async () => {
   const url = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { pathname: '/postgres' });
   const { code, output } = await runTally(['status'], { ...environment, DATABASE_URL: url.href });
-  expect(code).toBe(1);
   expect(output).toContain('schema tally is not installed; run: tally migrate');
   expect(output).toMatch(/^queue +0 waiting/m);
+  expect(code).toBe(1);
+});
+
+it('a command that the role has no right for says what may be done, and fails', async () => {
+  const role = `blind_${config.QUEUE_PREFIX}`;
+  await database.query(`CREATE ROLE ${role} LOGIN PASSWORD 'blind'`);
+  onTestFinished(async () => void (await database.query(`DROP ROLE ${role}`)));
+  const url = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), {
+    username: role,
+    password: 'blind',
+  });
+  for (const args of [['status'], ['reconcile'], ['failed'], ['retry', '--all']]) {
+    const { code, output } = await runTally(args, { ...environment, DATABASE_URL: url.href });
+    expect(output).toMatch(
+      /^tally: Postgres can't be asked: permission denied for schema tally; tally doctor names/m,
+    );
+    expect(code).toBe(1);
+  }
+  const enable = await runTally(['capture', 'disable'], { ...environment, DATABASE_URL: url.href });
+  expect(enable).toMatchObject({ code: 1 });
+  expect(enable.output).toMatch(/must be owner of .*; connect as that owner/);
 });
