@@ -5,7 +5,7 @@ import { outboxRows } from './executions.ts';
 import { until } from './wait.ts';
 
 /** What a normal refresh may take on a busy machine, in milliseconds. */
-const NORMAL_MS = 10_000;
+const NORMAL_MS = 40_000;
 
 /** Changes tasks, keeps book of it, and tells whether what must hold after every fault does. */
 export interface Witness {

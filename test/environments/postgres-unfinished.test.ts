@@ -1,0 +1,152 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { countJobs } from '../../shared/queue/refresh-queue.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
+import { startTally, type TallyProcess } from '../support/processes.ts';
+import { newPostgres } from '../support/servers.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+// Of its own: a missing standby concerns all databases of a server.
+const postgres = await newPostgres();
+afterAll(() => postgres.stop());
+const { database, queue, environment } = await createStores(
+  { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '2000', WORKER_PORT: '0' },
+  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
+  { capture: true },
+);
+const url = environment['DATABASE_URL'] ?? '';
+const name = new URL(url).pathname.slice(1);
+const witness = await witnessRefreshes(database);
+// What is told to the server while it doesn't finish commits must not wait for one.
+const administer = async (sql: string): Promise<void> => {
+  const client = await openClient(url);
+  await client.query('SET default_transaction_read_only = off; SET synchronous_commit = local');
+  await client.query(sql);
+};
+
+interface Watched {
+  readonly process: TallyProcess;
+  readonly url: string;
+  readonly watch: ProcessWatch;
+}
+
+async function start(role: 'worker' | 'producer'): Promise<Watched> {
+  const process = startTally([role], environment);
+  const address = await healthAddress(process);
+  return { process, url: address, watch: watchProcess(process, address, 'unsettled') };
+}
+
+interface Outage {
+  readonly begin: () => Promise<unknown>;
+  readonly end: () => Promise<unknown>;
+  readonly lastsMs: number;
+  /** Whether a producer can't record rows either. */
+  readonly forProducers: boolean;
+}
+
+let locker: Awaited<ReturnType<typeof openClient>> | undefined;
+const OUTAGES: Record<string, Outage> = {
+  'is read-only': {
+    begin: async () => {
+      await administer(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+      // Sessions keep the default that they began with.
+      await administer(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE application_name LIKE 'tally %' AND application_name <> 'tally test'`,
+      );
+    },
+    end: () => administer(`ALTER DATABASE ${name} RESET default_transaction_read_only`),
+    lastsMs: 20_000,
+    forProducers: true,
+  },
+  'waits for a standby in each commit': {
+    begin: async () => {
+      await administer(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`);
+      await administer('SELECT pg_reload_conf()');
+    },
+    end: async () => {
+      await administer(`ALTER SYSTEM RESET synchronous_standby_names`);
+      await administer('SELECT pg_reload_conf()');
+    },
+    lastsMs: 45_000,
+    forProducers: true,
+  },
+  'has the table task locked': {
+    begin: async () => {
+      locker = await openClient(url);
+      await locker.query('BEGIN; LOCK TABLE task');
+    },
+    end: async () => locker?.query('ROLLBACK').catch(() => undefined),
+    lastsMs: 45_000,
+    forProducers: false,
+  },
+};
+
+it.each(Object.entries(OUTAGES))(
+  'while Postgres %s no attempt is used, nobody says ready, and all works when that ends',
+  { timeout: 300_000 },
+  async (_what, outage) => {
+    const [worker, producer] = await Promise.all([start('worker'), start('producer')]);
+    for (const { watch } of [worker, producer]) {
+      await until('it to be ready', () => watch.lastAnswer.includes('"ready"'), 90_000);
+    }
+    const ids = await createExecutions(database, 300);
+    await until('a first refresh of each', async () => (await outboxRows(database)) === 0, 90_000);
+    // What waits when the outage begins: for locks on rows, so that some are in each of the worker's lanes.
+    const holder = await openClient(url);
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = ANY ($1) FOR UPDATE', [ids.slice(0, 3)]);
+    await witness.change(ids);
+    await until('three to be held', async () => (await outboxRows(database)) <= 3);
+
+    const affected = outage.forProducers ? [worker, producer] : [worker];
+    for (const { watch } of affected) watch.declare('unsettled');
+    onTestFinished(async () => void (await outage.end()));
+    await outage.begin();
+    await holder.query('ROLLBACK').catch(() => undefined);
+    for (const { watch } of affected) watch.declare('unable');
+    const refused = outage.forProducers ? await askFor(producer.url, ids[0] ?? 0) : undefined;
+    expect(refused === undefined || refused.status === 503).toBe(true);
+    // No wait for a condition: that it lasts is the fault.
+    await delay(outage.lastsMs);
+    const during = await worker.watch.look(4);
+    expect(during.cpuShare).toBeLessThan(0.2);
+    expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+
+    for (const { watch } of affected) watch.declare('unsettled');
+    await outage.end();
+    await until('all to be done', async () => (await outboxRows(database)) === 0, 60_000);
+    await until(
+      'the API to accept',
+      async () => (await askFor(producer.url, ids[0] ?? 0)).status === 202,
+    );
+    await witness.verify(60_000);
+    // Not at every moment: on a machine that is busy enough a probe may run out of time.
+    for (const { watch } of affected) {
+      await until('it to be ready again', () => watch.lastAnswer.includes('"ready"'));
+    }
+    expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 0, delayed: 0 });
+    for (const { process, watch } of [worker, producer]) {
+      expect(watch.lies).toEqual([]);
+      expect(process.lines.filter((line) => line.includes('failed for good'))).toEqual([]);
+      process.kill('SIGTERM');
+      expect(await process.ended).toEqual({ code: 0, signal: null });
+    }
+    const left = await database.query(
+      `SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'tally %' AND application_name <> 'tally test'`,
+    );
+    expect(left).toEqual([]);
+  },
+);
+
+async function askFor(address: string, executionId: number): Promise<{ status: number }> {
+  const { status } = await fetch(`${address}/v1/refreshes`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ executionId, vendor: 'REPLICATION' }),
+  });
+  return { status };
+}
