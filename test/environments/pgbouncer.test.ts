@@ -1,5 +1,5 @@
 import { afterEach, expect, inject, it } from 'vitest';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
 import { markInSet, newHarborRedis } from '../support/markers.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { healthAddress } from '../support/process-watch.ts';
@@ -10,7 +10,7 @@ import { until } from '../support/wait.ts';
 const POOL_SIZE = 4;
 const pooled = await startPgbouncer(inject('postgresUrl'));
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
-const { config, environment, database } = await createStores(
+const { config, environment, database, queue } = await createStores(
   { HARBOR_REDIS_URL: harborUrl, HARBOR_MARKER_DELAY_MS: '0' },
   { postgresUrl: pooled.url, redisUrl: inject('redisUrl') },
   { capture: true },
@@ -80,16 +80,32 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
       async () => (await readExecution(database, id)).status === 'Success',
     );
   }
-  for (const args of [
-    ['status'],
-    ['reconcile'],
-    ['reconcile', '--dry-run', '--all'],
-    ['failed'],
-    ['doctor'],
-  ]) {
+  for (const args of [['status'], ['reconcile'], ['reconcile', '--dry-run', '--all'], ['failed']]) {
     expect(await runTally(args, environment)).toMatchObject({ code: 0 });
   }
+  const doctor = await runTally(['doctor'], environment);
+  expect(doctor.output).toMatch(/ok +commits +a commit finishes/);
+  expect(doctor.output).not.toContain('PROBLEM');
   expect(await leftovers()).toEqual({ locks: [], session: [] });
+}, 300_000);
+
+it('a PgBouncer that is killed and started again under load costs no attempt', async () => {
+  await startProducer(environment);
+  const worker = await startWorker({ ...environment, JOB_ATTEMPTS: '1' });
+  for (let times = 0; times < 3; times++) {
+    await until('a pooler that answers', () =>
+      createExecutions(database, 200).catch(() => undefined),
+    );
+    await worker.said('claimed');
+    await pooled.restart();
+  }
+  await until('all to be done', () =>
+    outboxRows(database).then(
+      (rows) => rows === 0,
+      () => false,
+    ),
+  );
+  expect(await queue.getFailedCount()).toBe(0);
 }, 300_000);
 
 it('a frozen holder of the marker intake is replaced through PgBouncer, and commits no page afterwards', async () => {
