@@ -31,7 +31,7 @@ it('jobs that a worker was given in answers that it never got are done at once, 
   await recordRefreshes(database, refreshes, 'api');
   await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
   expect(lost).toBe(3);
-  await worker.said(/put \d+ jobs back on the queue/);
+  await worker.said(/put \d+ jobs back on the queue whose answers were lost/);
   // Also when the next connection is lost while they are put back.
   for (let round = 0; round < 5; round++) {
     await recordRefreshes(database, refreshes, 'api');
