@@ -1,5 +1,4 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
@@ -31,11 +30,11 @@ export async function openTerminal(
   size: { readonly columns: number; readonly rows: number },
   environment: Readonly<Record<string, string>>,
 ): Promise<TestTerminal> {
-  const server = `tally-test-${randomBytes(5).toString('hex')}`;
   const folder = newFolder();
+  const server = join(folder, 'tmux');
   const [record, status] = [join(folder, 'written'), join(folder, 'status')];
   const tmux = (...args: readonly string[]): string =>
-    execFileSync('tmux', ['-L', server, '-f', '/dev/null', ...args], { encoding: 'utf8' });
+    execFileSync('tmux', ['-S', server, '-f', '/dev/null', ...args], { encoding: 'utf8' });
   const variables = Object.entries({
     PATH: process.env['PATH'] ?? '',
     HOME: process.env['HOME'] ?? '',
@@ -54,7 +53,7 @@ export async function openTerminal(
   const area = ['-x', `${size.columns}`, '-y', `${size.rows}`];
   tmux('new-session', '-d', ...area, ...words, ';', 'set', '-g', 'remain-on-exit', 'on');
   onTestFinished(() => {
-    spawnSync('tmux', ['-L', server, 'kill-server']);
+    spawnSync('tmux', ['-S', server, 'kill-server']);
     rmSync(folder, { recursive: true });
   });
   tmux('pipe-pane', '-O', `cat > ${record}`);
