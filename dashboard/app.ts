@@ -7,6 +7,7 @@ import type { Database } from '../shared/postgres/database.ts';
 import type { HealthCheck } from '../shared/http/health.ts';
 import { addHealth, addMetrics, createApp, requireLocalHost } from '../shared/http/server.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import type { BacklogQueue } from '../shared/queue/backlog-queue.ts';
 import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { logChanges } from './audit.ts';
 import { accountsOf, refuseCrossSite, refuseViewersChanges, requirePassword } from './auth.ts';
@@ -43,6 +44,7 @@ export function createDashboard(
     readonly database: Database;
     readonly redis: Redis;
     readonly queue: RefreshQueue;
+    readonly backlogQueue: BacklogQueue;
     readonly registry: Registry;
     readonly checks: readonly HealthCheck[];
     readonly log: Logger;

@@ -1,4 +1,5 @@
 import type { BeforeHook } from '@bull-board/api/typings/app';
+import type { BacklogQueue } from '../shared/queue/backlog-queue.ts';
 import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
 
 const BACK_FROM_OUTBOX =
@@ -44,6 +45,14 @@ const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly re
     'put /api/queues/:queueName/job-schedulers/:schedulerId/run': { refused: NOT_USED },
   };
 
+// A job of the backlog lane carries nothing: whatever is done to one, the relay asks for the next.
+const BACKLOG_ALLOWED = [
+  'put /api/queues/:queueName/pause',
+  'put /api/queues/:queueName/resume',
+  'put /api/queues/:queueName/:jobId/clean',
+  'put /api/queues/:queueName/clean/:queueStatus',
+];
+
 // What one request may read. Bull Board itself has no bound: 300,000 jobs a page are one script that holds Redis for
 // minutes. Its own page asks for 50 at most.
 const JOBS_PER_PAGE_MAX = 100;
@@ -54,17 +63,24 @@ const PAGE_MAX = 9_999_999;
  * changes, those that can't lose a refresh or let two jobs of an identity run. Only finished jobs can be removed: removing one that
  * runs drops the next run that is stored behind it, removing one that waits drops the refresh.
  */
-export function boardPolicy(queue: RefreshQueue): BeforeHook {
+export function boardPolicy(queue: RefreshQueue, backlog: BacklogQueue): BeforeHook {
   return async ({ method, route, request }) => {
     if (method === 'get') return mayRead(request?.query);
-    const rule = RULES[`${method} ${route}`] ?? { refused: NOT_USED };
+    const call = `${method} ${route}`;
+    const rule = RULES[call] ?? { refused: NOT_USED };
     if (typeof rule === 'object') return refused(rule.refused);
+    const { queueName, queueStatus, jobId } = (request?.params ?? {}) as Record<
+      string,
+      string | undefined
+    >;
+    if (queueName === backlog.name && !BACKLOG_ALLOWED.includes(call)) {
+      return refused('the relay asks for the jobs of the backlog lane');
+    }
     if (rule === 'allowed') return { allow: true };
-    const { queueStatus, jobId } = (request?.params ?? {}) as Record<string, string | undefined>;
     const finished =
       jobId === undefined
         ? queueStatus === 'failed' || queueStatus === 'completed'
-        : await isFinished(queue, jobId);
+        : await isFinished(queueName === backlog.name ? backlog : queue, jobId);
     return finished
       ? { allow: true }
       : refused(
@@ -97,7 +113,7 @@ function refused(reason: string): {
   return { allow: false, status: 403, message: `Tally refuses this: ${reason}.` };
 }
 
-async function isFinished(queue: RefreshQueue, jobId: string): Promise<boolean> {
+async function isFinished(queue: RefreshQueue | BacklogQueue, jobId: string): Promise<boolean> {
   const job = await queue.getJob(jobId);
   // The board answers itself that there is no such job.
   return job === undefined || (await job.isFailed()) || (await job.isCompleted());

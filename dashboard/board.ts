@@ -10,6 +10,7 @@ import { formatIdentity } from '../shared/execution.ts';
 import { printableText, shortened } from '../shared/printable.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { dropFailures } from '../shared/postgres/failures.ts';
+import type { BacklogQueue } from '../shared/queue/backlog-queue.ts';
 import type { FailureStores } from '../shared/queue/failures.ts';
 import {
   enqueueRefreshes,
@@ -30,7 +31,12 @@ const LOG_LINES_MAX = 1_000;
 const CLEAN_CHUNK = 500;
 
 /** Bull Board over the refresh queue: whole for operators, without its buttons for viewers. */
-export function createBoard({ database, queue, redis }: FailureStores): Router {
+export function createBoard({
+  database,
+  queue,
+  backlogQueue,
+  redis,
+}: FailureStores & { readonly backlogQueue: BacklogQueue }): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
   // Bull Board's own gives up where the first hundred are no refreshes.
@@ -38,8 +44,8 @@ export function createBoard({ database, queue, redis }: FailureStores): Router {
     const { retried, noRefresh } = await retryInBulk({ database, queue, redis }, {});
     response.json({ retried, skipped: noRefresh });
   });
-  const whole = boardFor(queue, database, { readOnly: false });
-  const readOnly = boardFor(queue, database, { readOnly: true });
+  const whole = boardFor(queue, backlogQueue, database, { readOnly: false });
+  const readOnly = boardFor(queue, backlogQueue, database, { readOnly: true });
   router.use((request, response, next) => {
     const board = visitorOf(response).role === 'viewer' ? readOnly : whole;
     void board(request, response, next);
@@ -49,6 +55,7 @@ export function createBoard({ database, queue, redis }: FailureStores): Router {
 
 function boardFor(
   queue: RefreshQueue,
+  backlogQueue: BacklogQueue,
   database: Database,
   { readOnly }: { readonly readOnly: boolean },
 ): RequestHandler {
@@ -61,11 +68,18 @@ function boardFor(
     externalJobUrl: pageOf,
   });
   adapter.setFormatter('name', nameOf);
+  const backlog = new BullMQAdapter(backlogQueue, {
+    displayName: 'Backlog',
+    description:
+      'One job refreshes many executions, those that have waited longest first. The relay asks for these jobs while there is a backlog.',
+    readOnlyMode: readOnly,
+    allowRetries: false,
+  });
   createBullBoard({
-    queues: [adapter],
+    queues: [adapter, backlog],
     serverAdapter: server,
     options: {
-      handlerHooks: { before: boardPolicy(queue) },
+      handlerHooks: { before: boardPolicy(queue, backlogQueue) },
       uiConfig: {
         boardTitle: 'Tally',
         // Each open tab costs about 35 Redis commands a poll.

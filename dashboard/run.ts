@@ -5,6 +5,7 @@ import { listen } from '../shared/http/server.ts';
 import type { Lifecycle } from '../shared/process/lifecycle.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { createRegistry } from '../shared/process/metrics.ts';
+import { openBacklogQueue } from '../shared/queue/backlog-queue.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
 import { versionProblem, warnOfServer } from '../shared/queue/redis-server.ts';
 import { countJobs, openRefreshQueue } from '../shared/queue/refresh-queue.ts';
@@ -35,10 +36,13 @@ export async function runDashboard(
   warnOfServer(redis, log);
   const queue = openRefreshQueue(config, redis);
   lifecycle.onStop('the queue', () => queue.close());
+  const backlogQueue = openBacklogQueue(config, redis);
+  lifecycle.onStop('the queue of the backlog', () => backlogQueue.close());
   const app = createDashboard(config, {
     database,
     redis,
     queue,
+    backlogQueue,
     registry: createRegistry(),
     log,
     checks: [

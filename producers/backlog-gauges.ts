@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
+import { countBacklog } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import type { Config } from '../shared/process/config.ts';
 import { createBacklogMetrics } from '../shared/process/metrics.ts';
 import { countFailures } from '../shared/postgres/failures.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
@@ -14,13 +16,15 @@ import {
 /** Measures queue and outbox at each scrape. A store that is away leaves its gauges without a value. */
 export function measureBacklog(
   registry: Registry,
+  config: Config,
   database: Database,
   queue: RefreshQueue,
   redis: Redis,
 ): void {
   createBacklogMetrics(registry, async (metrics) => {
-    const [outbox, counts, oldest, workers, failures] = await Promise.allSettled([
+    const [outbox, backlog, counts, oldest, workers, failures] = await Promise.allSettled([
       summarizeOutbox(database),
+      countBacklog(database, config.BACKLOG_AFTER_MS),
       countJobs(queue),
       oldestWaitingSeconds(queue),
       connectedWorkers(queue, redis),
@@ -28,6 +32,7 @@ export function measureBacklog(
     ]);
     metrics.outboxRows.remove();
     metrics.outboxOldestSeconds.remove();
+    metrics.backlogRows.remove();
     metrics.queueJobs.reset();
     metrics.oldestWaitingSeconds.remove();
     metrics.workers.remove();
@@ -36,6 +41,7 @@ export function measureBacklog(
       metrics.outboxRows.set(outbox.value.rows);
       metrics.outboxOldestSeconds.set(outbox.value.oldestSeconds ?? 0);
     }
+    if (backlog.status === 'fulfilled') metrics.backlogRows.set(backlog.value);
     if (counts.status === 'fulfilled') {
       for (const [state, count] of Object.entries(counts.value)) {
         metrics.queueJobs.set({ state }, count);

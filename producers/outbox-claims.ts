@@ -1,4 +1,5 @@
 import type { Database } from '../shared/postgres/database.ts';
+import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Identity } from '../shared/execution.ts';
 
 /** An outbox row that this relay has marked as sent and is about to send. */
@@ -10,14 +11,6 @@ export interface ClaimedRow extends Identity {
 // would read and sort all of them, on disk, for every claim.
 const CLAIM_IN_ORDER = { enable_bitmapscan: 'off' };
 
-// A row becomes visible when its transaction commits, so rows may appear behind one that was claimed
-// already. A look that goes on where the last one ended starts this much earlier.
-const LOOK_BACK_S = 2;
-// A look from the very beginning finds what was committed later than that. It has to step over every
-// row that was sent and that a long-running transaction elsewhere keeps from being cleaned up, which may
-// be millions; so it is rested from for this many times what it took.
-const REST_FACTOR = 20;
-
 /**
  * Marks the oldest due rows as sent and gives them, in no particular order. Committed at once: no lock is
  * held while Redis is asked, so the refresh of a job that was just sent finds its rows free to delete. Rows
@@ -25,28 +18,19 @@ const REST_FACTOR = 20;
  */
 export class OutboxClaims {
   readonly #database: Database;
-  /** Due time of the last row that was claimed, in seconds since 1970 by the database's clock. */
-  #fromS: number | undefined;
-  #nextWholeLookMs = 0;
+  readonly #cursor = new OutboxCursor();
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  async claim(limit: number): Promise<ClaimedRow[]> {
-    const beginMs = performance.now();
-    const fromS = beginMs >= this.#nextWholeLookMs ? undefined : this.#fromS;
-    const rows = await claimDueRows(this.#database, limit, fromS).finally(() => {
-      if (fromS !== undefined) return;
-      const endMs = performance.now();
-      // Also of one that took too long: it isn't repeated at once while shorter ones find rows.
-      this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
+  /** @param freshMs only rows that have been due for less than this; undefined: of any age */
+  async claim(limit: number, freshMs: number | undefined): Promise<readonly ClaimedRow[]> {
+    const { rows } = await this.#cursor.look(async (fromS) => {
+      const claimed = await claimDueRows(this.#database, limit, fromS, freshMs);
+      const lastS = claimed.length === 0 ? undefined : Math.max(...claimed.map(({ dueS }) => dueS));
+      return { rows: claimed, lastS, more: claimed.length === limit };
     });
-    if (rows.length > 0) {
-      const lastS = Math.max(...rows.map(({ dueS }) => dueS));
-      // When there may be more, they come after the last; otherwise a straggler moves nothing back.
-      this.#fromS = rows.length === limit ? lastS : Math.max(lastS, this.#fromS ?? lastS);
-    }
     return rows;
   }
 }
@@ -55,6 +39,7 @@ function claimDueRows(
   database: Database,
   limit: number,
   fromS: number | undefined,
+  freshMs: number | undefined,
 ): Promise<(ClaimedRow & { readonly dueS: number })[]> {
   // All have the same sent_at. It is named because the planner knows an index's order only from its first column on.
   // The ids go through an array, since a join with so many rows may read the whole outbox.
@@ -62,13 +47,14 @@ function claimDueRows(
     `UPDATE tally.outbox SET sent_at = clock_timestamp()
       WHERE id = ANY (ARRAY(
             SELECT id FROM tally.outbox
-             WHERE sent_at IS NULL AND due_at <= now() AND due_at >= to_timestamp($2)
+             WHERE sent_at IS NULL AND due_at <= now()
+               AND due_at >= greatest(to_timestamp($2), now() - $3 * interval '1 millisecond')
              ORDER BY sent_at, due_at
              LIMIT $1
                FOR UPDATE SKIP LOCKED))
      RETURNING id AS "rowId", execution_id AS "executionId", vendor,
                extract(epoch FROM due_at)::double precision AS "dueS"`,
-    [limit, fromS === undefined ? '-infinity' : fromS - LOOK_BACK_S],
+    [limit, fromS ?? '-infinity', freshMs ?? null],
     CLAIM_IN_ORDER,
   );
 }

@@ -9,6 +9,7 @@ import { Outage } from '../shared/process/outage.ts';
 import { findCause, probeQueue } from '../shared/queue/queue-probe.ts';
 import { explainRedisError } from '../shared/queue/redis-errors.ts';
 import { settingsOf } from '../shared/queue/redis.ts';
+import type { BacklogQueue } from '../shared/queue/backlog-queue.ts';
 import {
   countJobs,
   enqueueRefreshes,
@@ -16,6 +17,7 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
+import { BacklogLane } from './backlog-lane.ts';
 import { OutboxClaims, releaseRows, type ClaimedRow } from './outbox-claims.ts';
 import { Resends } from './outbox-resends.ts';
 import { SendInterval } from './send-interval.ts';
@@ -30,13 +32,14 @@ interface Parts {
   /** Of the failFast profile. */
   readonly redis: Redis;
   readonly queue: RefreshQueue;
+  readonly backlogQueue: BacklogQueue;
   /** Rejects while Postgres doesn't finish commits. */
   readonly probe: () => Promise<void>;
   readonly log: Logger;
 }
 
 /**
- * Sends due outbox rows to the queue. At least once: a row stays until the refresh that has seen
+ * Sends fresh outbox rows to the queue, and asks for jobs that drain the older ones. At least once: a row stays until the refresh that has seen
  * its change deletes it, and is sent again when that takes too long or when Redis has lost its data.
  * Any number of relays can run; they share the rows.
  */
@@ -44,6 +47,7 @@ export class OutboxRelay {
   readonly #parts: Parts;
   readonly #claims: OutboxClaims;
   readonly #resends: Resends;
+  readonly #backlog: BacklogLane;
   readonly #interval: SendInterval;
   readonly #queueOutage: Outage;
   readonly #databaseOutage: Outage;
@@ -57,6 +61,7 @@ export class OutboxRelay {
     this.#parts = parts;
     this.#claims = new OutboxClaims(parts.database);
     this.#resends = new Resends(parts);
+    this.#backlog = new BacklogLane(parts);
     this.#interval = new SendInterval(parts.config.REFRESH_INTERVAL_MS);
     this.#queueOutage = new Outage(parts.log, 'the queue in Redis');
     this.#databaseOutage = new Outage(parts.log, 'the outbox in Postgres');
@@ -114,6 +119,7 @@ export class OutboxRelay {
       await this.#resends.note();
       await this.#send(rows);
       await this.#resends.settle();
+      await this.#backlog.offer();
       this.#queueOutage.end();
       return Math.max(fresh.length, again.length);
     } catch (error) {
@@ -133,17 +139,18 @@ export class OutboxRelay {
   }: {
     readonly room: number;
     readonly marker: string | null;
-  }): Promise<{ readonly fresh: ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
+  }): Promise<{ readonly fresh: readonly ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
     const beganMs = performance.now();
-    let fresh: ClaimedRow[] = [];
+    let fresh: readonly ClaimedRow[] = [];
     try {
       // While commits hang, a claim that finds nothing would look like the end of it, and one that finds rows
       // keeps them from everybody else.
       if (this.#databaseOutage.ongoing) await this.#parts.probe();
       await this.#resends.look(marker);
+      await this.#backlog.look();
       if (room > 0) {
         const share = this.#resends.ongoing ? Math.ceil(room / 2) : room;
-        fresh = await this.#claims.claim(Math.min(share, CLAIM_LIMIT));
+        fresh = await this.#claims.claim(Math.min(share, CLAIM_LIMIT), this.#backlog.freshMs);
       }
       const again = await this.#resends.claim(Math.min(room - fresh.length, CLAIM_LIMIT));
       this.#databaseOutage.end();

@@ -19,6 +19,7 @@ import {
   createReconcilerMetric,
   createRegistry,
 } from '../shared/process/metrics.ts';
+import { openBacklogQueue } from '../shared/queue/backlog-queue.ts';
 import { probeQueue } from '../shared/queue/queue-probe.ts';
 import { warnOfServer } from '../shared/queue/redis-server.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
@@ -61,9 +62,11 @@ export async function runProducer(
   lifecycle.onStop('Redis', () => redis.disconnect());
   const queue = openRefreshQueue(config, redis);
   lifecycle.onStop('the queue', () => queue.close());
+  const backlogQueue = openBacklogQueue(config, redis);
+  lifecycle.onStop('the queue of the backlog', () => backlogQueue.close());
 
   const registry = createRegistry();
-  measureBacklog(registry, database, queue, redis);
+  measureBacklog(registry, config, database, queue, redis);
   const probe = createCommitProbe(databaseUrl, 'rows');
   const commits = new CommitReadiness(probe, log);
   const app = createApp(config.TRUST_PROXY);
@@ -101,7 +104,7 @@ export async function runProducer(
   warnOfServer(redis, log);
   await waitForSchema(database, lifecycle, log);
   if (lifecycle.stopping) return;
-  const relay = new OutboxRelay({ config, database, redis, queue, probe, log });
+  const relay = new OutboxRelay({ config, database, redis, queue, backlogQueue, probe, log });
   lifecycle.onStop('the relay', () => relay.close());
   relay.start();
   const reconciler = new Reconciler({

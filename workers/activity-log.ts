@@ -23,8 +23,8 @@ export class ActivityLog {
     this.#timer = setInterval(() => this.#write(), INTERVAL_MS);
   }
 
-  claimed(): void {
-    this.#claimed++;
+  claimed(count = 1): void {
+    this.#claimed += count;
   }
 
   recovered(): void {

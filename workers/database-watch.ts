@@ -2,7 +2,7 @@ import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
-import type { Probe } from './refresh-batch.ts';
+import type { Probe } from './attempt.ts';
 
 // How long a database on which nobody tries a refresh counts as away after a probe that succeeded.
 const TRIAL_MS = 1_000;

@@ -4,23 +4,26 @@ interface Pausable {
   resume(): Promise<void>;
 }
 
-/** Pauses a worker while anything holds it: a store that is back must not resume it while the other one is away. */
+/** Pauses workers while anything holds them: a store that is back must not resume them while the other one is away. */
 export class PauseSwitch<Holder extends string> {
-  readonly #worker: Pausable;
+  readonly #workers: Pausable[] = [];
   readonly #holders = new Set<Holder>();
 
-  constructor(worker: Pausable) {
-    this.#worker = worker;
+  /** To be called before the worker takes jobs. */
+  add(worker: Pausable): void {
+    this.#workers.push(worker);
+    if (this.#holders.size > 0) void worker.pause(true);
   }
 
   /** Takes effect at once; jobs in hand are finished. */
   hold(holder: Holder): void {
     this.#holders.add(holder);
-    void this.#worker.pause(true);
+    for (const worker of this.#workers) void worker.pause(true);
   }
 
   release(holder: Holder): void {
     this.#holders.delete(holder);
-    if (this.#holders.size === 0) void this.#worker.resume();
+    if (this.#holders.size > 0) return;
+    for (const worker of this.#workers) void worker.resume();
   }
 }

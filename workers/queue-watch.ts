@@ -3,7 +3,7 @@ import { findCause } from '../shared/queue/queue-probe.ts';
 import { explainRedisError, isRefusal, type RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { DatabaseWatch } from './database-watch.ts';
-import type { Probe } from './refresh-batch.ts';
+import type { Probe } from './attempt.ts';
 
 /**
  * Stops a worker from taking jobs when Redis answers with an error (a right that is missing, a replica, no memory),

@@ -1,7 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '../shared/postgres/database.ts';
-import { classifyError, type ErrorKind } from '../shared/postgres/error-kinds.ts';
-import { backoffMs } from '../shared/process/wait.ts';
+import { attempt, type Probe } from './attempt.ts';
 import { refreshExecutions, type RefreshReport } from './refresh-executions.ts';
 
 /**
@@ -15,10 +13,6 @@ export type RefreshResult =
 
 export type RefreshResults = ReadonlyMap<number, RefreshResult>;
 
-/** Tries over a fresh connection whether the database finishes refreshes; rejects when it doesn't. */
-export type Probe = () => Promise<void>;
-
-const CONTENTION_TRIES = 4;
 // An outage may end, or a single backend be ended, between a statement and the probe that follows it: the probe then
 // blames whoever was alone in that statement. So nobody is blamed for less than this many statements in a row.
 const TRIES_ALONE: Record<'connection' | 'timeout', number> = {
@@ -39,21 +33,21 @@ export async function refreshBatch(
   executionIds: readonly number[],
   wait: boolean,
 ): Promise<RefreshResults> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const reports = await withContentionTries(() =>
-        refreshExecutions(database, executionIds, wait),
-      );
-      return new Map(reports.map((report) => [report.executionId, { kind: 'refreshed', report }]));
-    } catch (thrown) {
-      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-      const kind = classifyError(error);
-      if (await isUnavailable(kind, probe)) {
-        return sameResult(executionIds, { kind: 'unavailable', error });
+  for (let tries = 1; ; tries++) {
+    const tried = await attempt(probe, () => refreshExecutions(database, executionIds, wait));
+    switch (tried.kind) {
+      case 'done':
+        return new Map(
+          tried.result.map((report) => [report.executionId, { kind: 'refreshed', report }]),
+        );
+      case 'unavailable':
+        return sameResult(executionIds, tried);
+      case 'failed': {
+        if (executionIds.length > 1) return refreshHalves(database, probe, executionIds, wait);
+        const { about, error } = tried;
+        const most = about === 'connection' || about === 'timeout' ? TRIES_ALONE[about] : 1;
+        if (tries >= most) return sameResult(executionIds, { kind: 'failed', error });
       }
-      if (executionIds.length > 1) return refreshHalves(database, probe, executionIds, wait);
-      const tries = kind === 'connection' || kind === 'timeout' ? TRIES_ALONE[kind] : 1;
-      if (attempt >= tries) return sameResult(executionIds, { kind: 'failed', error });
     }
   }
 }
@@ -72,32 +66,4 @@ async function refreshHalves(
 
 function sameResult(executionIds: readonly number[], result: RefreshResult): RefreshResults {
   return new Map(executionIds.map((id) => [id, result]));
-}
-
-// Losing a deadlock is nobody's fault and over at once, so it isn't worth an attempt.
-async function withContentionTries<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (attempt === CONTENTION_TRIES || classifyError(error) !== 'contention') throw error;
-      await delay(backoffMs(attempt, 10, 100));
-    }
-  }
-}
-
-async function isUnavailable(kind: ErrorKind, probe: Probe): Promise<boolean> {
-  switch (kind) {
-    case 'unavailable':
-      return true;
-    case 'connection':
-    case 'timeout':
-      return probe().then(
-        () => false,
-        () => true,
-      );
-    case 'execution':
-    case 'contention':
-      return false;
-  }
 }

@@ -14,14 +14,17 @@ import {
 } from '../shared/process/metrics.ts';
 import { probeQueue, waitForQueue } from '../shared/queue/queue-probe.ts';
 import { warnOfServer } from '../shared/queue/redis-server.ts';
-import { connectRedis } from '../shared/queue/redis.ts';
+import { connectRedis, settingsOf } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { ActivityHistory } from './activity-history.ts';
 import { ActivityLog } from './activity-log.ts';
 import { FailedJanitor } from './failed-janitor.ts';
-import type { Probe } from './refresh-batch.ts';
+import type { Probe } from './attempt.ts';
+import { createBacklogWorker } from './backlog-worker.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
+import { watchStores } from './store-watches.ts';
+import type { WatchedWorker } from './watched-worker.ts';
 
 /**
  * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
@@ -41,6 +44,11 @@ export async function runWorker(
     name: 'worker',
   });
   lifecycle.onStop('Postgres', () => database.close());
+  const backlogDatabase = openDatabase(databaseUrl, log, {
+    connections: 1,
+    name: 'worker backlog',
+  });
+  lifecycle.onStop('Postgres', () => backlogDatabase.close());
   const redis = connectRedis(config, 'patient', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   // One whose commands fail soon, so that a stop doesn't wait for a Redis that is away. That it is away,
@@ -57,26 +65,29 @@ export async function runWorker(
   const registry = createRegistry();
   const probe: Probe = createCommitProbe(databaseUrl, 'refreshes');
   const commits = new CommitReadiness(probe, log);
-  const worker = createRefreshWorker({
-    config,
-    redis,
-    database,
-    probe,
-    probeQueue: () => probeRedis(),
-    metrics: createRefreshMetrics(registry),
-    activity,
-    log,
-    name,
-  });
   const probeRedis = async (): Promise<void> => {
-    if (!worker.connected) throw new Error('not connected');
+    if (!workers.every(({ connected }) => connected)) throw new Error('not connected');
     await probeQueue(config, queue, janitorRedis);
   };
+  const stores = watchStores(
+    { postgres: probe, redis: probeRedis },
+    settingsOf(redis, config),
+    log,
+  );
+  const shared = { config, redis, probe, stores, activity, log, name };
+  const metrics = createRefreshMetrics(registry);
+  const workers: readonly WatchedWorker[] = [
+    createRefreshWorker({ ...shared, database, metrics }),
+    createBacklogWorker({ ...shared, database: backlogDatabase, queue, metrics }),
+  ];
+  const areRunning = (): boolean => workers.every(({ running }) => running);
+  let started = false;
   const checkRedis = async (): Promise<undefined> => {
     try {
       await probeRedis();
     } catch (error) {
-      worker.reportQueueProblem(error);
+      // Before the start, whoever waits for the queue says it.
+      if (started) stores.redis.reportFound(error);
       throw error;
     }
   };
@@ -95,7 +106,7 @@ export async function runWorker(
     {
       name: 'worker',
       required: true,
-      check: async () => (worker.running ? undefined : 'not taking jobs'),
+      check: async () => (areRunning() ? undefined : 'not taking jobs'),
     },
   ];
   const app = createApp();
@@ -104,7 +115,11 @@ export async function runWorker(
   const server = await listen(app, config.HTTP_HOST, config.WORKER_PORT, 'WORKER_PORT');
   lifecycle.onStop('HTTP', () => server.close());
   // Closed before the connections it uses, and before anything else.
-  lifecycle.onStop('the worker', () => worker.close());
+  lifecycle.onStop('the worker', async () => {
+    stores.postgres.close();
+    stores.redis.close();
+    await Promise.all(workers.map((worker) => worker.close()));
+  });
   log.info(`worker ${name}: health and metrics on ${httpAddress(config.HTTP_HOST, server.port)}`);
 
   warnOfServer(redis, log);
@@ -113,6 +128,7 @@ export async function runWorker(
   if (lifecycle.stopping) return;
   lifecycle.onStop('the failed-janitor', () => janitor.close());
   janitor.start();
-  worker.start();
+  for (const worker of workers) worker.start();
+  started = true;
   log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);
 }

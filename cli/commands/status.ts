@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { DatabaseError } from 'pg';
 import type { Config } from '../../shared/process/config.ts';
 import { explainDatabaseError } from '../../shared/postgres/advice.ts';
+import { countBacklog } from '../../shared/postgres/backlog.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { TallyError } from '../../shared/errors.ts';
@@ -26,6 +27,8 @@ type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 
 interface Status extends NullValues<QueueStatus> {
   readonly outbox: NullValues<OutboxSummary>;
+  /** Rows of the outbox that are left to the backlog lane. */
+  readonly backlog: number | null;
   /** Null when they can't be known. */
   readonly workers: readonly WorkerStatus[] | null;
   /** Executions that failed for good and were not refreshed since, whether Redis has their jobs or not. */
@@ -80,7 +83,7 @@ async function readStatus(config: Config): Promise<Answer> {
   );
   try {
     const [stored, waiting, workers] = await Promise.all([
-      orNull('Postgres', readStored(database)),
+      orNull('Postgres', readStored(database, config.BACKLOG_AFTER_MS)),
       orNull('Redis', opened.then(describeQueue)),
       // By itself: the user of Redis may not be allowed to list clients.
       orNull(
@@ -90,6 +93,7 @@ async function readStatus(config: Config): Promise<Answer> {
     ]);
     const status: Status = {
       outbox: stored?.outbox ?? { rows: null, unsent: null, oldestSeconds: null },
+      backlog: stored?.backlog ?? null,
       queue: waiting?.queue ?? null,
       workers,
       oldestWaitingSeconds: waiting?.oldestWaitingSeconds ?? null,
@@ -105,25 +109,28 @@ async function readStatus(config: Config): Promise<Answer> {
 
 async function readStored(
   database: Parameters<typeof schemaProblem>[0],
-): Promise<{ outbox: OutboxSummary; failures: number; disagreements: number }> {
+  backlogAfterMs: number,
+): Promise<{ outbox: OutboxSummary; backlog: number; failures: number; disagreements: number }> {
   // Figures of another schema, or of tables that the role doesn't see whole, would be wrong without a word.
   const problem = await schemaProblem(database);
   if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
   return {
     outbox: await summarizeOutbox(database),
+    backlog: await countBacklog(database, backlogAfterMs),
     failures: await countFailures(database),
     disagreements: await countDisagreements(database, 'stuck'),
   };
 }
 
 function asText(status: Status): string {
-  const { outbox, queue, workers, oldestWaitingSeconds, failures, disagreements } = status;
+  const { outbox, backlog, queue, workers, oldestWaitingSeconds, failures, disagreements } = status;
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
   // Nothing waits, or it isn't known whether something does.
   const seconds = (value: number | null, known: boolean): string =>
     value === null ? (known ? '-' : '?') : `${value.toFixed(1)} s`;
   const lines = [
     `outbox         ${outbox.estimated ? 'about ' : ''}${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
+    `backlog        ${show(backlog)} rows`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
     `oldest waiting ${seconds(oldestWaitingSeconds, queue !== null)}`,
     `failures       ${show(failures)}${failures ? ' executions need a person: tally failed' : ''}`,

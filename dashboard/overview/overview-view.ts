@@ -34,7 +34,7 @@ function notices({ queue, workers, redisIsAway, databaseIsAway }: Overview): Htm
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 
-function tiles({ queue, workers, outbox, failures }: Overview): Html {
+function tiles({ queue, workers, outbox, backlog, history, failures }: Overview): Html {
   const show = (value: number | null | undefined): string =>
     value === null || value === undefined ? '?' : number(value);
   const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
@@ -51,8 +51,20 @@ function tiles({ queue, workers, outbox, failures }: Overview): Html {
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
     ${tile('Failed', board('failed', failures?.count, failures?.count ? 'bad' : ''), failures?.count ? needsPerson(failures.count) : '')}
     ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
+    ${tile('Backlog', html`<a href="/queue/backlog">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
     ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}
   </dl>`;
+}
+
+/** Refreshes a second, over the last minute. */
+function rateOf(history: readonly ActivityPoint[]): number {
+  const recent = history.slice(-NOW_POINTS);
+  return recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
+}
+
+function draining(rows: number, rate: number): string {
+  if (rate < 1) return 'nothing drains it';
+  return `draining ${number(rate)}/s, about ${duration((rows / rate) * 1_000)} left`;
 }
 
 function needsPerson(count: number): string {
@@ -69,8 +81,7 @@ function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
 function charts(hour: readonly ActivityPoint[]): Html {
   const history = known(hour);
   const recent = history.slice(-NOW_POINTS);
-  const rate =
-    recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
+  const rate = rateOf(history);
   const failed = history.reduce((sum, point) => sum + point.failed, 0);
   const lag = recent.findLast(({ lagMsP99 }) => lagMsP99 !== null)?.lagMsP99;
   const shared = {

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { readActivity, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { Config } from '../../shared/process/config.ts';
+import { countBacklog } from '../../shared/postgres/backlog.ts';
 import type { Database } from '../../shared/postgres/database.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
@@ -41,6 +42,8 @@ export interface Overview {
   readonly history: readonly ActivityPoint[] | null;
   readonly failures: Failures | null;
   readonly outbox: OutboxSummary | null;
+  /** Rows of the outbox that are left to the backlog lane. */
+  readonly backlog: number | null;
   /** Undefined where no reconciler has noted anything yet. */
   readonly reconciler: ReconcilerNote | undefined;
   readonly redisIsAway: boolean;
@@ -55,7 +58,7 @@ export async function readOverview(parts: {
   readonly queue: RefreshQueue;
 }): Promise<Overview> {
   const { config, database, redis, queue } = parts;
-  const [counts, paused, oldest, workers, history, failures, outbox, reconciler] =
+  const [counts, paused, oldest, workers, history, failures, outbox, backlog, reconciler] =
     await Promise.all([
       inTime(countJobs(queue)),
       inTime(queue.isPaused()),
@@ -64,6 +67,7 @@ export async function readOverview(parts: {
       inTime(readActivity(redis, config)),
       inTime(readFailures(parts)),
       inTime(summarizeOutbox(database)),
+      inTime(countBacklog(database, config.BACKLOG_AFTER_MS)),
       inTime(readReconciler(database)),
     ]);
   const queueCounts = valueOf(counts);
@@ -76,6 +80,7 @@ export async function readOverview(parts: {
     history: valueOf(history),
     failures: valueOf(failures),
     outbox: valueOf(outbox),
+    backlog: valueOf(backlog),
     reconciler: valueOf(reconciler) ?? undefined,
     redisIsAway: 'problem' in counts,
     databaseIsAway: 'problem' in outbox,

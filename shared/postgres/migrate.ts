@@ -36,7 +36,7 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
       const applied = await applyMigrations(client);
       if (hostIsMissing) await createHostTables(client);
       await client.query(rollupFunction());
-      for (const name of ['refresh_executions', 'capture', 'lease', 'rights']) {
+      for (const name of ['refresh_executions', 'refresh_backlog', 'capture', 'lease', 'rights']) {
         await client.query(readSql(name));
       }
       // Nobody else's tables, so nobody has to be asked.

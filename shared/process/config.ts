@@ -107,6 +107,8 @@ const SETTINGS = {
   LOCK_DURATION_MS: setting(whole(500, DAY_MS), '30000'),
   STALLED_INTERVAL_MS: setting(whole(100, DAY_MS), '30000'),
   OUTBOX_POLL_MS: setting(whole(1, 60_000), '25'),
+  BACKLOG_AFTER_MS: setting(whole(100, DAY_MS), '1000'),
+  BACKLOG_JOBS: setting(whole(0, 64), '2'),
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
   HARBOR_REDIS_URL: fromFile(optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0')),
   HARBOR_MARKER_DELAY_MS: setting(whole(0, DAY_MS), '35000'),

@@ -76,6 +76,7 @@ export interface BacklogMetrics {
   readonly failures: Gauge;
   readonly outboxRows: Gauge;
   readonly outboxOldestSeconds: Gauge;
+  readonly backlogRows: Gauge;
   readonly oldestWaitingSeconds: Gauge;
   readonly workers: Gauge;
 }
@@ -117,6 +118,12 @@ export function createBacklogMetrics(
     outboxOldestSeconds: new Gauge({
       name: 'tally_outbox_oldest_seconds',
       help: 'Age of the oldest refresh that was asked for and is not done yet.',
+      registers,
+      collect: measured,
+    }),
+    backlogRows: new Gauge({
+      name: 'tally_backlog_rows',
+      help: 'Rows of the outbox that have been due for BACKLOG_AFTER_MS and are left to the backlog lane; above 100,000 an estimate.',
       registers,
       collect: measured,
     }),

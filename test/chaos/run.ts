@@ -130,14 +130,16 @@ async function whatWaits(world: World): Promise<string> {
     `SELECT (SELECT count(*) FROM tally.outbox)::int AS outbox,
             (SELECT count(*) FROM tally.failure WHERE NOT refreshed AND NOT superseded)::int AS failures`,
   );
-  const count = async (command: string, list: string): Promise<number> =>
-    Number(await world.ask(command, `chaos:refresh:${list}`));
+  const count = async (command: string, list: string, queue = 'refresh'): Promise<number> =>
+    Number(await world.ask(command, `chaos:${queue}:${list}`));
   const jobs = {
     outbox: Number(row?.['outbox']),
     waiting: (await count('LLEN', 'wait')) + (await count('ZCARD', 'prioritized')),
     active: await count('LLEN', 'active'),
     delayed: await count('ZCARD', 'delayed'),
     failed: await count('ZCARD', 'failed'),
+    'of the backlog':
+      (await count('LLEN', 'wait', 'backlog')) + (await count('LLEN', 'active', 'backlog')),
   };
   const failures = Number(row?.['failures']);
   const waiting = Object.entries(jobs)

@@ -1,9 +1,10 @@
 import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { createRefreshMetrics, createRegistry } from '../../shared/process/metrics.ts';
-import { connectRedis } from '../../shared/queue/redis.ts';
+import { connectRedis, settingsOf } from '../../shared/queue/redis.ts';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { ActivityLog } from '../../workers/activity-log.ts';
+import { watchStores } from '../../workers/store-watches.ts';
 import { createRefreshWorker } from '../../workers/refresh-worker.ts';
 import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -36,25 +37,30 @@ function shortTempered() {
   const limited = open(2);
   const redis = connectRedis(config, 'patient', silent);
   const activity = new ActivityLog(silent);
+  const probe = async (): Promise<void> => {
+    const fresh = open(1);
+    try {
+      await fresh.query('SELECT 1');
+    } finally {
+      await fresh.close();
+    }
+  };
+  const probes = { postgres: probe, redis: () => Promise.resolve() };
+  const stores = watchStores(probes, settingsOf(redis, config), silent);
   const worker = createRefreshWorker({
     config,
     redis,
     database: limited,
-    probeQueue: () => Promise.resolve(),
-    probe: async () => {
-      const fresh = open(1);
-      try {
-        await fresh.query('SELECT 1');
-      } finally {
-        await fresh.close();
-      }
-    },
+    stores,
+    probe,
     metrics: createRefreshMetrics(createRegistry()),
     activity,
     log: silent,
     name: 'short',
   });
   onTestFinished(async () => {
+    stores.postgres.close();
+    stores.redis.close();
     await worker.close();
     activity.close();
     await limited.close();

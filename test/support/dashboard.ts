@@ -4,6 +4,7 @@ import { afterAll } from 'vitest';
 import { createDashboard } from '../../dashboard/app.ts';
 import { loadConfig } from '../../shared/process/config.ts';
 import { listen } from '../../shared/http/server.ts';
+import { openBacklogQueue } from '../../shared/queue/backlog-queue.ts';
 import { createRegistry } from '../../shared/process/metrics.ts';
 import type { Stores } from './stores.ts';
 
@@ -32,6 +33,7 @@ export async function serveDashboard(
     database: stores.database,
     redis: stores.redis,
     queue: stores.queue,
+    backlogQueue: openBacklogQueue(config, stores.redis),
     registry: createRegistry(),
     checks: [],
     log,

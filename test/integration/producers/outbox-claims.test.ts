@@ -17,7 +17,10 @@ it('a claim from a backlog that came at once, before the planner knows of it, so
      SELECT id, 'SCAN', 'api' FROM generate_series(1, 200000) AS id`,
   );
   const claims = new OutboxClaims(claiming);
-  const claimed = [...(await claims.claim(1_000)), ...(await claims.claim(1_000))];
+  const claimed = [
+    ...(await claims.claim(1_000, undefined)),
+    ...(await claims.claim(1_000, undefined)),
+  ];
   expect(claimed.map(({ executionId }) => executionId).toSorted((a, b) => a - b)).toEqual(
     Array.from({ length: 2_000 }, (_none, n) => n + 1),
   );

@@ -9,13 +9,16 @@ import {
   type RefreshQueue,
 } from '../../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const stores = await createStores({ QUEUE_HIGH_WATER: '2000' });
+// Without the backlog lane, so that whatever a relay sends is a job of its own.
+const stores = await createStores({ QUEUE_HIGH_WATER: '2000', BACKLOG_JOBS: '0' });
 const { database, queue, redis, config, environment } = stores;
 
+const backlogQueue = openBacklogQueue(config, redis);
 const probe = () => probeCommit(config.DATABASE_URL ?? '', 'rows');
 const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
@@ -81,7 +84,15 @@ describe('the relay', () => {
     const ids = await createExecutions(database, 100);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
-    const relay = new OutboxRelay({ config, database, redis, queue, probe, log: silent });
+    const relay = new OutboxRelay({
+      config,
+      database,
+      redis,
+      queue,
+      backlogQueue,
+      probe,
+      log: silent,
+    });
     relay.start();
     await until('the queue to have them', async () => (await queue.getWaitingCount()) === 100);
     await relay.close();
@@ -109,7 +120,15 @@ describe('the relay', () => {
             }
           : (Reflect.get(target, key, target) as unknown),
     });
-    const relay = new OutboxRelay({ config, database, redis, queue: slow, probe, log: silent });
+    const relay = new OutboxRelay({
+      config,
+      database,
+      redis,
+      queue: slow,
+      backlogQueue,
+      probe,
+      log: silent,
+    });
     relay.start();
     expect(await deletable).toBe(50);
     await relay.close();
@@ -141,7 +160,15 @@ describe('the relay', () => {
        VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour'), ($2, 'REPLICATION', 'marker', now())`,
       [later, now],
     );
-    const relay = new OutboxRelay({ config, database, redis, queue, probe, log: silent });
+    const relay = new OutboxRelay({
+      config,
+      database,
+      redis,
+      queue,
+      backlogQueue,
+      probe,
+      log: silent,
+    });
     relay.start();
     await until('the due one to be sent', async () => (await queue.getWaitingCount()) === 1);
     await relay.close();
@@ -158,6 +185,7 @@ describe('the relay', () => {
       database,
       redis,
       queue,
+      backlogQueue,
       probe,
       log: silent,
     });
@@ -191,6 +219,7 @@ describe('the relay', () => {
       database,
       redis,
       queue,
+      backlogQueue,
       probe,
       log: silent,
     });

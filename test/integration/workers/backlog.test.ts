@@ -1,0 +1,111 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
+import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
+import { createStores, openClient } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const { config, database, queue, redis, environment } = await createStores({
+  RECONCILE_INTERVAL_MS: '0',
+  JOB_ATTEMPTS: '1',
+});
+const backlog = openBacklogQueue(config, redis);
+const HOUR_MS = 3_600_000;
+
+beforeEach(async () => {
+  await queue.obliterate({ force: true });
+  await backlog.obliterate({ force: true });
+  await backlog.resume();
+  await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
+});
+
+/** Records a refresh of each, as of an hour ago. */
+async function recordOld(ids: readonly number[]): Promise<void> {
+  const refreshes = ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  await recordRefreshes(database, refreshes, 'api');
+  await database.query(`UPDATE tally.outbox SET due_at = due_at - $1 * interval '1 millisecond'`, [
+    HOUR_MS,
+  ]);
+}
+
+async function done(): Promise<void> {
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+}
+
+describe('the backlog lane', () => {
+  it('refreshes old rows once each, and hardly puts a job on the express queue', async () => {
+    const ids = await createExecutions(database, 20_000);
+    await recordOld(ids);
+    await startWorker(environment);
+    await startProducer(environment);
+    await done();
+    expect(await countByRevision(database, ids)).toEqual({ 1: 20_000 });
+    const finished = await until('its jobs to end', async () => {
+      const jobs = await backlog.getJobs(['completed']);
+      const refreshed = jobs.reduce((sum, job) => sum + (job.returnvalue?.refreshed ?? 0), 0);
+      return refreshed === 20_000 ? jobs : undefined;
+    });
+    expect(finished.length).toBeLessThanOrEqual(100);
+    expect(finished.some(({ returnvalue }) => (returnvalue?.changed ?? 0) > 0)).toBe(true);
+    expect(await backlog.getFailedCount()).toBe(0);
+  });
+
+  it('leaves a poison execution and a locked one to the express lane, and the rest is done', async () => {
+    const ids = await createExecutions(database, 3_000);
+    const [poison = 0, locked = 0] = ids;
+    await database.query(
+      `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$`,
+    );
+    await database.query(
+      `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW WHEN (OLD.id = ${poison}) EXECUTE FUNCTION poison()`,
+    );
+    await recordOld(ids);
+    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    await holder.query('BEGIN');
+    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [locked]);
+    await startProducer(environment);
+    await startWorker(environment);
+    await until('all others to be refreshed', async () => {
+      return (await countByRevision(database, ids))[1] === 2_998;
+    });
+    await holder.query('ROLLBACK');
+    await done();
+    await until('the poison to fail', async () => (await queue.getFailedCount()) === 1);
+    expect((await queue.getFailed())[0]?.data.executionId).toBe(poison);
+    expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 2_999 });
+    await database.query('DROP FUNCTION poison CASCADE');
+  });
+
+  it('gives its rows to the express lane while nobody drains it, and takes them back', async () => {
+    const first = await createExecutions(database, 2_000);
+    await backlog.pause();
+    await recordOld(first);
+    const producer = await startProducer(environment);
+    await startWorker(environment);
+    await producer.said('no worker drains the backlog');
+    await done();
+    expect(await countByRevision(database, first)).toEqual({ 1: 2_000 });
+    await backlog.resume();
+    await producer.said('workers drain the backlog again');
+    const second = await createExecutions(database, 2_000);
+    await recordOld(second);
+    await done();
+    expect(await countByRevision(database, second)).toEqual({ 1: 2_000 });
+  });
+
+  it('a worker that stops ends after the batch in hand, and another one goes on', async () => {
+    const ids = await createExecutions(database, 30_000);
+    await recordOld(ids);
+    await startProducer(environment);
+    const first = await startWorker(environment);
+    await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
+    const second = await startWorker(environment);
+    first.kill('SIGTERM');
+    expect(await first.ended).toMatchObject({ code: 0 });
+    await done();
+    expect(await countByRevision(database, ids)).toEqual({ 1: 30_000 });
+    second.kill('SIGTERM');
+    expect(await second.ended).toMatchObject({ code: 0 });
+  });
+});

@@ -1,0 +1,114 @@
+import { WaitingError, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { describeError } from '../shared/errors.ts';
+import type { BacklogGroup } from '../shared/postgres/backlog.ts';
+import type { Database } from '../shared/postgres/database.ts';
+import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
+import type { Config } from '../shared/process/config.ts';
+import type { Logger } from '../shared/process/logger.ts';
+import type { RefreshMetrics } from '../shared/process/metrics.ts';
+import {
+  BACKLOG_QUEUE,
+  type BacklogFigures,
+  type BacklogJob,
+  type BacklogPayload,
+} from '../shared/queue/backlog-queue.ts';
+import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
+import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
+import type { ActivityLog } from './activity-log.ts';
+import type { Probe } from './attempt.ts';
+import { drainBacklog } from './backlog-job.ts';
+import type { StoreWatches } from './store-watches.ts';
+import { watchWorker, type WatchedWorker } from './watched-worker.ts';
+
+/** So many jobs that are done stay on the board. */
+const KEPT = 100;
+
+interface Parts {
+  readonly config: Config;
+  /** Of the patient profile; BullMQ opens a second one like it for its blocking wait. */
+  readonly redis: Redis;
+  /** Of one connection, so that express batches and the backlog never wait for each other's. */
+  readonly database: Database;
+  readonly probe: Probe;
+  /** Of the failFast profile: takes what is handed to the express lane. */
+  readonly queue: RefreshQueue;
+  readonly stores: StoreWatches;
+  readonly metrics: RefreshMetrics;
+  readonly activity: ActivityLog;
+  readonly log: Logger;
+  readonly name: string;
+}
+
+/**
+ * Takes the jobs of the backlog lane, one at a time. At least once: a batch is committed before its figures count, and
+ * a job that is lost with its worker is taken back by another one.
+ */
+export function createBacklogWorker(parts: Parts): WatchedWorker {
+  const { config, stores, metrics, activity, log } = parts;
+  const stop = new AbortController();
+  const cursor = new OutboxCursor();
+
+  const onBatch = (groups: readonly BacklogGroup[], ms: number): void => {
+    activity.batch(ms);
+    stores.postgres.reportServed();
+    let size = 0;
+    for (const { vendor, outcome, source, executionIds, lagsMs } of groups) {
+      size += executionIds.length;
+      // The express lane counts it.
+      if (outcome === 'busy') continue;
+      metrics.refreshes.inc({ vendor, outcome }, executionIds.length);
+      activity.claimed(executionIds.length);
+      for (const lagMs of lagsMs) {
+        if (source !== null && lagMs !== null) metrics.lagSeconds.observe({ source }, lagMs / 1000);
+        activity.refreshed(outcome === 'changed', lagMs);
+      }
+    }
+    metrics.batchSize.observe(size);
+  };
+
+  const process = async (job: BacklogJob, token?: string): Promise<BacklogFigures> => {
+    const run = await drainBacklog({ ...parts, cursor, onBatch }, stop.signal, (figures) =>
+      job.updateProgress({ ...figures }),
+    );
+    if (run.kind === 'done') return run.figures;
+    stores.postgres.reportAway(run.error);
+    // Without using an attempt.
+    await job.moveToWait(token);
+    throw new WaitingError();
+  };
+
+  const worker = new Worker<BacklogPayload, BacklogFigures, 'drain'>(
+    BACKLOG_QUEUE,
+    process,
+    {
+      ...bullmqOptions(config, parts.redis),
+      name: parts.name,
+      autorun: false,
+      concurrency: 1,
+      lockDuration: config.LOCK_DURATION_MS,
+      stalledInterval: config.STALLED_INTERVAL_MS,
+      maxStalledCount: 1_000,
+      removeOnComplete: { count: KEPT },
+      removeOnFail: { count: KEPT },
+    },
+    createReadableBackend,
+  );
+  worker.on('failed', (job, error) =>
+    log.error(`${job?.id ?? 'a job'} of the backlog failed: ${describeError(error)}`),
+  );
+  const watched = watchWorker(worker, parts);
+  return {
+    start: () => watched.start(),
+    get running() {
+      return watched.running;
+    },
+    get connected() {
+      return watched.connected;
+    },
+    close: async () => {
+      stop.abort();
+      await watched.close();
+    },
+  };
+}

@@ -1,0 +1,39 @@
+import type { Logger } from '../shared/process/logger.ts';
+import type { RedisSettings } from '../shared/queue/redis-errors.ts';
+import type { Probe } from './attempt.ts';
+import { DatabaseWatch } from './database-watch.ts';
+import { PauseSwitch } from './pause-switch.ts';
+import { QueueWatch } from './queue-watch.ts';
+
+/** Both stores as the workers of one process see them: while one is unavailable, none of them takes jobs. */
+export interface StoreWatches {
+  readonly postgres: DatabaseWatch;
+  readonly redis: QueueWatch;
+  readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
+}
+
+/**
+ * @param probes `postgres` resolves when the database finishes refreshes, `redis` when the queue's Redis takes what a
+ * job needs; their errors say what to do
+ */
+export function watchStores(
+  probes: { readonly postgres: Probe; readonly redis: Probe },
+  settings: RedisSettings,
+  log: Logger,
+): StoreWatches {
+  const pauses = new PauseSwitch<'Postgres' | 'Redis'>();
+  return {
+    pauses,
+    postgres: new DatabaseWatch(log, {
+      probe: probes.postgres,
+      onAway: () => pauses.hold('Postgres'),
+      onBack: () => pauses.release('Postgres'),
+    }),
+    redis: new QueueWatch(log, {
+      probe: probes.redis,
+      settings,
+      onAway: () => pauses.hold('Redis'),
+      onBack: () => pauses.release('Redis'),
+    }),
+  };
+}
