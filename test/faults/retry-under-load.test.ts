@@ -110,7 +110,9 @@ it('an operator who retries in a loop, on the board and on the command line, und
   const { twice, busyLooks } = await watch.stop();
   expect(twice).toEqual([]);
   expect(busyLooks).toBeGreaterThan(100);
-  expect(await countJobs(queue)).toMatchObject({ failed: 0 });
+  // A job that failed before another refresh of its execution succeeded needs no retry; the janitor removes it.
+  await askJanitor();
+  await until('no failed job to be left', async () => (await failedIds()).size === 0);
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
 
   // Now every refresh fails, then half of the executions change again and are refreshed.
@@ -122,7 +124,7 @@ it('an operator who retries in a loop, on the board and on the command line, und
   const changed = ids.filter((_id, index) => index % 2 === 0);
   await changeTasks(changed);
   await until('the changes to be refreshed', settled);
-  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+  await askJanitor();
   const others = ids.filter((_id, index) => index % 2 === 1);
   await until(
     'the failed jobs of these to go',
@@ -139,6 +141,11 @@ it('an operator who retries in a loop, on the board and on the command line, und
     0, 0, 0,
   ]);
 }, 120_000);
+
+/** Lets a janitor look now, however lately another one has. */
+async function askJanitor(): Promise<void> {
+  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+}
 
 async function failedIds(): Promise<Set<number>> {
   return new Set((await queue.getFailed()).map((job) => job.data.executionId));
