@@ -9,7 +9,7 @@ import type { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { BacklogFigures } from '../shared/queue/backlog-queue.ts';
 import { countJobs, enqueueRefreshes, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
-import { attempt, type Probe } from './attempt.ts';
+import { attempt, type Attempt, type Probe } from './attempt.ts';
 
 /** Rows that one statement takes: larger batches hold locks for longer and are hardly faster. */
 const BATCH_ROWS = 500;
@@ -56,15 +56,18 @@ export async function drainBacklog(
   while (!signal.aborted && elapsedMs() < RUN_MS) {
     const batch = await refreshOldest(parts);
     if (batch.kind === 'unavailable') return batch;
-    if (batch.kind === 'empty') break;
-    for (const { outcome, executionIds } of batch.groups) {
+    const groups = batch.kind === 'done' ? batch.result : [];
+    for (const { outcome, executionIds } of groups) {
       if (outcome === 'busy') continue;
       figures.refreshed += executionIds.length;
       figures[outcome === 'no_tasks' ? 'noTasks' : outcome] += executionIds.length;
     }
+    if (batch.kind === 'done' && groups.length === 0) break;
     const handedOver = await handOver(parts, batch);
-    if (handedOver === undefined) break;
-    figures.handedOver += handedOver;
+    if (handedOver.kind === 'unavailable') return handedOver;
+    // Rows that can't be handed over stay the oldest, so this job gets no further.
+    if (handedOver.kind !== 'done') break;
+    figures.handedOver += handedOver.result;
     if (performance.now() >= nextProgressMs) {
       nextProgressMs = performance.now() + PROGRESS_MS;
       await onProgress({ ...figures, ms: elapsedMs() });
@@ -73,50 +76,43 @@ export async function drainBacklog(
   return { kind: 'done', figures: { ...figures, ms: elapsedMs() } };
 }
 
-type Batch =
-  | { readonly kind: 'refreshed'; readonly groups: readonly BacklogGroup[] }
-  | { readonly kind: 'empty' }
-  /** One of the oldest executions can't be refreshed, and it isn't known which. */
-  | { readonly kind: 'failed'; readonly groups: readonly [] }
-  | { readonly kind: 'unavailable'; readonly error: Error };
-
-async function refreshOldest({ config, database, cursor, probe, onBatch }: Parts): Promise<Batch> {
+/** One statement. `failed`: one of the oldest executions can't be refreshed, and nobody knows which. */
+async function refreshOldest(parts: Parts): Promise<Attempt<readonly BacklogGroup[]>> {
+  const { config, database, cursor, probe, onBatch } = parts;
   const beginMs = performance.now();
   const tried = await attempt(probe, () =>
     cursor.look((fromS) => refreshBacklog(database, BATCH_ROWS, config.BACKLOG_AFTER_MS, fromS)),
   );
-  switch (tried.kind) {
-    case 'done': {
-      const { groups } = tried.result;
-      if (groups.length === 0) return { kind: 'empty' };
-      onBatch(groups, performance.now() - beginMs);
-      return { kind: 'refreshed', groups };
-    }
-    case 'failed':
-      return { kind: 'failed', groups: [] };
-    case 'unavailable':
-      return { kind: 'unavailable', error: tried.error };
-  }
+  if (tried.kind !== 'done') return tried;
+  const { groups } = tried.result;
+  if (groups.length > 0) onBatch(groups, performance.now() - beginMs);
+  return { kind: 'done', result: groups };
 }
 
 /**
- * Puts on the express lane what the batch has left.
- * @returns how many executions; undefined: the express lane is full, so this job can't get on
+ * Puts on the express lane what a batch has left.
+ * @returns how many executions
+ * @throws the error of ioredis; the rows count as sent then, and are sent again after `RESEND_AFTER_MS`
  */
 async function handOver(
-  { config, database, queue }: Parts,
-  batch: Batch & { readonly groups: readonly BacklogGroup[] },
-): Promise<number | undefined> {
-  const busy = batch.groups.flatMap(({ outcome, executionIds }) =>
-    outcome === 'busy' ? executionIds : [],
-  );
-  if (batch.kind === 'refreshed' && busy.length === 0) return 0;
+  { config, database, probe, queue }: Parts,
+  batch: Attempt<readonly BacklogGroup[]>,
+): Promise<Attempt<number> | { readonly kind: 'full' }> {
+  const busy =
+    batch.kind === 'done'
+      ? batch.result.flatMap(({ outcome, executionIds }) =>
+          outcome === 'busy' ? executionIds : [],
+        )
+      : [];
+  if (batch.kind === 'done' && busy.length === 0) return { kind: 'done', result: 0 };
   const { waiting, delayed } = await countJobs(queue);
-  if (waiting + delayed >= config.QUEUE_HIGH_WATER) return undefined;
-  const identities =
-    batch.kind === 'refreshed'
-      ? await claimExecutions(database, busy)
-      : await claimOldest(database, BATCH_ROWS, config.BACKLOG_AFTER_MS);
-  await enqueueRefreshes(queue, identities);
-  return identities.length;
+  if (waiting + delayed >= config.QUEUE_HIGH_WATER) return { kind: 'full' };
+  const claimed = await attempt(probe, () =>
+    batch.kind === 'done'
+      ? claimExecutions(database, busy)
+      : claimOldest(database, BATCH_ROWS, config.BACKLOG_AFTER_MS),
+  );
+  if (claimed.kind !== 'done') return claimed;
+  await enqueueRefreshes(queue, claimed.result);
+  return { kind: 'done', result: claimed.result.length };
 }

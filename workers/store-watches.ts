@@ -2,6 +2,7 @@ import type { Logger } from '../shared/process/logger.ts';
 import type { RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Probe } from './attempt.ts';
 import { DatabaseWatch } from './database-watch.ts';
+import { ErrorLog } from './error-log.ts';
 import { PauseSwitch } from './pause-switch.ts';
 import { QueueWatch } from './queue-watch.ts';
 
@@ -10,6 +11,8 @@ export interface StoreWatches {
   readonly postgres: DatabaseWatch;
   readonly redis: QueueWatch;
   readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
+  /** Takes what is neither. */
+  readonly errors: ErrorLog;
 }
 
 /**
@@ -24,6 +27,7 @@ export function watchStores(
   const pauses = new PauseSwitch<'Postgres' | 'Redis'>();
   return {
     pauses,
+    errors: new ErrorLog(log),
     postgres: new DatabaseWatch(log, {
       probe: probes.postgres,
       onAway: () => pauses.hold('Postgres'),

@@ -1,14 +1,8 @@
 import { once } from 'node:events';
 import type { Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { describeError } from '../shared/errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { StoreWatches } from './store-watches.ts';
-
-const REPEAT_AFTER_MS = 60_000;
-// Redis' own outages are logged where the connection is, lost locks by an event of their own.
-const LOGGED_BY_CONNECTION =
-  /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
 
 /** A worker of BullMQ that takes no jobs while a store is unavailable. */
 export interface WatchedWorker {
@@ -21,7 +15,7 @@ export interface WatchedWorker {
   close(): Promise<void>;
 }
 
-/** Puts a worker that was made with `autorun: false` under watch. What it reports as an error is logged once a minute. */
+/** Puts a worker that was made with `autorun: false` under watch. What it reports as an error pauses it or is logged. */
 export function watchWorker<Data, Result, Name extends string>(
   worker: Worker<Data, Result, Name>,
   {
@@ -43,17 +37,8 @@ export function watchWorker<Data, Result, Name extends string>(
   worker.on('lockRenewalFailed', (jobIds: string[]) => {
     log.warn(`lost the locks of ${jobIds.length} jobs; they are done again by another worker`);
   });
-  const loggedAtMs = new Map<string, number>();
   worker.on('error', (error) => {
-    if (stores.redis.reportError(error)) return;
-    // BullMQ says the same for each job, and after a freeze or a flush several things by turns.
-    const text = describeError(error).replaceAll(/\d+:[\w.~-]+:[\w-]+/g, '<job>');
-    if (LOGGED_BY_CONNECTION.test(text)) return;
-    const nowMs = performance.now();
-    if (nowMs - (loggedAtMs.get(text) ?? -Infinity) < REPEAT_AFTER_MS) return;
-    if (loggedAtMs.size > 100) loggedAtMs.clear();
-    loggedAtMs.set(text, nowMs);
-    log.warn(`queue: ${describeError(error)}`);
+    if (!stores.redis.reportError(error)) stores.errors.report(error);
   });
 
   return {
