@@ -6,7 +6,7 @@ export const DEMO_TRIGGER = 'DEMO';
 const TASKS_PER_EXECUTION = 7;
 
 /**
- * Fills an embedded database, where 42 is a REPLICATION as in the README, with `executions` executions of 7 tasks each, of five vendors, every
+ * Fills an embedded database, where 42 is a REPLICATION as in the documents, with `executions` executions of 7 tasks each, of five vendors, every
  * status out of date. Run again on the same database, it makes those that are there out of date again.
  * Capture records all of them, as it would for any program that changes tasks.
  */

@@ -26,7 +26,7 @@ it('in the demonstration nothing ends before it starts, loaded once or twice or 
   expect(await database.query(AGAINST_TIME)).toEqual([{ count: 0 }]);
 });
 
-it('execution 42 of the demonstration is the REPLICATION that the README speaks of', async () => {
+it('execution 42 of the demonstration is the REPLICATION that the documents speak of', async () => {
   expect(await database.query('SELECT vendor_type FROM execution WHERE id = 42')).toEqual([
     { vendor_type: 'REPLICATION' },
   ]);
