@@ -167,7 +167,7 @@ async function checkCapture(config: Config): Promise<Verdict> {
       return config.HARBOR_REDIS_URL === undefined
         ? warning(
             'off: a change is noticed when it is asked for, or by the reconciler',
-            'run: tally capture enable, or ask for refreshes as the README says',
+            'run: tally capture enable, or ask for refreshes (docs/recording-changes.md)',
           )
         : ok('off; markers are taken in instead');
   }
