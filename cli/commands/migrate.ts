@@ -4,6 +4,8 @@ import { UsageError } from '../../shared/errors.ts';
 import { createLogger, streamWriter } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
+import { BACKLOG_QUEUE } from '../../shared/queue/backlog-queue.ts';
+import { REFRESH_QUEUE } from '../../shared/queue/refresh-queue.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
 interface Options {
@@ -62,7 +64,11 @@ async function remove(config: Config, force: boolean): Promise<void> {
         ...(lostRefreshes > 0
           ? [`${describeLost(lostRefreshes)} refreshes were not done and are lost`]
           : []),
-        `what is left in Redis: redis-cli -u "$REDIS_URL" --scan --pattern '${config.QUEUE_PREFIX}:refresh*' | xargs redis-cli -u "$REDIS_URL" UNLINK`,
+        'what is left in Redis is removed with:',
+        ...[REFRESH_QUEUE, BACKLOG_QUEUE].map(
+          (queue) =>
+            `redis-cli -u "$REDIS_URL" --scan --pattern '${config.QUEUE_PREFIX}:${queue}*' | xargs redis-cli -u "$REDIS_URL" UNLINK`,
+        ),
       ]
     : ['there is no schema tally; nothing to remove'];
   process.stdout.write(`${lines.join('\n')}\n`);
