@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { isGiven, loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
+import { loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
 import { httpAddress } from '../../shared/http/address.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
@@ -14,7 +14,6 @@ import { Children } from '../start/children.ts';
 import { SimulatedJobService } from '../start/demonstration/job-service.ts';
 import { drainOnce } from '../start/demonstration/once.ts';
 import { seedDemonstration } from '../start/demonstration/seed.ts';
-import { reservePort, type ReservedPort } from '../embedded/ports.ts';
 import { ignoreByGit } from '../start/data-folder.ts';
 import { refuseUnprotected } from '../../dashboard/protection.ts';
 import { startEmbeddedPostgres } from '../embedded/postgres.ts';
@@ -24,6 +23,7 @@ import { dropRunFile, takeRunFile, writeRunFile } from '../start/run-file.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { Screen } from '../start/screen.ts';
 import { stopOnce } from '../start/stop-once.ts';
+import { UsablePort } from '../start/usable-port.ts';
 
 // Less than the 10 s in which everything is gone, so that there is time left to kill what hangs.
 const CHILD_GRACE_MS = 6_000;
@@ -106,7 +106,7 @@ async function run(
   log: Logger,
   screen: Screen,
 ): Promise<() => Promise<number>> {
-  const { config, ports } = await openStores(options, given, lifecycle, screen);
+  const { config, dashboard, producer } = await openStores(options, given, lifecycle, screen);
   const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   await waitForRedis(redis, REDIS_TIMEOUT_MS);
@@ -150,18 +150,21 @@ async function run(
   });
   lifecycle.onStop('the processes', () => children.stop(CHILD_GRACE_MS));
   const begin = performance.now();
-  // Held until now, so that no other tally start has chosen them meanwhile.
-  await Promise.all(ports.map((port) => port.release()));
-  const listening = [children.start('producer'), children.start('dashboard')];
-  for (let n = 0; n < options.workers; n++) void children.start('worker', { WORKER_PORT: '0' });
-  const dashboardUrl = httpAddress(config.HTTP_HOST, config.DASHBOARD_PORT);
+  const listening = [
+    children.start('producer', (failedStarts) => producer.handOver(failedStarts)),
+    children.start('dashboard', (failedStarts) => dashboard.handOver(failedStarts)),
+  ];
+  for (let n = 0; n < options.workers; n++) {
+    void children.start('worker', async () => ({ WORKER_PORT: '0' }));
+  }
+  const dashboardUrl = (): string => httpAddress(config.HTTP_HOST, dashboard.number);
   // Not before they listen: until then somebody else may answer there.
   const announced = Promise.all(listening).then(() => {
     if (lifecycle.stopping) return;
     const redisUrl = config.REDIS_URL ?? '';
-    writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl });
-    screen.say(`Dashboard: ${dashboardUrl}`);
-    screen.say(`API: ${httpAddress(config.HTTP_HOST, config.PRODUCER_PORT)}/v1/refreshes`);
+    writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl: dashboardUrl() });
+    screen.say(`Dashboard: ${dashboardUrl()}`);
+    screen.say(`API: ${httpAddress(config.HTTP_HOST, producer.number)}/v1/refreshes`);
   });
   if (options.once) {
     const say = (line: string): void => screen.say(line);
@@ -173,7 +176,7 @@ async function run(
     lifecycle.onStop('the simulated job service', () => service.close());
     service.start();
   }
-  screen.show({ database, queue, recent, dashboardUrl });
+  screen.show({ database, queue, recent, dashboardUrl: dashboardUrl() });
   // First of all: what is being closed can't be asked any more.
   lifecycle.onStop('the screen', () => screen.close());
   return () => hopeless;
@@ -185,7 +188,7 @@ async function openStores(
   given: Config,
   lifecycle: Lifecycle,
   screen: Screen,
-): Promise<{ config: Config; ports: readonly ReservedPort[] }> {
+): Promise<{ config: Config; dashboard: UsablePort; producer: UsablePort }> {
   const data = resolve(options.data);
   takeRunFile(data);
   ignoreByGit(data);
@@ -208,31 +211,10 @@ async function openStores(
     lifecycle.onStop('the embedded Redis', () => redis.stop());
     redisUrl = redis.url;
   }
-  const dashboard = await usablePort('DASHBOARD_PORT', given.DASHBOARD_PORT, say);
-  const producer = await usablePort('PRODUCER_PORT', given.PRODUCER_PORT, say);
-  const config = withSettings(given, {
-    DATABASE_URL: databaseUrl,
-    REDIS_URL: redisUrl,
-    DASHBOARD_PORT: dashboard.port,
-    PRODUCER_PORT: producer.port,
-  });
-  return { config, ports: [dashboard, producer] };
-}
-
-/** Holds the port itself when it was asked for by its variable; else another one when it is taken. */
-async function usablePort(
-  variable: 'DASHBOARD_PORT' | 'PRODUCER_PORT',
-  wanted: number,
-  say: (line: string) => void,
-): Promise<ReservedPort> {
-  const reserved = await reservePort(wanted === 0 ? undefined : wanted);
-  const { port } = reserved;
-  if (port === wanted || wanted === 0) return reserved;
-  if (isGiven(variable)) {
-    throw new TallyError('PORT_IN_USE', `port ${wanted} is in use; set ${variable} to another one`);
-  }
-  say(`Port ${wanted} is in use; taking ${port} (set ${variable} to choose).`);
-  return reserved;
+  const dashboard = await UsablePort.choose('DASHBOARD_PORT', given.DASHBOARD_PORT, say);
+  const producer = await UsablePort.choose('PRODUCER_PORT', given.PRODUCER_PORT, say);
+  const config = withSettings(given, { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl });
+  return { config, dashboard, producer };
 }
 
 function childEnvironment(config: Config): NodeJS.ProcessEnv {
@@ -242,8 +224,6 @@ function childEnvironment(config: Config): NodeJS.ProcessEnv {
     DATABASE_URL_FILE: undefined,
     REDIS_URL: config.REDIS_URL,
     REDIS_URL_FILE: undefined,
-    DASHBOARD_PORT: String(config.DASHBOARD_PORT),
-    PRODUCER_PORT: String(config.PRODUCER_PORT),
     SHUTDOWN_GRACE_MS: String(Math.min(config.SHUTDOWN_GRACE_MS, CHILD_GRACE_MS - 500)),
   };
 }

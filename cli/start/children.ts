@@ -30,8 +30,14 @@ export class Children {
     this.#options = options;
   }
 
-  /** @returns when it says for the first time that it has started, or will not any more */
-  start(role: string, environment: NodeJS.ProcessEnv = {}): Promise<void> {
+  /**
+   * @param environment asked before each start, with how many in a row have failed so far
+   * @returns when it says for the first time that it has started, or will not any more
+   */
+  start(
+    role: string,
+    environment: (failedStarts: number) => Promise<NodeJS.ProcessEnv>,
+  ): Promise<void> {
     return new Promise((started) => {
       void this.#keepRunning(role, environment, started).then(started);
     });
@@ -52,12 +58,12 @@ export class Children {
 
   async #keepRunning(
     role: string,
-    environment: NodeJS.ProcessEnv,
+    environment: (failedStarts: number) => Promise<NodeJS.ProcessEnv>,
     onStarted: () => void,
   ): Promise<void> {
     for (let failedStarts = 0; !this.#stopping;) {
       let started = false;
-      const ended = await this.#run(role, environment, () => {
+      const ended = await this.#run(role, environment(failedStarts), () => {
         started = true;
         onStarted();
       });
@@ -73,9 +79,13 @@ export class Children {
   }
 
   /** @returns how it ended; never throws, since a child that can't be started has ended, too */
-  async #run(role: string, environment: NodeJS.ProcessEnv, onStarted: () => void): Promise<string> {
+  async #run(
+    role: string,
+    environment: Promise<NodeJS.ProcessEnv>,
+    onStarted: () => void,
+  ): Promise<string> {
     try {
-      return await this.#runChild(role, environment, onStarted);
+      return await this.#runChild(role, await environment, onStarted);
     } catch (error) {
       return describeError(error);
     }

@@ -12,7 +12,7 @@ it('a process that cannot even be started is given up with its role, and stoppin
     onLine: () => undefined,
     onHopeless: (role) => givenUp.push(role),
   });
-  void children.start('producer');
+  void children.start('producer', async () => ({}));
   await until('the producer is given up', () => givenUp.includes('producer'));
   await children.stop(60_000);
 });

@@ -1,0 +1,63 @@
+import { TallyError } from '../../shared/errors.ts';
+import { isGiven } from '../../shared/process/config.ts';
+import { reservePort, type ReservedPort } from '../embedded/ports.ts';
+
+type PortVariable = 'DASHBOARD_PORT' | 'PRODUCER_PORT';
+
+/**
+ * The port of a process that `tally start` starts. It is held from the moment it is chosen until the process is started;
+ * should somebody else take it before the process listens, another one is chosen for the next start.
+ */
+export class UsablePort {
+  readonly #variable: PortVariable;
+  readonly #say: (line: string) => void;
+  #reserved: ReservedPort;
+
+  /**
+   * Takes the port itself when a person has set its variable; else another one when it is taken.
+   * @throws TallyError PORT_IN_USE
+   */
+  static async choose(
+    variable: PortVariable,
+    wanted: number,
+    say: (line: string) => void,
+  ): Promise<UsablePort> {
+    const reserved = await reservePort(wanted === 0 ? undefined : wanted);
+    const port = new UsablePort(variable, reserved, say);
+    if (reserved.port === wanted || wanted === 0) return port;
+    if (isGiven(variable)) {
+      await reserved.release();
+      throw new TallyError(
+        'PORT_IN_USE',
+        `port ${wanted} is in use; set ${variable} to another one`,
+      );
+    }
+    port.#sayTaken(wanted);
+    return port;
+  }
+
+  private constructor(variable: PortVariable, reserved: ReservedPort, say: (line: string) => void) {
+    this.#variable = variable;
+    this.#reserved = reserved;
+    this.#say = say;
+  }
+
+  get number(): number {
+    return this.#reserved.port;
+  }
+
+  /** Frees the port for the process that is started now. @returns its variable */
+  async handOver(failedStarts: number): Promise<NodeJS.ProcessEnv> {
+    if (failedStarts > 0 && !isGiven(this.#variable)) {
+      const before = this.number;
+      this.#reserved = await reservePort(before);
+      if (this.number !== before) this.#sayTaken(before);
+    }
+    await this.#reserved.release();
+    return { [this.#variable]: String(this.number) };
+  }
+
+  #sayTaken(wanted: number): void {
+    this.#say(`Port ${wanted} is in use; taking ${this.number} (set ${this.#variable} to choose).`);
+  }
+}
