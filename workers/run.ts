@@ -66,7 +66,7 @@ export async function runWorker(
   const probe: Probe = createCommitProbe(databaseUrl, 'refreshes');
   const commits = new CommitReadiness(probe, log);
   const probeRedis = async (): Promise<void> => {
-    if (!workers.every(({ connected }) => connected)) throw new Error('not connected');
+    if (!refreshWorker.connected) throw new Error('not connected');
     await probeQueue(config, queue, janitorRedis);
   };
   const stores = watchStores(
@@ -76,8 +76,9 @@ export async function runWorker(
   );
   const shared = { config, redis, probe, stores, activity, log, name };
   const metrics = createRefreshMetrics(registry);
+  const refreshWorker = createRefreshWorker({ ...shared, database, metrics });
   const workers: readonly WatchedWorker[] = [
-    createRefreshWorker({ ...shared, database, metrics }),
+    refreshWorker,
     createBacklogWorker({ ...shared, database: backlogDatabase, queue, metrics }),
   ];
   const areRunning = (): boolean => workers.every(({ running }) => running);

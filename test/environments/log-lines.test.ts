@@ -11,7 +11,7 @@ const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
 const redisServer = await controlledRedis();
 afterAll(() => redisServer.remove());
-const { database, redis, environment } = await createStores(
+const { database, redis, queue, environment } = await createStores(
   { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
   { postgresUrl: postgres.url, redisUrl: redisServer.url },
 );
@@ -54,6 +54,8 @@ it('a producer says what it lacks, and what it sends again and why', async () =>
   await producer.said('sending outbox rows to the queue');
   await record(100);
   await allSent();
+  // Rows are marked before their jobs are added: a Redis that is emptied in between has lost nothing.
+  await until('their jobs to wait', async () => (await queue.getWaitingCount()) === 100);
   await redis.flushall();
   await producer.said('Redis has lost the queue; the outbox rows that were sent are sent again');
   await producer.said(/sent \d+ outbox rows again within [\d.]+ s/);
