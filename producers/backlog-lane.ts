@@ -3,7 +3,11 @@ import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import { newestDrain, offerBacklogJobs, type BacklogQueue } from '../shared/queue/backlog-queue.ts';
+import {
+  jobOfFirstSlot,
+  offerBacklogJobs,
+  type BacklogQueue,
+} from '../shared/queue/backlog-queue.ts';
 
 const LOOK_MS = 250;
 // A job lasts about two seconds, and one that is asked for while its slot runs follows at once.
@@ -19,9 +23,9 @@ interface Parts {
 }
 
 /**
- * The backlog lane as a relay sees it: asks for its jobs while there is a backlog, and tells when nobody does them
- * (workers of an older version, a queue that is paused, `BACKLOG_JOBS=0`). The lane gets on when the oldest row of the
- * backlog is another one than before; nothing needs to be agreed between processes for that.
+ * The backlog lane as a relay sees it: asks for its jobs while there is a backlog, and notices when no worker does
+ * them (none runs, all are of an older version, the queue is paused). The lane makes progress if its oldest row has
+ * changed; processes need not agree on anything for that.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -30,20 +34,24 @@ export class BacklogLane {
   #nextOfferMs = 0;
   #headId: number | undefined;
   #headSinceMs = 0;
-  /** Since the lane stands still: the newest job that had been done by then. */
-  #standstill: { readonly newest: string | undefined } | undefined;
+  /** Set while the lane stands still: the job that waited in its first slot at the beginning. */
+  #standstill: { readonly jobId: string | null } | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  /** The age in milliseconds from which on rows are left to the backlog's jobs; undefined: nobody does these. */
-  get freshMs(): number | undefined {
-    const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
-    return BACKLOG_JOBS > 0 && this.#standstill === undefined ? BACKLOG_AFTER_MS : undefined;
+  get standsStill(): boolean {
+    return this.#standstill !== undefined;
   }
 
-  /** Looks whether there is a backlog and whether it moves. @throws the error of `pg` */
+  /** The age in milliseconds from which rows are left to the backlog's jobs; undefined: no worker does these. */
+  get freshMs(): number | undefined {
+    const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
+    return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
+  }
+
+  /** Checks whether there is a backlog and whether it has moved. @throws the error of `pg` */
   async look(): Promise<void> {
     const nowMs = performance.now();
     if (this.#parts.config.BACKLOG_JOBS === 0 || nowMs < this.#nextLookMs) return;
@@ -58,6 +66,11 @@ export class BacklogLane {
     this.#headSinceMs = nowMs;
   }
 
+  /** To be called in an outage, during which nobody can make progress. */
+  forget(): void {
+    this.#headId = undefined;
+  }
+
   /** Asks for jobs while there is a backlog. @throws the error of ioredis */
   async offer(): Promise<void> {
     const nowMs = performance.now();
@@ -67,14 +80,16 @@ export class BacklogLane {
     const { backlogQueue, config, log } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
     if (this.#standstill !== undefined) {
-      if ((await newestDrain(backlogQueue)) === this.#standstill.newest) return;
+      // A worker has done it if another one has taken its place.
+      const jobId = await jobOfFirstSlot(backlogQueue);
+      if (jobId === this.#standstill.jobId) return;
       this.#standstill = undefined;
       this.#headSinceMs = nowMs;
       log.info('workers drain the backlog again');
     } else if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
-      this.#standstill = { newest: await newestDrain(backlogQueue) };
+      this.#standstill = { jobId: await jobOfFirstSlot(backlogQueue) };
       log.warn(
-        'no worker drains the backlog; its rows go through the express lane, which is slower. Is the queue "backlog" paused, or are all workers of an older version?',
+        'no worker drains the backlog; its rows go through the express lane, which is slower. Does a worker run, of this version? Is the queue "backlog" paused?',
       );
     }
   }

@@ -59,21 +59,6 @@ function claimDueRows(
   );
 }
 
-/** Takes claims back, to be sent after `waitMs` milliseconds each. */
-export async function releaseRows(
-  database: Database,
-  rows: readonly { readonly rowId: number; readonly waitMs: number }[],
-): Promise<void> {
-  if (rows.length === 0) return;
-  await database.query(
-    `UPDATE tally.outbox o
-        SET sent_at = NULL, due_at = clock_timestamp() + held.wait_ms * interval '1 millisecond'
-       FROM unnest($1::bigint[], $2::double precision[]) AS held (id, wait_ms)
-      WHERE o.id = held.id`,
-    [rows.map(({ rowId }) => rowId), rows.map(({ waitMs }) => waitMs)],
-  );
-}
-
 /** The database's clock, by which rows are marked as sent, in seconds since 1970. */
 export async function databaseNowS(database: Database): Promise<number> {
   const [row] = await database.query<{ nowS: number }>(

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import { releaseRows } from '../shared/postgres/outbox.ts';
 import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
@@ -18,13 +19,16 @@ import {
 } from '../shared/queue/refresh-queue.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
 import { BacklogLane } from './backlog-lane.ts';
-import { OutboxClaims, releaseRows, type ClaimedRow } from './outbox-claims.ts';
+import { OutboxClaims, type ClaimedRow } from './outbox-claims.ts';
 import { Resends } from './outbox-resends.ts';
 import { SendInterval } from './send-interval.ts';
 
 const CLAIM_LIMIT = 1_000;
 const IDLE_POLL_FACTOR = 4;
 const MIN_PAUSE_MS = 1;
+// Jobs that wait at most while the backlog goes through the express lane: about a second of work, which is what a fresh
+// change then waits for.
+const STANDSTILL_JOBS = 5_000;
 
 interface Parts {
   readonly config: Config;
@@ -86,6 +90,7 @@ export class OutboxRelay {
       const beginMs = performance.now();
       const claimed = await this.#cycle();
       if (claimed === undefined) {
+        this.#backlog.forget();
         failures++;
         await pause(backoffMs(failures, 100, 2_000), signal);
         continue;
@@ -119,12 +124,17 @@ export class OutboxRelay {
       await this.#resends.note();
       await this.#send(rows);
       await this.#resends.settle();
+    } catch (error) {
+      await this.#queueAway(error);
+      await this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 })));
+      return undefined;
+    }
+    try {
       await this.#backlog.offer();
       this.#queueOutage.end();
       return Math.max(fresh.length, again.length);
     } catch (error) {
       await this.#queueAway(error);
-      await this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 })));
       return undefined;
     }
   }
@@ -140,6 +150,7 @@ export class OutboxRelay {
     readonly room: number;
     readonly marker: string | null;
   }): Promise<{ readonly fresh: readonly ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
+    const { QUEUE_HIGH_WATER } = this.#parts.config;
     const beganMs = performance.now();
     let fresh: readonly ClaimedRow[] = [];
     try {
@@ -150,7 +161,9 @@ export class OutboxRelay {
       await this.#backlog.look();
       if (room > 0) {
         const share = this.#resends.ongoing ? Math.ceil(room / 2) : room;
-        fresh = await this.#claims.claim(Math.min(share, CLAIM_LIMIT), this.#backlog.freshMs);
+        const old = this.#backlog.standsStill ? room - QUEUE_HIGH_WATER + STANDSTILL_JOBS : share;
+        const limit = Math.min(share, Math.max(0, old), CLAIM_LIMIT);
+        fresh = limit > 0 ? await this.#claims.claim(limit, this.#backlog.freshMs) : [];
       }
       const again = await this.#resends.claim(Math.min(room - fresh.length, CLAIM_LIMIT));
       this.#databaseOutage.end();

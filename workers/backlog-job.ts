@@ -1,9 +1,10 @@
 import {
   claimExecutions,
-  claimOldest,
+  oldestExecutions,
   refreshBacklog,
   type BacklogGroup,
 } from '../shared/postgres/backlog.ts';
+import { releaseRows } from '../shared/postgres/outbox.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import type { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
@@ -19,7 +20,7 @@ const PROGRESS_MS = 500;
 
 interface Parts {
   readonly config: Config;
-  /** Of one connection, so that express batches and backlog never wait for each other's. */
+  /** With a connection of its own, so that neither lane waits for the other. */
   readonly database: Database;
   readonly cursor: OutboxCursor;
   readonly probe: Probe;
@@ -53,51 +54,59 @@ export async function drainBacklog(
   const elapsedMs = (): number => Math.round(performance.now() - beginMs);
   const figures = { refreshed: 0, changed: 0, unchanged: 0, noTasks: 0, missing: 0, handedOver: 0 };
   let nextProgressMs = beginMs + PROGRESS_MS;
-  while (!signal.aborted && elapsedMs() < RUN_MS) {
-    const batch = await refreshOldest(parts);
+  for (let isFirst = true; !signal.aborted && elapsedMs() < RUN_MS; isFirst = false) {
+    const batch = await refreshOldest(parts, isFirst);
     if (batch.kind === 'unavailable') return batch;
-    const groups = batch.kind === 'done' ? batch.result : [];
-    for (const { outcome, executionIds } of groups) {
-      if (outcome === 'busy') continue;
-      figures.refreshed += executionIds.length;
-      figures[outcome === 'no_tasks' ? 'noTasks' : outcome] += executionIds.length;
+    if (batch.kind === 'done') {
+      if (batch.result.length === 0) break;
+      for (const { outcome, executionIds } of batch.result) {
+        if (outcome === 'busy') continue;
+        figures.refreshed += executionIds.length;
+        figures[outcome === 'no_tasks' ? 'noTasks' : outcome] += executionIds.length;
+      }
     }
-    if (batch.kind === 'done' && groups.length === 0) break;
     const handedOver = await handOver(parts, batch);
     if (handedOver.kind === 'unavailable') return handedOver;
-    // Rows that can't be handed over stay the oldest, so this job gets no further.
+    // What can't be handed over now stays the oldest, so this job gets no further; the next one tries again.
     if (handedOver.kind !== 'done') break;
     figures.handedOver += handedOver.result;
     if (performance.now() >= nextProgressMs) {
       nextProgressMs = performance.now() + PROGRESS_MS;
-      await onProgress({ ...figures, ms: elapsedMs() });
+      // Only shown; the connection logs why Redis doesn't take it.
+      await onProgress({ ...figures, ms: elapsedMs() }).catch(() => undefined);
     }
   }
   return { kind: 'done', figures: { ...figures, ms: elapsedMs() } };
 }
 
-/** One statement. `failed`: one of the oldest executions can't be refreshed, and nobody knows which. */
-async function refreshOldest(parts: Parts): Promise<Attempt<readonly BacklogGroup[]>> {
+/** What a statement did. `failed`: one of the oldest executions can't be refreshed, and nobody knows which. */
+type Batch = Attempt<readonly BacklogGroup[]> & { readonly fromS: number | undefined };
+
+async function refreshOldest(parts: Parts, isFirst: boolean): Promise<Batch> {
   const { config, database, cursor, probe, onBatch } = parts;
   const beginMs = performance.now();
+  let fromS: number | undefined;
   const tried = await attempt(probe, () =>
-    cursor.look((fromS) => refreshBacklog(database, BATCH_ROWS, config.BACKLOG_AFTER_MS, fromS)),
+    cursor.look((from) => {
+      fromS = from;
+      return refreshBacklog(database, BATCH_ROWS, config.BACKLOG_AFTER_MS, from);
+    }, !isFirst),
   );
-  if (tried.kind !== 'done') return tried;
+  if (tried.kind !== 'done') return { ...tried, fromS };
   const { groups } = tried.result;
   if (groups.length > 0) onBatch(groups, performance.now() - beginMs);
-  return { kind: 'done', result: groups };
+  return { kind: 'done', result: groups, fromS };
 }
 
 /**
- * Puts on the express lane what a batch has left.
+ * Puts on the express lane what a batch has left. That lane may grow to twice its mark for this: the relay keeps it full
+ * up to there, and would leave no room. When Redis doesn't take the jobs, the rows stay in the backlog.
  * @returns how many executions
- * @throws the error of ioredis; the rows count as sent then, and are sent again after `RESEND_AFTER_MS`
  */
 async function handOver(
   { config, database, probe, queue }: Parts,
-  batch: Attempt<readonly BacklogGroup[]>,
-): Promise<Attempt<number> | { readonly kind: 'full' }> {
+  batch: Batch,
+): Promise<Attempt<number> | { readonly kind: 'refused' }> {
   const busy =
     batch.kind === 'done'
       ? batch.result.flatMap(({ outcome, executionIds }) =>
@@ -105,14 +114,31 @@ async function handOver(
         )
       : [];
   if (batch.kind === 'done' && busy.length === 0) return { kind: 'done', result: 0 };
-  const { waiting, delayed } = await countJobs(queue);
-  if (waiting + delayed >= config.QUEUE_HIGH_WATER) return { kind: 'full' };
-  const claimed = await attempt(probe, () =>
-    batch.kind === 'done'
-      ? claimExecutions(database, busy)
-      : claimOldest(database, BATCH_ROWS, config.BACKLOG_AFTER_MS),
+  const waiting = await countJobs(queue).catch(() => undefined);
+  if (waiting === undefined || waiting.waiting + waiting.delayed >= 2 * config.QUEUE_HIGH_WATER) {
+    return { kind: 'refused' };
+  }
+  const claimed = await attempt(probe, async () =>
+    claimExecutions(
+      database,
+      batch.kind === 'done'
+        ? busy
+        : await oldestExecutions(database, BATCH_ROWS, config.BACKLOG_AFTER_MS, batch.fromS),
+    ),
   );
   if (claimed.kind !== 'done') return claimed;
-  await enqueueRefreshes(queue, claimed.result);
-  return { kind: 'done', result: claimed.result.length };
+  const { identities, rowIds } = claimed.result;
+  try {
+    await enqueueRefreshes(queue, identities);
+  } catch {
+    // Whatever is logged of Redis, its connection and the relay log. Some may be on the queue, which is harmless.
+    const released = await attempt(probe, () =>
+      releaseRows(
+        database,
+        rowIds.map((rowId) => ({ rowId, waitMs: 0 })),
+      ),
+    );
+    return released.kind === 'unavailable' ? released : { kind: 'refused' };
+  }
+  return { kind: 'done', result: identities.length };
 }

@@ -13,11 +13,11 @@ import {
   type BacklogJob,
   type BacklogPayload,
 } from '../shared/queue/backlog-queue.ts';
-import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
 import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
 import { drainBacklog } from './backlog-job.ts';
+import { LostAnswers } from './lost-answers.ts';
 import type { StoreWatches } from './store-watches.ts';
 import { watchWorker, type WatchedWorker } from './watched-worker.ts';
 
@@ -28,7 +28,7 @@ interface Parts {
   readonly config: Config;
   /** Of the patient profile; BullMQ opens a second one like it for its blocking wait. */
   readonly redis: Redis;
-  /** Of one connection, so that express batches and the backlog never wait for each other's. */
+  /** With a connection of its own, so that neither lane waits for the other. */
   readonly database: Database;
   readonly probe: Probe;
   /** Of the failFast profile: takes what is handed to the express lane. */
@@ -70,7 +70,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
   const process = async (job: BacklogJob, token?: string): Promise<BacklogFigures> => {
     const run = await drainBacklog({ ...parts, cursor, onBatch }, stop.signal, (figures) =>
       job.updateProgress({ ...figures }),
-    );
+    ).finally(() => lostAnswers.release(job.id));
     if (run.kind === 'done') return run.figures;
     stores.postgres.reportAway(run.error);
     // Without using an attempt.
@@ -78,6 +78,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
     throw new WaitingError();
   };
 
+  const lostAnswers = new LostAnswers(parts.redis, log);
   const worker = new Worker<BacklogPayload, BacklogFigures, 'drain'>(
     BACKLOG_QUEUE,
     process,
@@ -92,11 +93,16 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
       removeOnComplete: { count: KEPT },
       removeOnFail: { count: KEPT },
     },
-    createReadableBackend,
+    lostAnswers.createBackend,
   );
   worker.on('failed', (job, error) =>
     log.error(`${job?.id ?? 'a job'} of the backlog failed: ${describeError(error)}`),
   );
+  worker.on('stalled', () => {
+    metrics.stalled.inc();
+    activity.recovered();
+  });
+  lostAnswers.watch(worker);
   const watched = watchWorker(worker, parts);
   return {
     start: () => watched.start(),

@@ -17,7 +17,7 @@ export class ErrorLog {
   }
 
   report(error: Error): void {
-    // BullMQ says the same for each job, and after a freeze or a flush several things by turns.
+    // BullMQ reports the same error for each job, and after a freeze or a flush it alternates between several.
     const text = describeError(error)
       .replaceAll(/\d+:[\w.~-]+:[\w-]+/g, '<job>')
       .replaceAll(/backlog-\d+-[\w-]+/g, '<job>');

@@ -11,7 +11,7 @@ export interface StoreWatches {
   readonly postgres: DatabaseWatch;
   readonly redis: QueueWatch;
   readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
-  /** Takes what is neither. */
+  /** For errors that are no outage of either store. */
   readonly errors: ErrorLog;
 }
 

@@ -29,7 +29,7 @@ export function watchWorker<Data, Result, Name extends string>(
   void worker
     .getBackend()
     .blockingClient?.then((client) => (waiting = client))
-    // It ended before it was there, at a stop.
+    // The worker was stopped before it had connected.
     .catch(() => undefined);
   const isConnected = (): boolean => redis.status === 'ready' && waiting?.status === 'ready';
 

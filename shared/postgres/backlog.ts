@@ -2,6 +2,9 @@ import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
 import { COUNTED_ROWS, summarizeOutbox, type RefreshSource } from './outbox.ts';
 
+// A sudden backlog is younger than the statistics, by which the planner might read and sort all of it.
+const IN_ORDER = { enable_bitmapscan: 'off', enable_seqscan: 'off' };
+
 /** What one statement of the backlog lane did with executions that have a vendor, an outcome and a source in common. */
 export interface BacklogGroup {
   readonly vendor: string;
@@ -65,6 +68,7 @@ export async function readBacklogHead(
         AND due_at <= now() - $1 * interval '1 millisecond'
       ORDER BY sent_at, due_at LIMIT 1`,
     [olderMs, fromS ?? '-infinity'],
+    IN_ORDER,
   );
   return head;
 }
@@ -80,52 +84,57 @@ export async function countBacklog(database: Database, olderMs: number): Promise
               WHERE sent_at IS NULL AND due_at <= now() - $1 * interval '1 millisecond'
               ORDER BY sent_at, due_at LIMIT ${COUNTED_ROWS + 1}) AS oldest`,
     [olderMs],
+    IN_ORDER,
   );
   const count = counted?.count ?? 0;
   return count <= COUNTED_ROWS ? count : (await summarizeOutbox(database)).unsent;
 }
 
-/**
- * Marks the due rows of these executions as sent, for somebody who is about to send them.
- * @returns an identity for each execution that had such rows
- */
-export function claimExecutions(
-  database: Database,
-  executionIds: readonly number[],
-): Promise<Identity[]> {
-  return claim(database, 'execution_id = ANY ($1) AND sent_at IS NULL AND due_at <= now()', [
-    executionIds,
-  ]);
+/** Rows that somebody has marked as sent and is about to send. */
+export interface ClaimedExecutions {
+  /** One for each execution. */
+  readonly identities: readonly Identity[];
+  readonly rowIds: readonly number[];
 }
 
-/**
- * Marks the oldest rows of the backlog as sent, for somebody who is about to send them.
- * @param limit rows to take
- * @param olderMs only rows that have been due for so long
- */
-export function claimOldest(
+/** Marks the due rows of these executions as sent, for somebody who is about to send them. */
+export async function claimExecutions(
+  database: Database,
+  executionIds: readonly number[],
+): Promise<ClaimedExecutions> {
+  const rows = await database.query<Identity & { rowIds: number[]; [column: string]: unknown }>(
+    `WITH claimed AS (
+       UPDATE tally.outbox SET sent_at = clock_timestamp()
+        WHERE id = ANY (ARRAY(
+              SELECT id FROM tally.outbox
+               WHERE execution_id = ANY ($1) AND sent_at IS NULL AND due_at <= now()
+                 FOR UPDATE SKIP LOCKED))
+       RETURNING id, execution_id, vendor)
+     SELECT execution_id AS "executionId", min(vendor) AS vendor, array_agg(id)::double precision[] AS "rowIds"
+       FROM claimed GROUP BY execution_id`,
+    [executionIds],
+  );
+  return {
+    identities: rows.map(({ executionId, vendor }) => ({ executionId, vendor })),
+    rowIds: rows.flatMap(({ rowIds }) => rowIds),
+  };
+}
+
+/** The executions of the oldest rows of the backlog. Parameters as of {@link refreshBacklog}. */
+export async function oldestExecutions(
   database: Database,
   limit: number,
   olderMs: number,
-): Promise<Identity[]> {
-  return claim(
-    database,
-    `sent_at IS NULL AND due_at <= now() - $2 * interval '1 millisecond' ORDER BY sent_at, due_at LIMIT $1`,
-    [limit, olderMs],
+  fromS: number | undefined,
+): Promise<number[]> {
+  const rows = await database.query<{ id: number }>(
+    `SELECT DISTINCT execution_id AS id
+       FROM (SELECT execution_id FROM tally.outbox
+              WHERE sent_at IS NULL AND due_at >= to_timestamp($3)
+                AND due_at <= now() - $2 * interval '1 millisecond'
+              ORDER BY sent_at, due_at LIMIT $1) AS oldest`,
+    [limit, olderMs, fromS ?? '-infinity'],
+    IN_ORDER,
   );
-}
-
-function claim(
-  database: Database,
-  which: string,
-  values: readonly unknown[],
-): Promise<(Identity & Record<string, unknown>)[]> {
-  return database.query(
-    `WITH claimed AS (
-       UPDATE tally.outbox SET sent_at = clock_timestamp()
-        WHERE id = ANY (ARRAY(SELECT id FROM tally.outbox WHERE ${which} FOR UPDATE SKIP LOCKED))
-       RETURNING execution_id, vendor)
-     SELECT execution_id AS "executionId", min(vendor) AS vendor FROM claimed GROUP BY execution_id`,
-    values,
-  );
+  return rows.map(({ id }) => id);
 }

@@ -26,7 +26,8 @@ const RECORD = `
   INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
   VALUES (${PROBE_ID}, 'TALLY_PROBE', 'api', 'infinity');
   DELETE FROM tally.outbox WHERE execution_id = ${PROBE_ID} AND vendor = 'TALLY_PROBE'`;
-const REFRESH_NOTHING = `; SELECT FROM tally.refresh_executions('{}'::bigint[])`;
+const REFRESH_NOTHING = `
+  ; SELECT FROM tally.refresh_executions('{}'::bigint[]); SELECT FROM tally.refresh_backlog(0, 0, '-infinity')`;
 
 /**
  * A probe as {@link probeCommit}, to be run again and again. Of several servers it begins with the one that it reached

@@ -19,29 +19,26 @@ export class OutboxCursor {
    * Reads rows in the order of their due time.
    * @param read given the due time to begin at, in seconds since 1970; undefined: at the very beginning. It gives the
    *   due time of the last row that it has seen (undefined: there was none) and whether there may be more behind it
+   * @param goesOn directly from the last look, without looking back for rows that appeared behind it meanwhile
    */
   async look<T extends { readonly lastS: number | undefined; readonly more: boolean }>(
     read: (fromS: number | undefined) => Promise<T>,
+    goesOn = false,
   ): Promise<T> {
     const beginMs = performance.now();
     const fromS =
       beginMs >= this.#nextWholeLookMs || this.#lastS === undefined
         ? undefined
-        : this.#lastS - LOOK_BACK_S;
+        : this.#lastS - (goesOn ? 0 : LOOK_BACK_S);
     const seen = await read(fromS);
     if (fromS === undefined) {
       const endMs = performance.now();
       this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
     }
     if (seen.lastS !== undefined) {
-      // When there may be more, they come after the last; otherwise a straggler moves nothing back.
+      // When there may be more, they come after the last; otherwise a late row must not move the cursor back.
       this.#lastS = seen.more ? seen.lastS : Math.max(seen.lastS, this.#lastS ?? seen.lastS);
     }
     return seen;
-  }
-
-  /** To be called when rows were made unsent: the next look is from the beginning. */
-  startOver(): void {
-    this.#lastS = undefined;
   }
 }

@@ -28,6 +28,21 @@ export async function recordRefreshes(
   );
 }
 
+/** Makes rows that were marked as sent unsent again, due in `waitMs` milliseconds each. */
+export async function releaseRows(
+  database: Database,
+  rows: readonly { readonly rowId: number; readonly waitMs: number }[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  await database.query(
+    `UPDATE tally.outbox o
+        SET sent_at = NULL, due_at = clock_timestamp() + held.wait_ms * interval '1 millisecond'
+       FROM unnest($1::bigint[], $2::double precision[]) AS held (id, wait_ms)
+      WHERE o.id = held.id`,
+    [rows.map(({ rowId }) => rowId), rows.map(({ waitMs }) => waitMs)],
+  );
+}
+
 /** Lets the next refresh of the execution overwrite a final status that the host stored by hand, whatever asks for it. */
 export async function forgetHostWord(database: Database, executionId: number): Promise<void> {
   await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);

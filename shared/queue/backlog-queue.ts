@@ -49,7 +49,7 @@ export function openBacklogQueue(config: Config, redis: Redis): BacklogQueue {
 export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Promise<void> {
   await queue.addBulk(
     Array.from({ length: slots }, (_, n) => {
-      const slot = `backlog-${n + 1}`;
+      const slot = slotName(n + 1);
       return {
         name: JOB_NAME,
         data: {},
@@ -63,8 +63,11 @@ export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Prom
   );
 }
 
-/** The id of the job that ended last, done or failed; undefined: none is kept. @throws the error of ioredis */
-export async function newestDrain(queue: BacklogQueue): Promise<string | undefined> {
-  const [job] = await queue.getJobs(['completed'], 0, 0, false);
-  return job?.id;
+/** The id of the job that waits or runs in the first slot; null: there is none. @throws the error of ioredis */
+export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
+  return queue.getDeduplicationJobId(slotName(1));
+}
+
+function slotName(slot: number): string {
+  return `backlog-${slot}`;
 }

@@ -3,7 +3,7 @@
 --
 -- The rows are locked first, which is how several callers share them: each takes the oldest that are free. An
 -- execution that another transaction holds is reported busy and its rows stay; the caller has to move them out
--- of the way (tally.claim_executions), or they would be the oldest again.
+-- of the way (claimExecutions in shared/postgres/backlog.ts), or they would be the oldest again.
 --
 -- max_rows:     rows to look at.
 -- older_ms:     only rows that have been due for this many milliseconds.
@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION tally.refresh_backlog(max_rows integer, older_ms doub
 RETURNS TABLE (vendor text, outcome text, source text, execution_ids bigint[], lags_ms double precision[], last_due timestamptz)
 LANGUAGE plpgsql
 VOLATILE
--- A sudden backlog is older than the statistics: without these the planner may read and sort all of it.
+-- The statistics may be older than a sudden backlog: without these the planner may read and sort all of it.
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET enable_sort = off
@@ -26,7 +26,7 @@ DECLARE
     ids     bigint[];
     vendors text[];
     latest  timestamptz;
-    -- A variable, so that the index is read no further than to here: behind it lies what isn't due for long.
+    -- A variable, so that the index is read no further than to here; what follows isn't due yet.
     until   timestamptz := clock_timestamp() - older_ms * interval '1 millisecond';
 BEGIN
     SELECT array_agg(p.execution_id), array_agg(p.vendor), max(p.latest)

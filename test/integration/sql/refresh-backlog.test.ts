@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
   claimExecutions,
-  claimOldest,
+  oldestExecutions,
   readBacklogHead,
   refreshBacklog,
   type BacklogBatch,
@@ -82,9 +82,9 @@ describe('tally.refresh_backlog', () => {
     await holder.query('ROLLBACK');
     expect(outcomes(batch)).toEqual({ busy: 1, changed: 1, no_tasks: 1, missing: 1 });
     expect(await outboxRows(database)).toBe(1);
-    expect(await claimExecutions(database, [held])).toEqual([
-      { executionId: held, vendor: 'SCAN' },
-    ]);
+    const { identities, rowIds } = await claimExecutions(database, [held]);
+    expect(identities).toEqual([{ executionId: held, vendor: 'SCAN' }]);
+    expect(rowIds).toHaveLength(1);
     expect((await drain()).groups).toEqual([]);
   });
 
@@ -115,10 +115,11 @@ describe('tally.refresh_backlog', () => {
     await expect(drain()).rejects.toThrow('poison');
     await database.query('DROP TRIGGER poison ON execution');
     expect(await outboxRows(database)).toBe(3);
-    const claimed = await claimOldest(database, 2, AFTER_MS);
-    expect(claimed.map(({ executionId }) => executionId).toSorted((a, b) => a - b)).toEqual(
-      ids.slice(0, 2),
-    );
+    const oldest = await oldestExecutions(database, 2, AFTER_MS, undefined);
+    expect(oldest.toSorted((a, b) => a - b)).toEqual(ids.slice(0, 2));
+    // With all its rows, also those that lie further back.
+    await recordOld(ids.slice(0, 1), OLD_MS / 2);
+    expect((await claimExecutions(database, oldest)).rowIds).toHaveLength(3);
     expect(outcomes(await drain())).toEqual({ changed: 1 });
   });
 
