@@ -8,6 +8,9 @@ import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 
+// Sentinels that were kept from running for two seconds wait for half a minute before they decide anything.
+const SENTINEL_MS = 180_000;
+
 const PASSWORD = 'master-secret';
 const WORKS_AGAIN_MS = 10_000;
 const SENTINEL_PASSWORD = 'sentinel-secret';
@@ -73,7 +76,7 @@ it('a sentinel that hangs is passed over', async () => {
 
 it(
   'after a failover everything goes on with the new master, without a restart',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     const ids = await createExecutions(database, 100);
     const worker = await startWorker(environment);
@@ -91,7 +94,7 @@ it(
     await until(
       'the second to be the master',
       async () => (await replication(second.port)).includes('role:master'),
-      60_000,
+      SENTINEL_MS,
     );
     await witness.verify(WORKS_AGAIN_MS);
     watch.declare('able');
@@ -105,7 +108,7 @@ it(
 
 it(
   'a master that is turned into a replica while connections to it live is left',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     const ids = await createExecutions(database, 50);
     await startWorker(environment);
@@ -115,14 +118,14 @@ it(
     await until(
       'the first to be a replica',
       async () => (await replication(first.port)).includes('master_link_status:up'),
-      60_000,
+      SENTINEL_MS,
     );
     await askRedis(open.port, ['SENTINEL', 'FAILOVER', 'mymaster']);
     await witness.change(ids);
     await until(
       'the first to be the master',
       async () => (await replication(first.port)).includes('role:master'),
-      60_000,
+      SENTINEL_MS,
     );
     await witness.verify(WORKS_AGAIN_MS);
     expect(await queue.getFailedCount()).toBe(0);
