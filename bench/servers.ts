@@ -80,7 +80,12 @@ export class Servers {
   async withArena<T>(size: Size, use: (arena: Arena) => Promise<T>): Promise<T> {
     const template = await this.#template(size);
     const name = `run_${++this.#runs}`;
-    await this.#administer(`CREATE DATABASE ${name} TEMPLATE ${template} STRATEGY FILE_COPY`);
+    const [server] = await this.#administer(
+      `SELECT current_setting('server_version_num')::int AS version`,
+    );
+    // Before 15 there is no other way, and no word for it.
+    const strategy = Number(server?.['version']) >= 150_000 ? 'STRATEGY FILE_COPY' : '';
+    await this.#administer(`CREATE DATABASE ${name} TEMPLATE ${template} ${strategy}`);
     const observerUrl = this.#url(name, true);
     const database = openDatabase(observerUrl, silent, {
       connections: 3,
