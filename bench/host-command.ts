@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { TallyError } from '../shared/errors.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { countDisagreements } from '../shared/postgres/disagreements.ts';
+import { outboxRows } from '../test/support/executions.ts';
 import { liveOneExecution, type HarborStep, type Life } from '../test/support/harbor-life.ts';
 import { HarborStatements } from '../test/support/harbor-statements.ts';
 import { until } from '../test/support/wait.ts';
@@ -54,7 +55,7 @@ export async function hostReport(
         const { times, lives } = await slice(arena, captured);
         await until(
           'the outbox to be empty',
-          async () => (await outbox(arena.database)) === 0,
+          async () => (await outboxRows(arena.database)) === 0,
           DRAIN_TIMEOUT_MS,
         );
         if (captured) marked.push(...lives.filter((life) => life.marked).map(({ id }) => id));
@@ -114,13 +115,6 @@ async function slice(
   };
   const lives = (await Promise.all(Array.from({ length: DRIVERS }, drive))).flat();
   return { times, lives };
-}
-
-async function outbox(database: Database): Promise<number> {
-  const [row] = await database.query<{ count: number }>(
-    'SELECT count(*) AS count FROM tally.outbox',
-  );
-  return row?.count ?? 0;
 }
 
 async function refreshAll({ database }: Arena, lives: readonly Life[]): Promise<void> {

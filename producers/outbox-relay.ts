@@ -43,8 +43,9 @@ interface Parts {
 }
 
 /**
- * Sends fresh outbox rows to the queue, and asks for jobs that drain the older ones. At least once: a row stays until the refresh that has seen
- * its change deletes it, and is sent again when that takes too long or when Redis has lost its data.
+ * Sends fresh outbox rows to the queue, and asks for jobs that drain the older ones. At least once: a row stays until
+ * the refresh that has seen its change deletes it, and is sent again when that takes too long or when Redis has lost its
+ * data.
  * Any number of relays can run; they share the rows.
  */
 export class OutboxRelay {

@@ -46,7 +46,7 @@ export async function refreshBacklog(
   return { groups: rows, lastS: rows[0]?.lastS, more: rows.length > 0 };
 }
 
-/** The oldest row of the backlog, by which a relay tells whether the backlog lane gets on. */
+/** The oldest row of the backlog, by which a relay tells whether the backlog lane makes progress. */
 export interface BacklogHead {
   readonly rowId: number;
   readonly dueS: number;

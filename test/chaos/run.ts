@@ -52,8 +52,8 @@ export async function runChaos(
       const beginMs = performance.now();
       result.broken = await calm(world, population, say);
       result.recoveriesMs.push(performance.now() - beginMs);
-      say(`${writers.changes} changes, right again`);
       if (result.broken.length > 0) break;
+      say(`${writers.changes} changes, right again`);
     }
     if (result.broken.length === 0) result.broken = await leftOver(world);
     if (result.broken.length > 0) say(`logs of the processes: ${world.saveLogs()}`);

@@ -20,6 +20,17 @@ const { database, queue, redis, config, environment } = stores;
 
 const backlogQueue = openBacklogQueue(config, redis);
 const probe = () => probeCommit(config.DATABASE_URL ?? '', 'rows');
+const newRelay = (changes: Partial<ConstructorParameters<typeof OutboxRelay>[0]> = {}) =>
+  new OutboxRelay({
+    config,
+    database,
+    redis,
+    queue,
+    backlogQueue,
+    probe,
+    log: silent,
+    ...changes,
+  });
 const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 const unsentRows = async (): Promise<number> => {
@@ -84,15 +95,7 @@ describe('the relay', () => {
     const ids = await createExecutions(database, 100);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
-    const relay = new OutboxRelay({
-      config,
-      database,
-      redis,
-      queue,
-      backlogQueue,
-      probe,
-      log: silent,
-    });
+    const relay = newRelay();
     relay.start();
     await until('the queue to have them', async () => (await queue.getWaitingCount()) === 100);
     await relay.close();
@@ -120,15 +123,7 @@ describe('the relay', () => {
             }
           : (Reflect.get(target, key, target) as unknown),
     });
-    const relay = new OutboxRelay({
-      config,
-      database,
-      redis,
-      queue: slow,
-      backlogQueue,
-      probe,
-      log: silent,
-    });
+    const relay = newRelay({ queue: slow });
     relay.start();
     expect(await deletable).toBe(50);
     await relay.close();
@@ -160,15 +155,7 @@ describe('the relay', () => {
        VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour'), ($2, 'REPLICATION', 'marker', now())`,
       [later, now],
     );
-    const relay = new OutboxRelay({
-      config,
-      database,
-      redis,
-      queue,
-      backlogQueue,
-      probe,
-      log: silent,
-    });
+    const relay = newRelay();
     relay.start();
     await until('the due one to be sent', async () => (await queue.getWaitingCount()) === 1);
     await relay.close();
@@ -180,15 +167,7 @@ describe('the relay', () => {
   it('rows whose jobs were lost are sent again after RESEND_AFTER_MS', async () => {
     const ids = await createExecutions(database, 10);
     await recordRefreshes(database, refreshesOf(ids), 'api');
-    const relay = new OutboxRelay({
-      config: { ...config, RESEND_AFTER_MS: 500 },
-      database,
-      redis,
-      queue,
-      backlogQueue,
-      probe,
-      log: silent,
-    });
+    const relay = newRelay({ config: { ...config, RESEND_AFTER_MS: 500 } });
     relay.start();
     await until('all to be sent', async () => (await queue.getWaitingCount()) === 10);
     await queue.drain();
@@ -214,15 +193,7 @@ describe('the relay', () => {
     onTestFinished(async () => {
       await database.query('DROP FUNCTION public.refuse_many() CASCADE');
     });
-    const relay = new OutboxRelay({
-      config: { ...config, QUEUE_HIGH_WATER: 100_000 },
-      database,
-      redis,
-      queue,
-      backlogQueue,
-      probe,
-      log: silent,
-    });
+    const relay = newRelay({ config: { ...config, QUEUE_HIGH_WATER: 100_000 } });
     relay.start();
     onTestFinished(() => relay.close());
     await recordRefreshes(database, refreshesOf([2_501]), 'api');
