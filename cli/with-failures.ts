@@ -2,20 +2,19 @@ import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { openDatabase, type Database } from '../shared/postgres/database.ts';
 import { schemaProblem } from '../shared/postgres/schema.ts';
 import { TallyError } from '../shared/errors.ts';
-import type { Config } from '../shared/process/config.ts';
+import type { ConfigWith } from '../shared/process/config.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 
 /**
  * Connects to the database that has the records of failures, for one command.
- * @param config with DATABASE_URL
  * @throws TallyError DATABASE_AWAY when it can't be asked, NO_SCHEMA when schema `tally` isn't the one of this program
  */
 export async function withRecords<T>(
-  config: Config,
+  config: ConfigWith<'DATABASE_URL'>,
   name: string,
   work: (database: Database) => Promise<T>,
 ): Promise<T> {
-  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+  const database = openDatabase(config.DATABASE_URL, silentLogger(), {
     connections: 1,
     name,
   });

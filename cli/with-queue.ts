@@ -1,4 +1,4 @@
-import type { Config } from '../shared/process/config.ts';
+import type { ConfigWith } from '../shared/process/config.ts';
 import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
@@ -9,12 +9,11 @@ const CONNECT_TIMEOUT_MS = 3_000;
 
 /**
  * Connects to Redis for one command, and closes the connection when the work is done or has failed.
- * @param config with REDIS_URL
  * @param options as `openRefreshQueue` takes them
  * @throws TallyError REDIS_AWAY when it can't be reached
  */
 export async function withQueue<T>(
-  config: Config,
+  config: ConfigWith<'REDIS_URL'>,
   work: (parts: FailedJobs) => Promise<T>,
   options: Parameters<typeof openRefreshQueue>[2] = {},
 ): Promise<T> {

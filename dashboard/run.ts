@@ -1,4 +1,4 @@
-import type { Config } from '../shared/process/config.ts';
+import type { StoresConfig } from '../shared/process/config.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
 import { httpAddress } from '../shared/http/address.ts';
 import { listen } from '../shared/http/server.ts';
@@ -15,16 +15,15 @@ import { refuseUnprotected } from './protection.ts';
 
 /**
  * Runs the dashboard until the lifecycle stops.
- * @param config with DATABASE_URL and REDIS_URL
  * @throws UsageError when it would listen beyond this machine without a password
  */
 export async function runDashboard(
-  config: Config,
+  config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
   refuseUnprotected(config);
-  const database = openDatabase(config.DATABASE_URL ?? '', log, {
+  const database = openDatabase(config.DATABASE_URL, log, {
     connections: 4,
     name: 'dashboard',
     connectTimeoutMs: 2_000,

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import { isLoopback, type Config } from '../shared/process/config.ts';
+import { isLoopback, type Config, type StoresConfig } from '../shared/process/config.ts';
 import { createCommitProbe } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase, type TransactionDatabase } from '../shared/postgres/database.ts';
@@ -35,14 +35,13 @@ import { apiIsOff, createRefreshApi } from './refresh-api.ts';
  * Runs one producer until the lifecycle stops: the API, the relay, the reconciler and, where Harbor's
  * Redis is given, the marker intake. It listens first; it is ready
  * when Postgres finishes commits, since refreshes are accepted while Redis is away.
- * @param config with DATABASE_URL and REDIS_URL
  */
 export async function runProducer(
-  config: Config,
+  config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
-  const databaseUrl = config.DATABASE_URL ?? '';
+  const databaseUrl = config.DATABASE_URL;
   const database = openDatabase(databaseUrl, log, {
     connections: 4,
     name: 'producer',

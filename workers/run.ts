@@ -1,4 +1,4 @@
-import type { Config } from '../shared/process/config.ts';
+import type { StoresConfig } from '../shared/process/config.ts';
 import { createCommitProbe } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
 import { openDatabase } from '../shared/postgres/database.ts';
@@ -29,16 +29,15 @@ import type { WatchedWorker } from './watched-worker.ts';
 /**
  * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
  * schema is there and Redis takes what the queue needs.
- * @param config with DATABASE_URL and REDIS_URL
  * @param name tells this worker from all others, on the queue and the dashboard
  */
 export async function runWorker(
-  config: Config,
+  config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
   name: string,
 ): Promise<void> {
-  const databaseUrl = config.DATABASE_URL ?? '';
+  const databaseUrl = config.DATABASE_URL;
   const database = openDatabase(databaseUrl, log, {
     connections: WORKER_CONNECTIONS,
     name: 'worker',

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
-import { loadConfig, type Config } from '../../shared/process/config.ts';
+import { loadConfig, type ConfigWith } from '../../shared/process/config.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import {
@@ -116,6 +116,6 @@ function queueOf(arena: Arena, redis: Redis): RefreshQueue {
 }
 
 /** Tally's settings in a run: the defaults. */
-export function configOf(redisUrl: string): Config {
-  return loadConfig([], { REDIS_URL: redisUrl, QUEUE_PREFIX });
+export function configOf(redisUrl: string): ConfigWith<'REDIS_URL'> {
+  return loadConfig(['REDIS_URL'], { REDIS_URL: redisUrl, QUEUE_PREFIX });
 }

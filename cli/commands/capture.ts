@@ -25,7 +25,7 @@ export function addCaptureCommand(program: Command): void {
       )
       .action(async (options: { data: string }) => {
         const config = commandConfig(['DATABASE_URL'], options.data);
-        const line = await withClient(config.DATABASE_URL ?? '', 'capture', work);
+        const line = await withClient(config.DATABASE_URL, 'capture', work);
         process.stdout.write(`${line}\n`);
       });
   };

@@ -9,7 +9,7 @@ import { hostChecks } from '../../shared/postgres/checks/host.ts';
 import { serverChecks } from '../../shared/postgres/checks/server.ts';
 import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
-import type { Config } from '../../shared/process/config.ts';
+import type { StoresConfig } from '../../shared/process/config.ts';
 import {
   ok,
   problem,
@@ -68,8 +68,8 @@ function flatten({ area, findings }: Section): object[] {
 }
 
 /** Each store is examined whether the others can be reached or not. */
-async function examine(config: Config): Promise<Section[]> {
-  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+async function examine(config: StoresConfig): Promise<Section[]> {
+  const database = openDatabase(config.DATABASE_URL, silentLogger(), {
     connections: 1,
     name: 'doctor',
     statementTimeoutMs: 5_000,
@@ -90,7 +90,7 @@ async function examine(config: Config): Promise<Section[]> {
   }
 }
 
-async function examineRedis(config: Config): Promise<Finding[]> {
+async function examineRedis(config: StoresConfig): Promise<Finding[]> {
   const redis = connectRedis(config, 'failFast', silentLogger());
   try {
     await waitForRedis(redis, CONNECT_TIMEOUT_MS);
@@ -108,7 +108,7 @@ async function examineRedis(config: Config): Promise<Finding[]> {
   }
 }
 
-async function examinePostgres(config: Config, database: Database): Promise<Finding[]> {
+async function examinePostgres(config: StoresConfig, database: Database): Promise<Finding[]> {
   try {
     await database.query('SELECT 1');
   } catch (error) {
@@ -131,9 +131,9 @@ function unreachable(variable: string, error: unknown): Finding {
 }
 
 /** Tries a refresh of nothing and takes it back, as a worker does before it says that it is ready. */
-async function checkCommits(config: Config): Promise<Verdict> {
+async function checkCommits(config: StoresConfig): Promise<Verdict> {
   try {
-    await probeCommit(config.DATABASE_URL ?? '', 'refreshes');
+    await probeCommit(config.DATABASE_URL, 'refreshes');
   } catch (error) {
     return problemOf(
       `no refresh could be committed: ${explainDatabaseError(error)}`,
@@ -150,11 +150,11 @@ async function checkSchema(database: Database): Promise<Verdict> {
     : problemOf(found);
 }
 
-function captureState(config: Config): Promise<CaptureState> {
-  return withClient(config.DATABASE_URL ?? '', 'doctor', readCaptureState);
+function captureState(config: StoresConfig): Promise<CaptureState> {
+  return withClient(config.DATABASE_URL, 'doctor', readCaptureState);
 }
 
-async function checkCapture(config: Config): Promise<Verdict> {
+async function checkCapture(config: StoresConfig): Promise<Verdict> {
   switch (await captureState(config)) {
     case 'enabled':
       return ok('on: changes of tasks are recorded in their own transaction');
@@ -173,7 +173,7 @@ async function checkCapture(config: Config): Promise<Verdict> {
   }
 }
 
-async function examineHarbor(config: Config, database: Database): Promise<Finding[]> {
+async function examineHarbor(config: StoresConfig, database: Database): Promise<Finding[]> {
   const url = config.HARBOR_REDIS_URL;
   const redis = url === undefined ? undefined : connectHarborRedis(url, silentLogger());
   try {

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
-import type { Config } from '../../shared/process/config.ts';
+import type { ConfigWith } from '../../shared/process/config.ts';
 import { TallyError, UsageError } from '../../shared/errors.ts';
 import { parseIdentity, type Identity } from '../../shared/execution.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
@@ -36,7 +36,7 @@ export function addEnqueueCommand(program: Command): void {
     });
 }
 
-function enqueue(config: Config, identities: readonly Identity[]): Promise<void> {
+function enqueue(config: ConfigWith<'REDIS_URL'>, identities: readonly Identity[]): Promise<void> {
   return withQueue(config, ({ queue }) =>
     enqueueRefreshes(queue, identities).catch((error: unknown) => {
       throw new TallyError(

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import type { Database } from '../../shared/postgres/database.ts';
 import { countFailures, failureRecordPages } from '../../shared/postgres/failures.ts';
-import type { Config } from '../../shared/process/config.ts';
+import type { StoresConfig } from '../../shared/process/config.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
 import { failurePages, type FailurePage } from '../../shared/queue/failures.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -45,7 +45,7 @@ interface Answer {
 }
 
 /** The records are in Postgres, so most of the answer is there while Redis isn't. */
-async function readFailures(config: Config, database: Database): Promise<Answer> {
+async function readFailures(config: StoresConfig, database: Database): Promise<Answer> {
   try {
     return {
       causes: await withQueue(

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import type { Redis } from 'ioredis';
 import { INTAKE_DUTY, MarkerTransfer } from '../../shared/harbor/transfer.ts';
-import type { Config } from '../../shared/process/config.ts';
+import type { Config, ConfigWith } from '../../shared/process/config.ts';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { Lease } from '../../shared/postgres/lease.ts';
 import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
@@ -83,9 +83,12 @@ export function addHarborCommand(program: Command): void {
     });
 }
 
-async function withStores(config: Config, work: (stores: Stores) => Promise<void>): Promise<void> {
-  const harbor = connectHarborRedis(config.HARBOR_REDIS_URL ?? '', silentLogger());
-  const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+async function withStores(
+  config: ConfigWith<'DATABASE_URL' | 'HARBOR_REDIS_URL'>,
+  work: (stores: Stores) => Promise<void>,
+): Promise<void> {
+  const harbor = connectHarborRedis(config.HARBOR_REDIS_URL, silentLogger());
+  const database = openDatabase(config.DATABASE_URL, silentLogger(), {
     connections: 2,
     name: 'harbor',
     statementTimeoutMs: 10_000,
@@ -151,7 +154,7 @@ async function importMarkers(config: Config, { harbor, session }: Stores): Promi
 }
 
 async function exportMarkers(
-  config: Config,
+  config: ConfigWith<'REDIS_URL'>,
   options: ExportOptions,
   { harbor, session }: Stores,
 ): Promise<void> {

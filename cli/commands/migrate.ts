@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Config } from '../../shared/process/config.ts';
+import type { ConfigWith } from '../../shared/process/config.ts';
 import { UsageError } from '../../shared/errors.ts';
 import { createLogger, streamWriter } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
@@ -38,9 +38,9 @@ export function addMigrateCommand(program: Command): void {
     });
 }
 
-async function install(config: Config): Promise<void> {
+async function install(config: ConfigWith<'DATABASE_URL'>): Promise<void> {
   const log = createLogger(config, 'migrate', streamWriter(process.stdout));
-  const applied = await migrate(config.DATABASE_URL ?? '', log);
+  const applied = await migrate(config.DATABASE_URL, log);
   log.info(
     applied.length === 0
       ? 'schema tally is up to date; functions installed again'
@@ -48,16 +48,12 @@ async function install(config: Config): Promise<void> {
   );
 }
 
-async function remove(config: Config, force: boolean): Promise<void> {
-  const { found, capture, lostRefreshes } = await uninstall(
-    config.DATABASE_URL ?? '',
-    force,
-    () => {
-      process.stderr.write(
-        'tally: another tally migrate is at work on this database; waiting for it\n',
-      );
-    },
-  );
+async function remove(config: ConfigWith<'DATABASE_URL'>, force: boolean): Promise<void> {
+  const { found, capture, lostRefreshes } = await uninstall(config.DATABASE_URL, force, () => {
+    process.stderr.write(
+      'tally: another tally migrate is at work on this database; waiting for it\n',
+    );
+  });
   const lines = found
     ? [
         `schema tally is removed${capture === 'disabled' ? '' : ', and the triggers on task'}; execution and task are as they were`,

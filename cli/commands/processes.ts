@@ -1,22 +1,21 @@
 import type { Command } from 'commander';
-import { ignoredSettings, type Config } from '../../shared/process/config.ts';
+import { ignoredSettings, type StoresConfig } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
 import { instanceName } from '../instance-name.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
-type Run = (config: Config, lifecycle: Lifecycle, log: Logger, instance: string) => Promise<void>;
+type Run = (
+  config: StoresConfig,
+  lifecycle: Lifecycle,
+  log: Logger,
+  instance: string,
+) => Promise<void>;
 
 /** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
 export function addProcessCommands(program: Command): void {
-  const both = ['DATABASE_URL', 'REDIS_URL'] as const;
-  const add = (
-    role: string,
-    description: string,
-    required: Parameters<typeof commandConfig>[0],
-    load: () => Promise<Run>,
-  ): void => {
+  const add = (role: string, description: string, load: () => Promise<Run>): void => {
     program
       .command(role)
       .description(description)
@@ -26,30 +25,29 @@ export function addProcessCommands(program: Command): void {
         DEFAULT_DATA,
       )
       .action(async (options: { data: string }) =>
-        runProcess(role, commandConfig(required, options.data), await load()),
+        runProcess(role, commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data), await load()),
       );
   };
   // Loaded when they are run: together they take longer to load than most commands to run.
-  add('worker', 'run one worker: takes jobs and refreshes executions', both, async () => {
+  add('worker', 'run one worker: takes jobs and refreshes executions', async () => {
     const { runWorker } = await import('../../workers/run.ts');
     return runWorker;
   });
   add(
     'producer',
     'run one producer: the API, the relay from outbox to queue, and the reconciler',
-    both,
     async () => {
       const { runProducer } = await import('../../producers/run.ts');
       return runProducer;
     },
   );
-  add('dashboard', 'run the dashboard: overview, executions, Bull Board', both, async () => {
+  add('dashboard', 'run the dashboard: overview, executions, Bull Board', async () => {
     const { runDashboard } = await import('../../dashboard/run.ts');
     return runDashboard;
   });
 }
 
-async function runProcess(role: string, config: Config, run: Run): Promise<void> {
+async function runProcess(role: string, config: StoresConfig, run: Run): Promise<void> {
   const log = createLogger(config, role, streamWriter(process.stdout));
   logLibraryLines(console, log);
   for (const name of ignoredSettings()) {

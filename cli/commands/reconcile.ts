@@ -41,7 +41,7 @@ export function addReconcileCommand(program: Command): void {
         throw new UsageError('--all only shows; add --dry-run');
       }
       const config = commandConfig(['DATABASE_URL'], options.data);
-      const database = openDatabase(config.DATABASE_URL ?? '', silentLogger(), {
+      const database = openDatabase(config.DATABASE_URL, silentLogger(), {
         connections: 1,
         name: 'reconcile',
       });

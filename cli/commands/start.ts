@@ -1,6 +1,11 @@
 import { join, resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { loadConfig, withSettings, type Config } from '../../shared/process/config.ts';
+import {
+  loadConfig,
+  withSettings,
+  type Config,
+  type StoresConfig,
+} from '../../shared/process/config.ts';
 import { httpAddress } from '../../shared/http/address.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
@@ -111,7 +116,7 @@ async function run(
   lifecycle.onStop('Redis', () => redis.disconnect());
   await waitForRedis(redis, REDIS_TIMEOUT_MS);
   const queue = openRefreshQueue(config, redis);
-  const databaseUrl = config.DATABASE_URL ?? '';
+  const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = config;
   await migrate(databaseUrl, log);
   const database = openDatabase(databaseUrl, log, {
     connections: 3,
@@ -161,7 +166,6 @@ async function run(
   // Not before they listen: until then somebody else may answer there.
   const announced = Promise.all(listening).then(() => {
     if (lifecycle.stopping) return;
-    const redisUrl = config.REDIS_URL ?? '';
     writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl: dashboardUrl() });
     screen.say(`Dashboard: ${dashboardUrl()}`);
     screen.say(`API: ${httpAddress(config.HTTP_HOST, producer.number)}/v1/refreshes`);
@@ -188,7 +192,7 @@ async function openStores(
   given: Config,
   lifecycle: Lifecycle,
   screen: Screen,
-): Promise<{ config: Config; dashboard: UsablePort; producer: UsablePort }> {
+): Promise<{ config: StoresConfig; dashboard: UsablePort; producer: UsablePort }> {
   const data = resolve(options.data);
   takeRunFile(data);
   ignoreByGit(data);
@@ -217,7 +221,7 @@ async function openStores(
   return { config, dashboard, producer };
 }
 
-function childEnvironment(config: Config): NodeJS.ProcessEnv {
+function childEnvironment(config: StoresConfig): NodeJS.ProcessEnv {
   return {
     ...process.env,
     DATABASE_URL: config.DATABASE_URL,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { DatabaseError } from 'pg';
-import type { Config } from '../../shared/process/config.ts';
+import type { StoresConfig } from '../../shared/process/config.ts';
 import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { countBacklog } from '../../shared/postgres/backlog.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
@@ -65,9 +65,9 @@ interface Answer {
   readonly refused: boolean;
 }
 
-async function readStatus(config: Config): Promise<Answer> {
+async function readStatus(config: StoresConfig): Promise<Answer> {
   const log = silentLogger();
-  const database = openDatabase(config.DATABASE_URL ?? '', log, { connections: 1, name: 'status' });
+  const database = openDatabase(config.DATABASE_URL, log, { connections: 1, name: 'status' });
   const redis = connectRedis(config, 'failFast', log);
   const problems = new Set<string>();
   let refused = false;

@@ -150,6 +150,9 @@ export type ConfigWith<Name extends SettingName> = Config & {
   readonly [Key in Name]: NonNullable<Config[Key]>;
 };
 
+/** A config with the URLs of both stores, as every long-running process needs it. */
+export type StoresConfig = ConfigWith<'DATABASE_URL' | 'REDIS_URL'>;
+
 const TABLE: Readonly<Record<SettingName, Setting<unknown>>> = SETTINGS;
 const ALL = Object.entries(TABLE);
 

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import type { Config } from '../process/config.ts';
+import type { Config, ConfigWith } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
 import { explainRedisError, isLostConnection, type RedisSettings } from './redis-errors.ts';
@@ -39,12 +39,15 @@ export function reconnectDelayMs(attempt: number): number {
 /**
  * Opens a connection to the queue's Redis that reconnects by itself, at least once a second. That Redis is
  * away is logged once, and once more when it is back.
- * @param config with REDIS_URL in a form of `parseRedisUrl`: through sentinels the connection follows the master, in a
+ * @param config its REDIS_URL in a form of `parseRedisUrl`: through sentinels the connection follows the master, in a
  * cluster the node that serves the queue's slot
  * @throws UsageError when the URL names a file that can't be read, and nothing else
  */
 export function connectRedis(
-  { REDIS_URL: url = '', QUEUE_PREFIX: prefix }: Pick<Config, 'REDIS_URL' | 'QUEUE_PREFIX'>,
+  {
+    REDIS_URL: url,
+    QUEUE_PREFIX: prefix,
+  }: Pick<ConfigWith<'REDIS_URL'>, 'REDIS_URL' | 'QUEUE_PREFIX'>,
   profile: RedisProfile,
   log: Logger,
 ): Redis {

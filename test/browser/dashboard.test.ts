@@ -46,7 +46,7 @@ it('whoever logs in sees jobs that wait, run, are delayed and have failed', asyn
   await enqueueRefreshes(queue, [{ executionId: failed, vendor }]);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
   await heal();
-  const holder = await openClient(environment['DATABASE_URL'] ?? '');
+  const holder = await openClient(environment.DATABASE_URL);
   await holder.query('BEGIN');
   await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [running]);
   await enqueueRefreshes(queue, [{ executionId: running, vendor }]);

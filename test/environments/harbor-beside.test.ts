@@ -22,7 +22,7 @@ it('beside hooks, stops, marks, retries and sweeps of Harbor no status is wrong 
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const endMs = performance.now() + SECONDS * 1_000;
   const drive = async (): Promise<Life[]> => {
-    const harbor = new HarborStatements(await openClient(config.DATABASE_URL ?? ''));
+    const harbor = new HarborStatements(await openClient(config.DATABASE_URL));
     const lived: Life[] = [];
     while (performance.now() < endMs) lived.push(await liveOneExecution(harbor));
     return lived;

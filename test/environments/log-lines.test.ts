@@ -43,7 +43,7 @@ it('a producer says what it lacks, and what it sends again and why', async () =>
   await redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
   const producer = await startProducer({
     ...environment,
-    DATABASE_URL: proxy.through(environment['DATABASE_URL'] ?? ''),
+    DATABASE_URL: proxy.through(environment.DATABASE_URL),
     HTTP_HOST: '0.0.0.0',
   });
   await producer.said('the API is off: it would listen beyond this machine; set API_TOKEN');
@@ -93,7 +93,7 @@ it('a producer whose commits are not finished is not ready and says so, and when
   const producer = await startProducer(environment);
   const isReady = async (): Promise<boolean> => (await fetch(`${producer.url}/readyz`)).ok;
   await until('the producer to be ready', isReady);
-  const holder = await openClient(environment['DATABASE_URL'] ?? '');
+  const holder = await openClient(environment.DATABASE_URL);
   await holder.query('BEGIN; LOCK TABLE tally.outbox IN EXCLUSIVE MODE');
   await until('the producer not to be ready', async () => !(await isReady()));
   await producer.said("not ready: Postgres can't finish a commit: ");

@@ -15,7 +15,7 @@ const { config, environment, database, queue } = await createStores(
   { postgresUrl: pooled.url, redisUrl: inject('redisUrl') },
   { capture: true },
 );
-const { pathname } = new URL(config.DATABASE_URL ?? '');
+const { pathname } = new URL(config.DATABASE_URL);
 const directUrl = Object.assign(new URL(inject('postgresUrl')), { pathname }).href;
 
 /** What the pooled sessions of this database have that the pooler would hand on to its next clients. */
@@ -27,7 +27,7 @@ async function leftovers(): Promise<unknown> {
   );
   // Plain clients, which pin nothing; each in a transaction, so that every pooled connection is asked.
   const clients = await Promise.all(
-    Array.from({ length: POOL_SIZE }, () => openClient(config.DATABASE_URL ?? '')),
+    Array.from({ length: POOL_SIZE }, () => openClient(config.DATABASE_URL)),
   );
   await Promise.all(clients.map((client) => client.query('BEGIN')));
   const sessions = await Promise.all(

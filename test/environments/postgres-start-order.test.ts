@@ -23,7 +23,7 @@ const { database, environment } = await createStores(
   { WORKER_PORT: '0' },
   { postgresUrl: server.url, redisUrl: inject('redisUrl') },
 );
-const url = environment['DATABASE_URL'] ?? '';
+const url = environment.DATABASE_URL;
 
 /** A Postgres that can't be worked with when the processes start. */
 interface Trouble {

@@ -17,7 +17,7 @@ const { database, queue, environment } = await createStores(
   { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
   { capture: true },
 );
-const url = environment['DATABASE_URL'] ?? '';
+const url = environment.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
 const witness = await witnessRefreshes(database);
 // What is told to the server while it doesn't finish commits must not wait for one.

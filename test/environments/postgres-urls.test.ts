@@ -27,7 +27,7 @@ const { database, environment } = await createStores(
   { postgresUrl: first.url, redisUrl: inject('redisUrl') },
   { capture: true },
 );
-const direct = new URL(environment['DATABASE_URL'] ?? '');
+const direct = new URL(environment.DATABASE_URL);
 const login = `postgres://url_role:${WRITTEN}`;
 const name = direct.pathname.slice(1);
 const server = direct.host;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { leftOver, nothingLeft } from '../support/left-over.ts';
 import { runTally, startTally } from '../support/processes.ts';
@@ -177,7 +177,7 @@ it('output that cannot be written for another reason makes a command fail, and s
     '/bin/sh',
     ['-c', `"$0" "$1" failed --json > /dev/full`, process.execPath, MAIN],
     {
-      env: { DATABASE_URL: inject('postgresUrl'), ...stores.environment },
+      env: stores.environment,
       stdio: ['ignore', 'ignore', 'pipe'],
     },
   );

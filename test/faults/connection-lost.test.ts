@@ -74,7 +74,7 @@ it('a worker whose backend dies in mid-batch does the batch again, and lives', a
 it('connections that are ended in a transaction and while they are idle cost time and no job', async () => {
   const [held = 0, other = 0] = await createExecutions(database, 2);
   const worker = await startWorker(environment);
-  const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+  const keeper = await openClient(environment.DATABASE_URL);
   await keeper.query('SELECT pg_advisory_lock(9)');
   await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
   const pid = await backendOf('tally.refresh_executions');

@@ -16,7 +16,7 @@ const { database, queue, environment } = await createStores(
 );
 const behindProxy = {
   ...environment,
-  DATABASE_URL: proxy.through(environment['DATABASE_URL'] ?? ''),
+  DATABASE_URL: proxy.through(environment.DATABASE_URL),
 };
 const witness = await witnessRefreshes(database);
 

@@ -22,7 +22,7 @@ const { config, database, redis, queue, environment } = await createStores(
   { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
   { capture: true },
 );
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 
 const SECOND_MS = 1_000;
 const between = (fromMs: number, toMs: number): number => fromMs + Math.random() * (toMs - fromMs);

@@ -12,7 +12,7 @@ const { database, queue, environment } = await createStores(
   { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
   { capture: true },
 );
-const url = environment['DATABASE_URL'] ?? '';
+const url = environment.DATABASE_URL;
 // One for the batch and one for the failed-janitor.
 const LIMIT = 2;
 const witness = await witnessRefreshes(database);

@@ -20,7 +20,7 @@ const { config, database, queue, environment } = await createStores(
   undefined,
   { capture: true },
 );
-const url = proxy.through(environment['DATABASE_URL'] ?? '');
+const url = proxy.through(environment.DATABASE_URL);
 const behindProxy = { ...environment, DATABASE_URL: url };
 const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));

@@ -8,7 +8,7 @@ const { environment, config, redis } = await createStores();
 
 /** Sends INCR of a fresh key; Redis gets it, and its first answer is lost with the connection. */
 async function incrementWithoutAnswer(profile: RedisProfile) {
-  const url = environment['REDIS_URL'] ?? '';
+  const url = environment.REDIS_URL;
   const proxy = await openProxy(url);
   onTestFinished(() => proxy.close());
   const client = connectRedis({ ...config, REDIS_URL: proxy.through(url) }, profile, silent);

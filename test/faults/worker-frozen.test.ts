@@ -21,7 +21,7 @@ it('a worker frozen for longer than its lock, in mid-refresh: its job is done by
   await database.query(
     'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
   );
-  const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+  const keeper = await openClient(environment.DATABASE_URL);
   await keeper.query('SELECT pg_advisory_lock(7)');
   const frozen = await startWorker(environment);
   await enqueueRefreshes(queue, [refresh]);

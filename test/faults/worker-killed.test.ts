@@ -12,7 +12,7 @@ const { database, queue, environment } = await createStores({
   STALLED_INTERVAL_MS: String(INTERVAL_MS),
   SHUTDOWN_GRACE_MS: '5000',
 });
-const url = environment['DATABASE_URL'] ?? '';
+const url = environment.DATABASE_URL;
 
 /** Holds the updates of all executions at a gate, so that a batch can be caught in its middle. */
 async function closeGate() {

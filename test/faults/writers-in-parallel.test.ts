@@ -13,7 +13,7 @@ const { config, database, queue, environment } = await createStores(
   undefined,
   { capture: true },
 );
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 
 await database.query(`
   CREATE TABLE public.history (execution_id bigint, before integer, after integer);

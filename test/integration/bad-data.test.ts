@@ -76,7 +76,7 @@ it('failed jobs that are no JSON, or carry 20,000 characters of error, break no 
 it('a heartbeat or a running job that can not be read leaves the others on the Workers card', async () => {
   const worker = await startWorker(environment);
   const name = String(/worker (\S+): health/.exec(await worker.said('health and metrics'))?.[1]);
-  const prefix = environment['QUEUE_PREFIX'] ?? '';
+  const prefix = environment.QUEUE_PREFIX;
   for (const sign of ['no JSON', '"x"', 'null', '{"startedAt":"x","concurrency":1}']) {
     await redis.set(`${prefix}:refresh-worker:${name}`, sign);
     await redis.hset(queue.toKey('by:hand:1'), { pb: name, processedOn: 'x' });

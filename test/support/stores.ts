@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { afterAll, inject, onTestFinished } from 'vitest';
-import { loadConfig, type Config } from '../../shared/process/config.ts';
+import { loadConfig, type StoresConfig } from '../../shared/process/config.ts';
 import { disableCapture } from '../../shared/postgres/capture.ts';
 import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
@@ -13,9 +13,13 @@ import { migrate } from '../../shared/postgres/migrate.ts';
 export const silent = silentLogger();
 
 export interface Stores {
-  readonly config: Config;
+  readonly config: StoresConfig;
   /** The environment of a process that is to use the same stores. */
-  readonly environment: Readonly<Record<string, string>>;
+  readonly environment: Readonly<Record<string, string>> & {
+    readonly DATABASE_URL: string;
+    readonly REDIS_URL: string;
+    readonly QUEUE_PREFIX: string;
+  };
   readonly database: Database;
   readonly redis: Redis;
   readonly queue: RefreshQueue;
@@ -42,11 +46,11 @@ export async function createStores(
     DASHBOARD_PORT: '0',
     ...settings,
   };
-  const config = loadConfig([], environment);
+  const config = loadConfig(['DATABASE_URL', 'REDIS_URL'], environment);
   await migrate(databaseUrl, silent);
   if (options.capture !== true) await withClient(databaseUrl, 'test', disableCapture);
   const database = openDatabase(databaseUrl, silent, { connections: 5, name: 'test' });
-  const redis = connectRedis({ ...config, REDIS_URL: servers.redisUrl }, 'failFast', silent);
+  const redis = connectRedis(config, 'failFast', silent);
   const queue = openRefreshQueue(config, redis);
   afterAll(async () => {
     await database.close();

@@ -215,5 +215,5 @@ describe('the servers', () => {
 });
 
 function emptyDatabase(name: string): Promise<string> {
-  return createEmptyDatabase(environment['DATABASE_URL'] ?? '', name);
+  return createEmptyDatabase(environment.DATABASE_URL, name);
 }

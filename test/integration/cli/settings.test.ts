@@ -24,7 +24,7 @@ it('a worker runs beside Kubernetes Services of the names worker and tally-worke
 it('commands take URLs from files, and one that is not there ends them with one line', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tally-settings-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
-  const { DATABASE_URL = '', REDIS_URL = '', ...others } = environment;
+  const { DATABASE_URL, REDIS_URL, ...others } = environment;
   const files = {
     DATABASE_URL_FILE: join(folder, 'database'),
     REDIS_URL_FILE: join(folder, 'redis'),

@@ -5,7 +5,7 @@ import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });
-const environment = { DATABASE_URL: config.DATABASE_URL ?? '' };
+const environment = { DATABASE_URL: config.DATABASE_URL };
 const run = (...args: string[]) => runTally(['migrate', ...args], environment);
 
 /** Everything that a dump would hold of schema public and of what lies beside it, rows too, as text. */

@@ -88,7 +88,7 @@ describe('/executions/:id', () => {
     await enqueueRefreshes(queue, [identity(id)]);
     expect((await asked(id)).queue?.current).toMatchObject({ state: 'waiting', worker: null });
 
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
     const worker = await startWorker(environment);

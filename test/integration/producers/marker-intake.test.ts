@@ -27,7 +27,7 @@ const { database, config, environment } = await createStores({
   HARBOR_REDIS_URL: harborUrl,
 });
 
-const intakeDatabase = openDatabase(config.DATABASE_URL ?? '', silent, {
+const intakeDatabase = openDatabase(config.DATABASE_URL, silent, {
   connections: 2,
   name: 'marker intake',
 });

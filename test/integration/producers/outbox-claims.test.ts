@@ -4,7 +4,7 @@ import { openDatabase } from '../../../shared/postgres/database.ts';
 import { createStores, silent } from '../../support/stores.ts';
 
 const { config, database } = await createStores();
-const claiming = openDatabase(config.DATABASE_URL ?? '', silent, {
+const claiming = openDatabase(config.DATABASE_URL, silent, {
   connections: 1,
   name: 'claims',
 });

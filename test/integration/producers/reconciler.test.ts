@@ -11,7 +11,7 @@ const INTERVAL_MS = 300;
 const { config, database, queue, environment } = await createStores({
   RECONCILE_INTERVAL_MS: String(INTERVAL_MS),
 });
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 const WITHOUT_REDIS = { ...environment, REDIS_URL: 'redis://127.0.0.1:1' };
 const ENDED = '2026-01-02 03:04:05';
 const HOUR_MS = 3_600_000;

@@ -19,7 +19,7 @@ const stores = await createStores({ QUEUE_HIGH_WATER: '2000', BACKLOG_JOBS: '0' 
 const { database, queue, redis, config, environment } = stores;
 
 const backlogQueue = openBacklogQueue(config, redis);
-const probe = () => probeCommit(config.DATABASE_URL ?? '', 'rows');
+const probe = () => probeCommit(config.DATABASE_URL, 'rows');
 const newRelay = (changes: Partial<ConstructorParameters<typeof OutboxRelay>[0]> = {}) =>
   new OutboxRelay({
     config,

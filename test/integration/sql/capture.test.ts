@@ -8,7 +8,7 @@ import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 
 /** What was recorded since the last call, as "42:REPLICATION", in order. */
 async function recorded(): Promise<string[]> {

@@ -5,7 +5,7 @@ import { HarborStatements } from '../../support/harbor-statements.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 
 beforeEach(async () => {
   await database.query('TRUNCATE execution, task, tally.outbox, tally.host_word');

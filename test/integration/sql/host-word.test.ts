@@ -25,7 +25,7 @@ const words = async (): Promise<number> =>
   (await database.query('SELECT FROM tally.host_word')).length;
 
 async function another(): Promise<{ client: Client; harbor: HarborStatements }> {
-  const other = await openClient(config.DATABASE_URL ?? '');
+  const other = await openClient(config.DATABASE_URL);
   return { client: other, harbor: new HarborStatements(other) };
 }
 

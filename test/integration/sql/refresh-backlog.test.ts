@@ -75,7 +75,7 @@ describe('tally.refresh_backlog', () => {
     const [held = 0, done = 0] = await createExecutions(database, 2);
     const [empty = 0] = await createExecutions(database, 1, []);
     await recordOld([held, done, empty, 999_999_999]);
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
     const batch = await drain();
@@ -91,7 +91,7 @@ describe('tally.refresh_backlog', () => {
   it('two callers share the backlog: one takes what the other has not locked', async () => {
     const ids = await createExecutions(database, 4);
     await recordOld(ids);
-    const other = await openClient(environment['DATABASE_URL'] ?? '');
+    const other = await openClient(environment.DATABASE_URL);
     await other.query('BEGIN');
     await other.query(`SELECT * FROM tally.refresh_backlog(2, $1, '-infinity')`, [AFTER_MS]);
     const batch = await drain();
@@ -136,7 +136,7 @@ describe('tally.refresh_backlog', () => {
   });
 
   it('a session whose plans were made for an empty outbox reads a batch of a full one, not all of it', async () => {
-    const client = await openClient(environment['DATABASE_URL'] ?? '');
+    const client = await openClient(environment.DATABASE_URL);
     for (const table of ['tally.outbox', 'tally.failure', 'execution', 'task']) {
       await client.query(`VACUUM ANALYZE ${table}`);
     }

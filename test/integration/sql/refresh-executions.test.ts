@@ -143,8 +143,8 @@ describe('two at a time', () => {
   it('a change that is committed while its refresher waits for the lock is neither missed nor lost', async () => {
     const [id = 0] = await createExecutions(database, 1, ['Running']);
     const [older, writer] = [
-      await openClient(environment['DATABASE_URL'] ?? ''),
-      await openClient(environment['DATABASE_URL'] ?? ''),
+      await openClient(environment.DATABASE_URL),
+      await openClient(environment.DATABASE_URL),
     ];
     // The older refresher is inside its transaction, with the row locked.
     await older.query('BEGIN');
@@ -172,7 +172,7 @@ describe('two at a time', () => {
   it('an execution that another transaction holds is reported busy at once, and keeps its rows', async () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
     await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
     const reports = await refreshExecutions(database, [held, free], false);
@@ -183,7 +183,7 @@ describe('two at a time', () => {
 
   it('a change and its row that commit between delete and aggregate are not lost', async () => {
     const [gate = 0, id = 0] = await createExecutions(database, 2, ['Running']);
-    const url = environment['DATABASE_URL'] ?? '';
+    const url = environment.DATABASE_URL;
     // Advisory lock 1 is the gate: the update of the first execution waits for it, after the
     // outbox rows were deleted and before the function's report.
     await database.query(
@@ -223,10 +223,10 @@ describe('two at a time', () => {
 
   it('inserting a task is not blocked by a refresh in progress', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    const refresher = await openClient(environment['DATABASE_URL'] ?? '');
+    const refresher = await openClient(environment.DATABASE_URL);
     await refresher.query('BEGIN');
     await refresher.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
-    const inserter = await openClient(environment['DATABASE_URL'] ?? '');
+    const inserter = await openClient(environment.DATABASE_URL);
     await inserter.query(`SET lock_timeout = '2s'`);
     await inserter.query(
       `INSERT INTO task (execution_id, status, status_code, vendor_type) VALUES ($1, 'Pending', 0, 'X')`,
@@ -237,7 +237,7 @@ describe('two at a time', () => {
 });
 
 it('a session whose plans were made for empty tables reads only what it needs of full ones', async () => {
-  const client = await openClient(environment['DATABASE_URL'] ?? '');
+  const client = await openClient(environment.DATABASE_URL);
   const refresh = async (ids: readonly number[]): Promise<void> => {
     await client.query('SELECT * FROM tally.refresh_executions($1)', [ids]);
   };

@@ -5,7 +5,7 @@ import { migrate } from '../../../shared/postgres/migrate.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 const role = `runs_${new URL(databaseUrl).pathname.slice(1)}`;
 
 it('a capture of an older version is completed by tally migrate, and one that was switched off is not', async () => {

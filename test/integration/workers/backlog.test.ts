@@ -61,7 +61,7 @@ describe('the backlog lane', () => {
       `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW WHEN (OLD.id = ${poison}) EXECUTE FUNCTION poison()`,
     );
     await recordOld(ids);
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [locked]);
     await startProducer(environment);

@@ -114,7 +114,7 @@ describe('a failed job whose execution was refreshed since', () => {
     const refresh = () =>
       database.query('SELECT FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
     const isRefreshed = () => database.query('SELECT refreshed FROM tally.failure');
-    const keeper = await openClient(environment['DATABASE_URL'] ?? '');
+    const keeper = await openClient(environment.DATABASE_URL);
     await keeper.query('SELECT pg_advisory_lock(7)');
     const refreshing = refresh();
     await until('the refresh to stand at the gate', async () => {
@@ -247,10 +247,10 @@ describe('a record whose failed job is gone', () => {
 
   it('is not deleted when Redis does not say that the job is gone', async () => {
     await note(failuresOf(1), true, 11);
-    const user = environment['QUEUE_PREFIX'] ?? '';
+    const user = environment.QUEUE_PREFIX;
     await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '&*', '+@all', '-exists');
     onTestFinished(() => void redis.call('ACL', 'DELUSER', user));
-    const url = Object.assign(new URL(environment['REDIS_URL'] ?? ''), {
+    const url = Object.assign(new URL(environment.REDIS_URL), {
       username: user,
       password: 'secret',
     });

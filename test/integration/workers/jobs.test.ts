@@ -40,7 +40,7 @@ describe('one identity', () => {
   it('1,000 enqueues while it runs cause exactly one more run, which sees the newest tasks', async () => {
     const [id = 0] = await createExecutions(database, 1, ['Running']);
     await startWorker(environment);
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
     await enqueueRefreshes(queue, [refreshOf(id)]);
@@ -111,7 +111,7 @@ describe('a bad one harms only itself', () => {
     const ids = await createExecutions(database, 200);
     const held = ids[100] ?? 0;
     await startWorker(environment);
-    const holder = await openClient(environment['DATABASE_URL'] ?? '');
+    const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
     const begin = performance.now();

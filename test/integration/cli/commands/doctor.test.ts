@@ -171,7 +171,7 @@ describe('of Postgres, it finds', () => {
       `CREATE ROLE ${name} LOGIN PASSWORD 'pass-word'; GRANT SELECT ON execution TO ${name}`,
       `DROP OWNED BY ${name}; DROP ROLE ${name}`,
     );
-    const url = Object.assign(new URL(config.DATABASE_URL ?? ''), {
+    const url = Object.assign(new URL(config.DATABASE_URL), {
       username: name,
       password: 'pass-word',
     });
@@ -189,10 +189,10 @@ describe('of Postgres, it finds', () => {
   });
 
   it('who waits for a lock on the host’s tables, and behind whom', async () => {
-    const holder = await openClient(config.DATABASE_URL ?? '');
+    const holder = await openClient(config.DATABASE_URL);
     await holder.query('BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE');
     const [own] = (await holder.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows;
-    const waiting = await openClient(config.DATABASE_URL ?? '');
+    const waiting = await openClient(config.DATABASE_URL);
     const answer = waiting.query('SELECT count(*) FROM task');
     const found = (await doctor()).of('lock waits');
     await holder.query('ROLLBACK');

@@ -4,7 +4,7 @@ import { runTally } from '../../../support/processes.ts';
 import { createEmptyDatabase, createStores, openClient } from '../../../support/stores.ts';
 
 const { config, database, environment } = await createStores();
-const databaseUrl = config.DATABASE_URL ?? '';
+const databaseUrl = config.DATABASE_URL;
 
 /** The environment of a command that has a database and nothing else. */
 const only = (url: string) => ({ DATABASE_URL: url });

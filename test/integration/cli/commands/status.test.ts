@@ -73,7 +73,7 @@ it('what tally status can not know is a question mark, not a zero or a dash', as
   });
   expect(output).toMatch(/^oldest waiting \?$/m);
   expect(output).toMatch(/^workers +\?$/m);
-  const without = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { port: '1' }).href;
+  const without = Object.assign(new URL(environment.DATABASE_URL), { port: '1' }).href;
   const { output: noPostgres } = await runTally(['status'], {
     ...environment,
     DATABASE_URL: without,
@@ -82,7 +82,7 @@ it('what tally status can not know is a question mark, not a zero or a dash', as
 });
 
 it('tally status on a database without schema tally says which command installs it, and fails', async () => {
-  const url = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), { pathname: '/postgres' });
+  const url = Object.assign(new URL(environment.DATABASE_URL), { pathname: '/postgres' });
   const { code, output } = await runTally(['status'], { ...environment, DATABASE_URL: url.href });
   expect(output).toContain('schema tally is not installed; run: tally migrate');
   expect(output).toMatch(/^queue +0 waiting/m);
@@ -93,7 +93,7 @@ it('a command that the role has no right for says what may be done, and fails', 
   const role = `blind_${config.QUEUE_PREFIX}`;
   await database.query(`CREATE ROLE ${role} LOGIN PASSWORD 'blind'`);
   onTestFinished(async () => void (await database.query(`DROP ROLE ${role}`)));
-  const url = Object.assign(new URL(environment['DATABASE_URL'] ?? ''), {
+  const url = Object.assign(new URL(environment.DATABASE_URL), {
     username: role,
     password: 'blind',
   });

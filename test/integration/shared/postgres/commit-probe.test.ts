@@ -4,7 +4,7 @@ import { outboxRows } from '../../../support/executions.ts';
 import { createStores, openClient } from '../../../support/stores.ts';
 
 const { config, database } = await createStores();
-const url = config.DATABASE_URL ?? '';
+const url = config.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
 
 async function setForNewSessions(setting: string, value: string): Promise<void> {

@@ -5,7 +5,7 @@ import { createStores, openClient, silent } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
 
 const { config, database } = await createStores();
-const url = config.DATABASE_URL ?? '';
+const url = config.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
 
 function open(options: Partial<DatabaseOptions>) {

@@ -6,7 +6,7 @@ import { createExecutions } from '../../../support/executions.ts';
 import { createStores, openClient, silent } from '../../../support/stores.ts';
 
 const { config, database } = await createStores();
-const url = config.DATABASE_URL ?? '';
+const url = config.DATABASE_URL;
 // Roles belong to the server, so each name is this file's.
 const role = `${config.QUEUE_PREFIX}_role`;
 const asRole = Object.assign(new URL(url), { username: role, password: 'word' });

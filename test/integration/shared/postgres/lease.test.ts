@@ -8,7 +8,7 @@ import { createStores, silent } from '../../../support/stores.ts';
 const { config, database } = await createStores();
 
 function openLease(): Lease {
-  const own = openDatabase(config.DATABASE_URL ?? '', silent, { connections: 1, name: 'lease' });
+  const own = openDatabase(config.DATABASE_URL, silent, { connections: 1, name: 'lease' });
   const lease = new Lease(own, 'a duty');
   onTestFinished(async () => {
     await lease.release();

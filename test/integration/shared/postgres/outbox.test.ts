@@ -15,7 +15,7 @@ it('a summary of a large outbox reads a bounded number of rows, and says that it
     [rows],
   );
   await database.query('ANALYZE tally.outbox');
-  const session = openDatabase(config.DATABASE_URL ?? '', silent, { connections: 1, name: 'sum' });
+  const session = openDatabase(config.DATABASE_URL, silent, { connections: 1, name: 'sum' });
   onTestFinished(() => session.close());
   const rowsRead = async (): Promise<number> => {
     await session.query('SELECT pg_stat_force_next_flush()');

@@ -8,7 +8,7 @@ import { openProxy } from '../../../support/tcp-proxy.ts';
 import { until } from '../../../support/wait.ts';
 
 const { config, redis } = await createStores();
-const url = Object.assign(new URL(config.REDIS_URL ?? ''), { pathname: '/99' }).href;
+const url = Object.assign(new URL(config.REDIS_URL), { pathname: '/99' }).href;
 
 it.each([
   ['for the queue', () => connectRedis({ ...config, REDIS_URL: url }, 'failFast', silent)],
@@ -29,7 +29,7 @@ it.each([
 );
 
 it('a connection that is lost in use is not told as a server that closes connections at once', async () => {
-  const server = config.REDIS_URL ?? '';
+  const server = config.REDIS_URL;
   const proxy = await openProxy(server);
   onTestFinished(() => proxy.close());
   const lines: string[] = [];

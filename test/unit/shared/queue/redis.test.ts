@@ -16,7 +16,7 @@ it('a port that closes every connection without a word is told as an error', asy
   await once(server, 'listening');
   onTestFinished(() => void server.close());
   const { port } = server.address() as AddressInfo;
-  const config = loadConfig([], { REDIS_URL: `redis://127.0.0.1:${port}` });
+  const config = loadConfig(['REDIS_URL'], { REDIS_URL: `redis://127.0.0.1:${port}` });
   const redis = connectRedis(config, 'patient', silentLogger());
   onTestFinished(() => redis.disconnect());
   const [error] = (await once(redis, 'error')) as unknown[];
