@@ -2,22 +2,72 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { TallyError, UsageError } from '../shared/errors.ts';
-import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { printableText } from '../shared/printable.ts';
 import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
-import { addCaptureCommand } from './commands/capture.ts';
-import { addDoctorCommand } from './commands/doctor.ts';
-import { addEnqueueCommand } from './commands/enqueue.ts';
-import { addFailedCommand } from './commands/failed.ts';
-import { addHarborCommand } from './commands/harbor.ts';
-import { addMigrateCommand } from './commands/migrate.ts';
-import { addProcessCommands } from './commands/processes.ts';
-import { addReconcileCommand } from './commands/reconcile.ts';
-import { addRetryCommand } from './commands/retry.ts';
-import { addStartCommand } from './commands/start.ts';
-import { addStatusCommand } from './commands/status.ts';
 import { logLibraryLines } from './library-lines.ts';
 import { outliveReaders } from './output.ts';
+
+interface CommandFile {
+  readonly names: readonly string[];
+  readonly load: () => Promise<(program: Command) => void>;
+}
+
+// In the order of the help. One is loaded, not all: together they take ten times as long as the shortest takes to run.
+const FILES: readonly CommandFile[] = [
+  {
+    names: ['start'],
+    load: async () => (await import('./commands/start.ts')).addStartCommand,
+  },
+  {
+    names: ['worker', 'producer', 'dashboard'],
+    load: async () => (await import('./commands/processes.ts')).addProcessCommands,
+  },
+  {
+    names: ['migrate'],
+    load: async () => (await import('./commands/migrate.ts')).addMigrateCommand,
+  },
+  {
+    names: ['capture'],
+    load: async () => (await import('./commands/capture.ts')).addCaptureCommand,
+  },
+  {
+    names: ['enqueue'],
+    load: async () => (await import('./commands/enqueue.ts')).addEnqueueCommand,
+  },
+  {
+    names: ['status'],
+    load: async () => (await import('./commands/status.ts')).addStatusCommand,
+  },
+  {
+    names: ['doctor'],
+    load: async () => (await import('./commands/doctor.ts')).addDoctorCommand,
+  },
+  {
+    names: ['failed'],
+    load: async () => (await import('./commands/failed.ts')).addFailedCommand,
+  },
+  {
+    names: ['retry'],
+    load: async () => (await import('./commands/retry.ts')).addRetryCommand,
+  },
+  {
+    names: ['reconcile'],
+    load: async () => (await import('./commands/reconcile.ts')).addReconcileCommand,
+  },
+  {
+    names: ['harbor'],
+    load: async () => (await import('./commands/harbor.ts')).addHarborCommand,
+  },
+];
+
+/** The file of the command that is named; all of them where none is, for the help and for what was meant instead. */
+function filesFor(args: readonly string[]): readonly CommandFile[] {
+  const [first, second] = args.filter((argument) => !argument.startsWith('-'));
+  if (first === undefined && args.some((argument) => /^(-V|--version)$/.test(argument))) return [];
+  const name = first === 'help' ? second : first;
+  const file = FILES.find(({ names }) => names.some((known) => known === name));
+  return file === undefined ? FILES : [file];
+}
 
 function version(): string {
   // From dist/cli and from cli/ alike: the first package.json above.
@@ -41,25 +91,15 @@ const program = new Command('tally')
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 
-addStartCommand(program);
-addProcessCommands(program);
-addMigrateCommand(program);
-addCaptureCommand(program);
-addEnqueueCommand(program);
-addStatusCommand(program);
-addDoctorCommand(program);
-addFailedCommand(program);
-addRetryCommand(program);
-addReconcileCommand(program);
-addHarborCommand(program);
-
 try {
+  for (const { load } of filesFor(process.argv.slice(2))) (await load())(program);
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
     // Commander has printed its own line already.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
+    const { explainDatabaseError } = await import('../shared/postgres/advice.ts');
     const text =
       error instanceof TallyError || process.env['LOG_LEVEL'] !== 'debug'
         ? explainDatabaseError(error)

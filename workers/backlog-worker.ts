@@ -1,4 +1,3 @@
-import { WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { describeError } from '../shared/errors.ts';
 import type { BacklogGroup } from '../shared/postgres/backlog.ts';
@@ -8,11 +7,12 @@ import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
 import {
-  BACKLOG_QUEUE,
   type BacklogFigures,
   type BacklogJob,
   type BacklogPayload,
 } from '../shared/queue/backlog-queue.ts';
+import { bullmq } from '../shared/queue/bullmq.ts';
+import { BACKLOG_QUEUE } from '../shared/queue/queue-names.ts';
 import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
@@ -75,11 +75,11 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
     stores.postgres.reportAway(run.error);
     // Without using an attempt.
     await job.moveToWait(token);
-    throw new WaitingError();
+    throw new bullmq.WaitingError();
   };
 
   const lostAnswers = new LostAnswers(parts.redis, log);
-  const worker = new Worker<BacklogPayload, BacklogFigures, 'drain'>(
+  const worker = new bullmq.Worker<BacklogPayload, BacklogFigures, 'drain'>(
     BACKLOG_QUEUE,
     process,
     {

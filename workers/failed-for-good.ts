@@ -1,4 +1,3 @@
-import { UnrecoverableError } from 'bullmq';
 import { DatabaseError } from 'pg';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
@@ -7,6 +6,7 @@ import type { Identity } from '../shared/execution.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { ERROR_MAX, recordFailure } from '../shared/postgres/failures.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { bullmq } from '../shared/queue/bullmq.ts';
 import type { RefreshJob } from '../shared/queue/refresh-queue.ts';
 
 /**
@@ -57,7 +57,7 @@ export async function decideFailure(
     // It fails all the same, or it would be tried for ever; the failed-janitor records it from its job.
     parts.log.error(`the failure of ${job.id} was not recorded: ${describeError(thrown)}`);
   }
-  return { kind: 'for good', error: new UnrecoverableError(bounded(error).message) };
+  return { kind: 'for good', error: new bullmq.UnrecoverableError(bounded(error).message) };
 }
 
 // Attempts and backoff are settled by the worker that runs the job, not stored in each of them:

@@ -1,18 +1,14 @@
-import { UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { describeError } from '../shared/errors.ts';
 import type { Identity } from '../shared/execution.ts';
+import { bullmq } from '../shared/queue/bullmq.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
+import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
-import {
-  bullmqOptions,
-  readPayload,
-  REFRESH_QUEUE,
-  type RefreshJob,
-} from '../shared/queue/refresh-queue.ts';
+import { bullmqOptions, readPayload, type RefreshJob } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
 import { Batcher } from './batcher.ts';
@@ -87,7 +83,7 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
   };
 
   const lostAnswers = new LostAnswers(parts.redis, log);
-  const worker = new Worker<Identity, void, 'refresh'>(
+  const worker = new bullmq.Worker<Identity, void, 'refresh'>(
     REFRESH_QUEUE,
     (job, token) => process(job, token).finally(() => lostAnswers.release(job.id)),
     {
@@ -131,7 +127,7 @@ function payloadOf(job: RefreshJob): Identity {
   try {
     return readPayload(job.data);
   } catch (error) {
-    throw new UnrecoverableError(describeError(error));
+    throw new bullmq.UnrecoverableError(describeError(error));
   }
 }
 
@@ -146,5 +142,5 @@ function identityOf(job: RefreshJob): Identity | undefined {
 /** Gives a job back without using an attempt. @throws WaitingError always, by which BullMQ knows */
 async function giveBack(job: RefreshJob, token: string | undefined): Promise<never> {
   await job.moveToWait(token);
-  throw new WaitingError();
+  throw new bullmq.WaitingError();
 }

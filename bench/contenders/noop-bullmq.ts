@@ -1,6 +1,6 @@
 import { Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import { REFRESH_QUEUE } from '../../shared/queue/refresh-queue.ts';
+import { REFRESH_QUEUE } from '../../shared/queue/queue-names.ts';
 import { QUEUE_PREFIX, startContender } from '../processes.ts';
 import { signalGo, type ConnectWorker, type Contender } from './contender.ts';
 import { fillQueue, jobsLeft, withQueue } from './tally.ts';

@@ -4,8 +4,7 @@ import { UsageError } from '../../shared/errors.ts';
 import { createLogger, streamWriter } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
-import { BACKLOG_QUEUE } from '../../shared/queue/backlog-queue.ts';
-import { REFRESH_QUEUE } from '../../shared/queue/refresh-queue.ts';
+import { BACKLOG_QUEUE, REFRESH_QUEUE } from '../../shared/queue/queue-names.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
 interface Options {
@@ -39,7 +38,7 @@ export function addMigrateCommand(program: Command): void {
 }
 
 async function install(config: ConfigWith<'DATABASE_URL'>): Promise<void> {
-  const log = createLogger(config, 'migrate', streamWriter(process.stdout));
+  const log = createLogger(config, 'migrate', await streamWriter(process.stdout));
   const applied = await migrate(config.DATABASE_URL, log);
   log.info(
     applied.length === 0

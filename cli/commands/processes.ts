@@ -48,7 +48,7 @@ export function addProcessCommands(program: Command): void {
 }
 
 async function runProcess(role: string, config: StoresConfig, run: Run): Promise<void> {
-  const log = createLogger(config, role, streamWriter(process.stdout));
+  const log = createLogger(config, role, await streamWriter(process.stdout));
   logLibraryLines(console, log);
   for (const name of ignoredSettings()) {
     log.info(

@@ -1,5 +1,5 @@
 import { pino, type Logger } from 'pino';
-import { prettyFactory, type PrettyOptions } from 'pino-pretty';
+import type { PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
 import { printable, printableJson } from '../printable.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
@@ -67,11 +67,12 @@ export const TERMINAL_FORMAT: PrettyOptions = {
 export type LogWriter = (line: string) => void;
 
 /** @returns a writer to this stream: of JSON lines, or of readable ones on a terminal */
-export function streamWriter(output: NodeJS.WriteStream): LogWriter {
+export async function streamWriter(output: NodeJS.WriteStream): Promise<LogWriter> {
+  if (!output.isTTY) return (line) => void output.write(line);
+  // Only terminals pay for loading it.
+  const { prettyFactory } = await import('pino-pretty');
   const pretty = prettyFactory(TERMINAL_FORMAT);
-  return (line) => {
-    output.write(output.isTTY ? pretty(line) : line);
-  };
+  return (line) => void output.write(pretty(line));
 }
 
 /**

@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { Queue, type Job } from 'bullmq';
+import type { Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
+import { bullmq } from './bullmq.ts';
+import { BACKLOG_QUEUE } from './queue-names.ts';
 import { createReadableBackend } from './readable-jobs.ts';
 import { bullmqOptions } from './refresh-queue.ts';
-
-/** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:backlog:`. */
-export const BACKLOG_QUEUE = 'backlog';
 
 const JOB_NAME = 'drain';
 
@@ -31,7 +30,7 @@ export type BacklogJob = Job<BacklogPayload, BacklogFigures, typeof JOB_NAME>;
 
 /** The queue as producers and dashboard use it. Closing it leaves the connection open. */
 export function openBacklogQueue(config: Config, redis: Redis): BacklogQueue {
-  const queue: BacklogQueue = new Queue(
+  const queue: BacklogQueue = new bullmq.Queue(
     BACKLOG_QUEUE,
     { ...bullmqOptions(config, redis), streams: { events: { maxLen: 1_000 } } },
     createReadableBackend,

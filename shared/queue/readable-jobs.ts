@@ -1,4 +1,5 @@
-import { createRedisBackend, raw2NextJobData, type RedisQueueBackend } from 'bullmq';
+import type { RedisQueueBackend } from 'bullmq';
+import { bullmq } from './bullmq.ts';
 
 // What a script answers with the fields of a job that was taken. (A worker's fetch, and its fetch behind a finished job.)
 const GIVES_A_JOB = new Set(['moveToActive', 'moveToFinished']);
@@ -12,9 +13,9 @@ const SHOWN = 1_000;
  * so that it fails at once and alone; options that can't be read are none.
  */
 export const createReadableBackend = (
-  ...parts: Parameters<typeof createRedisBackend>
+  ...parts: Parameters<typeof bullmq.createRedisBackend>
 ): RedisQueueBackend => {
-  const backend = createRedisBackend(...parts);
+  const backend = bullmq.createRedisBackend(...parts);
   const execute = backend.execCommand.bind(backend);
   backend.execCommand = (client, command, values): unknown => {
     const answered: unknown = execute(client, command, values);
@@ -26,7 +27,7 @@ export const createReadableBackend = (
     const client = await backend.client;
     const fields = await client.hgetall(backend.toKey(jobId));
     if (Object.keys(fields).length === 0) return undefined;
-    const [job] = raw2NextJobData([Object.entries(readable(fields)).flat(), jobId]) as [
+    const [job] = bullmq.raw2NextJobData([Object.entries(readable(fields)).flat(), jobId]) as [
       Awaited<ReturnType<RedisQueueBackend['getJobData']>>,
     ];
     return job;

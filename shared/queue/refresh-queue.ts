@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { Queue, RedisConnection, type Job, type JobsOptions } from 'bullmq';
+import type { Job, JobsOptions, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 import { TallyError } from '../errors.ts';
 import { executionIdProblem, formatIdentity, vendorProblem, type Identity } from '../execution.ts';
+import { bullmq } from './bullmq.ts';
+import { REFRESH_QUEUE } from './queue-names.ts';
 import { createReadableBackend, isNotJson } from './readable-jobs.ts';
 import { OLDEST_REDIS } from './redis-server.ts';
-
-/** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
-export const REFRESH_QUEUE = 'refresh';
 
 const JOB_NAME = 'refresh';
 // One pipeline of 10,000 adds blocks the other clients of a Redis for about 200 ms.
@@ -35,7 +34,7 @@ export function bullmqOptions(
   readonly skipWaitingForReady: true;
 } {
   // What it takes a server for that it hasn't asked. Its own default, 5.0, would have it wait for jobs in whole seconds.
-  RedisConnection.minimumVersion = OLDEST_REDIS;
+  bullmq.RedisConnection.minimumVersion = OLDEST_REDIS;
   return {
     connection: redis,
     prefix: config.QUEUE_PREFIX,
@@ -54,7 +53,7 @@ export function openRefreshQueue(
   redis: Redis,
   options: { readonly readOnly?: boolean } = {},
 ): RefreshQueue {
-  const queue: RefreshQueue = new Queue(
+  const queue: RefreshQueue = new bullmq.Queue(
     REFRESH_QUEUE,
     {
       ...bullmqOptions(config, redis),

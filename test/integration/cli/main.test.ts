@@ -1,0 +1,63 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { newFolder } from '../../support/new-folder.ts';
+import { runTally } from '../../support/processes.ts';
+
+/** Packages of which a process has loaded something, as V8 reports it at the end. */
+async function loadedPackages(args: readonly string[]): Promise<Set<string>> {
+  const folder = newFolder();
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  await runTally(args, { NODE_V8_COVERAGE: folder });
+  const reports = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+  return new Set(
+    reports.flatMap((text) =>
+      [...text.matchAll(/\/node_modules\/((?:@[^/"]+\/)?[^/"]+)\//g)].map(([, name]) => name ?? ''),
+    ),
+  );
+}
+
+it.each([
+  [['--version'], ['pg', 'zod', 'ioredis', 'bullmq', 'express', 'pino-pretty']],
+  [
+    ['worker', '--help'],
+    ['pg', 'ioredis', 'bullmq', 'express', 'pino-pretty'],
+  ],
+  [
+    ['migrate', '--help'],
+    ['ioredis', 'bullmq', 'express', 'prom-client', 'pino-pretty'],
+  ],
+  [
+    ['status', '--help'],
+    ['express', 'prom-client', 'pino-pretty', '@bull-board/api'],
+  ],
+])('tally %j loads nothing that it has no use for', async (args, useless) => {
+  const loaded = await loadedPackages(args);
+  expect(loaded).toContain('commander');
+  expect(useless.filter((name) => loaded.has(name))).toEqual([]);
+});
+
+it('the help lists every command with its arguments', async () => {
+  const { output } = await runTally(['--help'], {});
+  for (const line of ['start [options]', 'worker [options]', 'enqueue [options] <identity...>']) {
+    expect(output).toContain(line);
+  }
+});
+
+it('`tally help status` says what `tally status --help` says', async () => {
+  const help = await runTally(['help', 'status'], {});
+  expect(help.output).toContain('--json');
+  expect(help).toEqual(await runTally(['status', '--help'], {}));
+});
+
+it('for a misspelt command, the one that was meant is named', async () => {
+  const { code, output } = await runTally(['stauts', 'retry'], {});
+  expect(code).toBe(2);
+  expect(output).toContain('Did you mean status?');
+});
+
+it('the name of a command as the value of an option is no command', async () => {
+  const { code, output } = await runTally(['retry', '--error', 'status', '--nonsense'], {});
+  expect(code).toBe(2);
+  expect(output).toContain("unknown option '--nonsense'");
+});
