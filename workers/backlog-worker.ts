@@ -13,6 +13,7 @@ import {
 } from '../shared/queue/backlog-queue.ts';
 import { bullmq } from '../shared/queue/bullmq.ts';
 import { BACKLOG_QUEUE } from '../shared/queue/queue-names.ts';
+import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
 import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
@@ -87,6 +88,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
       name: parts.name,
       autorun: false,
       concurrency: 1,
+      drainDelay: JOB_WAIT_S,
       lockDuration: config.LOCK_DURATION_MS,
       stalledInterval: config.STALLED_INTERVAL_MS,
       maxStalledCount: 1_000,

@@ -2,6 +2,7 @@ import type { RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { describeError } from '../shared/errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { limitJobWait } from '../shared/queue/job-wait.ts';
 import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
 
 /** What a worker of BullMQ is asked for here. */
@@ -32,6 +33,7 @@ export class LostAnswers {
     ...parts: Parameters<typeof createReadableBackend>
   ): RedisQueueBackend => {
     const backend = createReadableBackend(...parts);
+    limitJobWait(backend);
     const execute = backend.execCommand.bind(backend);
     backend.execCommand = (client, command, values): unknown => {
       const answered: unknown = execute(client, command, values);

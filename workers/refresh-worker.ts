@@ -8,6 +8,7 @@ import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
+import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
 import { bullmqOptions, readPayload, type RefreshJob } from '../shared/queue/refresh-queue.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
@@ -91,6 +92,7 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
       name: parts.name,
       autorun: false,
       concurrency: config.WORKER_CONCURRENCY,
+      drainDelay: JOB_WAIT_S,
       lockDuration: config.LOCK_DURATION_MS,
       stalledInterval: config.STALLED_INTERVAL_MS,
       // That a worker is lost isn't its jobs' fault, and all of them count a stall together.

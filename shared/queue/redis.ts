@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import type { Config, ConfigWith } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
+import { JOB_WAIT_S } from './job-wait.ts';
 import { explainRedisError, isLostConnection, type RedisSettings } from './redis-errors.ts';
 import { addressOptions, type RedisSetting } from './redis-options.ts';
 import { parseRedisUrl } from './redis-url.ts';
@@ -16,8 +17,10 @@ export type RedisProfile = 'failFast' | 'patient';
 
 // A connection whose other end is gone without a word (a host that lost its power, a forgotten entry in a firewall)
 // would stay as it is until the kernel gives up after some 15 minutes. So one that owes an answer for this long is
-// made anew. Longer than whatever may keep an answer: the command timeout; BullMQ's blocking wait of up to 10 s.
-const SILENCE_MS = { failFast: 5_000, patient: 12_000 };
+// made anew. Longer than whatever may keep an answer: the command timeout; a worker's blocking wait for jobs.
+const SILENCE_MS = { failFast: 5_000, patient: JOB_WAIT_S * 1_000 + 2_000 };
+// For a question to a connection beside one that was silent for that long.
+const ANSWER_MS = 1_000;
 // ioredis waits for as long as Redis expects to load its data, up to 10 s, before it looks again.
 const LOADING_RETRY_MS = 1_000;
 // ioredis says nothing while it waits for the end of the loading.
@@ -90,7 +93,7 @@ export function connectRedis(
     };
     setTimeout(say, NOT_READY_AFTER_MS).unref();
   });
-  logDuplicates(redis, log);
+  watchDuplicates(redis, log);
   return redis;
 }
 
@@ -132,17 +135,34 @@ export function reportClosedAtOnce(redis: Redis): void {
 
 // BullMQ waits for jobs on a duplicate, which it listens to only while it uses it; an error that nobody hears would be
 // printed to the console. Where all connections are lost, the first one says so.
-function logDuplicates(redis: Redis, log: Logger): void {
+function watchDuplicates(redis: Redis, log: Logger): void {
   const outage = new Outage(log, 'a second connection to Redis');
   const duplicate = redis.duplicate.bind(redis);
   redis.duplicate = (options) => {
     const copy = duplicate(options);
     copy.on('error', (error) => {
-      if (redis.status === 'ready') outage.begin(explainRedisError(error, settingsOf(redis)));
+      if (redis.status !== 'ready') return;
+      outage.begin(explainRedisError(error, settingsOf(redis)));
+      if (isSilence(error)) renewUnlessAnswered(redis);
     });
     copy.on('ready', () => outage.end());
     return copy;
   };
+}
+
+function isSilence(error: Error): boolean {
+  return error.message.startsWith('Socket timeout');
+}
+
+/**
+ * Makes a connection anew that doesn't answer soon. While there are no jobs a worker's first connection owes no answer, so
+ * what has silenced the one that waits for them would show on it only when the next job comes, and delay that job.
+ */
+function renewUnlessAnswered(redis: Redis): void {
+  const { stream } = redis;
+  const late = setTimeout(() => stream.destroy(new Error('it does not answer')), ANSWER_MS);
+  const answered = (): void => clearTimeout(late);
+  redis.ping().then(answered, answered);
 }
 
 /** What an error of this connection is explained with. */

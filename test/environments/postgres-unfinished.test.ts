@@ -9,6 +9,8 @@ import { newPostgres } from '../support/servers.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
+const WORKS_AGAIN_MS = 10_000;
+
 // Of its own: a missing standby concerns all databases of a server.
 const postgres = await newPostgres();
 afterAll(() => postgres.stop());
@@ -118,10 +120,11 @@ it.each(Object.entries(OUTAGES))(
 
     for (const { watch } of affected) watch.declare('unsettled');
     await outage.end();
-    await until('all to be done', async () => (await outboxRows(database)) === 0, 60_000);
+    await until('all to be done', async () => (await outboxRows(database)) === 0, WORKS_AGAIN_MS);
     await until(
       'the API to accept',
       async () => (await askFor(producer.url, ids[0] ?? 0)).status === 202,
+      WORKS_AGAIN_MS,
     );
     await witness.verify(60_000);
     // Not at every moment: on a machine that is busy enough a probe may run out of time.

@@ -6,6 +6,8 @@ import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
 
+const NOTICED_MS = 10_000;
+
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
 const { database, queue, environment } = await createStores(
@@ -16,15 +18,15 @@ const { database, queue, environment } = await createStores(
 );
 const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl')) };
 
-// The worker makes its connection anew after 12 s without an answer: most of what this test takes.
+const witness = await witnessRefreshes(database);
+
 it('connections to Redis that die without a word, as when its host loses power: producer and worker make new ones', async () => {
-  const witness = await witnessRefreshes(database);
   const producer = await startProducer(behindProxy);
   const worker = await startWorker(behindProxy);
   const ids = await createExecutions(database, 5_000);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 4_500);
   proxy.mode = 'swallow';
-  await producer.said('Redis is away');
+  await Promise.all([producer, worker].map((child) => child.said('Redis is away', NOTICED_MS)));
   expect(await outboxRows(database)).toBeGreaterThan(0);
   await witness.change(ids.slice(0, 100));
   // From here on there is a Redis at the same address, and nobody tells the processes.
@@ -34,3 +36,25 @@ it('connections to Redis that die without a word, as when its host loses power: 
   await worker.said('Redis is back');
   expect(await queue.getFailedCount()).toBe(0);
 }, 120_000);
+
+it('a worker without jobs whose connections have died without a word does the next one within ten seconds', async () => {
+  await startProducer(environment);
+  const worker = await startWorker(behindProxy);
+  const [id = 0] = await createExecutions(database, 1);
+  await witness.change([id]);
+  await witness.verify();
+  let waits = false;
+  proxy.watch = (chunk, from) => {
+    if (waits || from === 'server' || !/bzpopmin[^]*:refresh:marker/.test(chunk.toString())) return;
+    waits = true;
+    proxy.silence();
+  };
+  // While it knows of a job that comes later, a worker waits the longest.
+  const later = { executionId: id, vendor: 'REPLICATION' };
+  await queue.add('refresh', later, { delay: 600_000 });
+  await until('it to wait for jobs', () => waits);
+  await witness.change([id]);
+  await witness.verify(NOTICED_MS);
+  expect(worker.lines.join('\n')).toContain('Redis is away');
+  await queue.obliterate({ force: true });
+});

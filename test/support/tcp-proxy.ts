@@ -24,6 +24,8 @@ export interface TcpProxy {
   through(url: string): string;
   /** Where connections lead that are made from now on. */
   leadTo(url: string): void;
+  /** From now on swallows what comes over the connections that there are; new ones work. */
+  silence(): void;
   /** Ends all connections with a TCP reset, on both sides. */
   reset(): void;
   close(): Promise<void>;
@@ -33,6 +35,7 @@ export interface TcpProxy {
 export async function openProxy(url: string): Promise<TcpProxy> {
   let target = addressOf(url);
   const sockets = new Set<Socket>();
+  const pairs = new Set<{ dead: boolean }>();
   const server = createServer((client) => {
     if (proxy.mode === 'refuse') {
       client.resetAndDestroy();
@@ -40,6 +43,8 @@ export async function openProxy(url: string): Promise<TcpProxy> {
     }
     const upstream = connect(target);
     const pair = { dead: false };
+    pairs.add(pair);
+    client.on('close', () => pairs.delete(pair));
     forward(proxy, pair, client, upstream, 'client');
     forward(proxy, pair, upstream, client, 'server');
     for (const socket of [client, upstream]) {
@@ -58,6 +63,7 @@ export async function openProxy(url: string): Promise<TcpProxy> {
     watch: undefined as TcpProxy['watch'],
     through: (of: string) => Object.assign(new URL(of), { host: `127.0.0.1:${port}` }).href,
     leadTo: (to: string) => void (target = addressOf(to)),
+    silence: () => pairs.forEach((pair) => (pair.dead = true)),
     reset: () => sockets.forEach((socket) => socket.resetAndDestroy()),
     close: async () => {
       const closed = once(server, 'close');
