@@ -14,6 +14,11 @@ const LOOK_MS = 250;
 const OFFER_MS = 1_000;
 /** After so long without progress the express lane takes the backlog's rows, too. */
 const STANDSTILL_MS = 5_000;
+// What a sudden burst may put on the express lane before the rest of it is old enough for the backlog lane: a quarter
+// of a second of work, in which the backlog lane has most of the cores already.
+const BURST_JOBS = 2_000;
+// While the express lane drains the backlog: about a second of work, which is what a fresh change then waits for.
+const STANDSTILL_JOBS = 5_000;
 
 interface Parts {
   readonly config: Config;
@@ -49,6 +54,12 @@ export class BacklogLane {
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
     return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
+  }
+
+  /** How many jobs may wait on the express lane before the relay leaves further rows to the backlog lane. */
+  get expressJobs(): number {
+    if (this.#parts.config.BACKLOG_JOBS === 0) return Infinity;
+    return this.standsStill ? STANDSTILL_JOBS : BURST_JOBS;
   }
 
   /** Checks whether there is a backlog and whether it has moved. @throws the error of `pg` */

@@ -26,9 +26,6 @@ import { SendInterval } from './send-interval.ts';
 const CLAIM_LIMIT = 1_000;
 const IDLE_POLL_FACTOR = 4;
 const MIN_PAUSE_MS = 1;
-// Jobs that wait at most while the backlog goes through the express lane: about a second of work, which is what a fresh
-// change then waits for.
-const STANDSTILL_JOBS = 5_000;
 
 interface Parts {
   readonly config: Config;
@@ -108,7 +105,7 @@ export class OutboxRelay {
 
   /** One turn. @returns the rows of the fullest claim, or undefined when a store is away */
   async #cycle(): Promise<number | undefined> {
-    let queue: { room: number; marker: string | null };
+    let queue: { room: number; waiting: number; marker: string | null };
     try {
       if (this.#doubtful) await this.#probe();
       queue = await this.#lookAtQueue();
@@ -146,12 +143,13 @@ export class OutboxRelay {
    */
   async #claim({
     room,
+    waiting,
     marker,
   }: {
     readonly room: number;
+    readonly waiting: number;
     readonly marker: string | null;
   }): Promise<{ readonly fresh: readonly ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
-    const { QUEUE_HIGH_WATER } = this.#parts.config;
     const beganMs = performance.now();
     let fresh: readonly ClaimedRow[] = [];
     try {
@@ -162,8 +160,7 @@ export class OutboxRelay {
       await this.#backlog.look();
       if (room > 0) {
         const share = this.#resends.ongoing ? Math.ceil(room / 2) : room;
-        const old = this.#backlog.standsStill ? room - QUEUE_HIGH_WATER + STANDSTILL_JOBS : share;
-        const limit = Math.min(share, Math.max(0, old), CLAIM_LIMIT);
+        const limit = Math.min(share, this.#backlog.expressJobs - waiting, CLAIM_LIMIT);
         fresh = limit > 0 ? await this.#claims.claim(limit, this.#backlog.freshMs) : [];
       }
       const again = await this.#resends.claim(Math.min(room - fresh.length, CLAIM_LIMIT));
@@ -177,8 +174,8 @@ export class OutboxRelay {
     }
   }
 
-  /** How many jobs the queue may still take, and what shows whether Redis has lost what was sent to it. */
-  async #lookAtQueue(): Promise<{ room: number; marker: string | null }> {
+  /** How many jobs the queue may still take, how many wait, and what shows whether Redis has lost what was sent to it. */
+  async #lookAtQueue(): Promise<{ room: number; waiting: number; marker: string | null }> {
     const { config, redis, queue, log } = this.#parts;
     const [marker, counts] = await Promise.all([
       redis.get(relayMarkerKey(config)),
@@ -193,7 +190,7 @@ export class OutboxRelay {
           : 'the queue is below its high-water mark again',
       );
     }
-    return { room, marker };
+    return { room, waiting: counts.waiting, marker };
   }
 
   // A lost connection is logged by the connection; this is for a Redis that answers with an error.

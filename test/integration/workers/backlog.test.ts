@@ -77,6 +77,21 @@ describe('the backlog lane', () => {
     await database.query('DROP FUNCTION poison CASCADE');
   });
 
+  it('takes most of a sudden burst, however fast the relay is', async () => {
+    const ids = await createExecutions(database, 20_000);
+    await recordRefreshes(
+      database,
+      ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+      'api',
+    );
+    // The rows stay fresh.
+    await startProducer({ ...environment, BACKLOG_AFTER_MS: '3600000' });
+    await until('the express lane to have its part', async () => {
+      return (await queue.getWaitingCount()) >= 2_000;
+    });
+    for (let look = 0; look < 50; look++) expect(await queue.getWaitingCount()).toBe(2_000);
+  });
+
   it('gives its rows to the express lane while nobody drains it, and takes them back', async () => {
     const first = await createExecutions(database, 2_000);
     await backlog.pause();
