@@ -1,7 +1,7 @@
 import { UsageError } from '../shared/errors.ts';
 import type { ConnectWorker, Urls } from './contenders/contender.ts';
 
-/** Each loads only what it runs, so that its memory is its own. `harbor-every:30000` has a number. */
+/** Each loads only what it runs, so that its memory is its own. Some have an argument: `harbor-every:30000`. */
 const WORKERS: Readonly<Record<string, (argument: string) => Promise<ConnectWorker>>> = {
   noop: async () => (await import('./contenders/noop-bullmq.ts')).connect,
   bullmq: async () => (await import('./contenders/plain-bullmq.ts')).connect,
@@ -10,6 +10,7 @@ const WORKERS: Readonly<Record<string, (argument: string) => Promise<ConnectWork
   'harbor-every': async (ms) =>
     (await import('./contenders/harbor-loop.ts')).connectPeriodic(Number(ms)),
   'graphile-worker': async () => (await import('./contenders/graphile-worker.ts')).connect,
+  function: async (share) => (await import('./contenders/bare-function.ts')).connectShare(share),
   'pg-boss': async () => (await import('./contenders/pg-boss.ts')).connect,
 };
 

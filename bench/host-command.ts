@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { TallyError } from '../shared/errors.ts';
 import type { Database } from '../shared/postgres/database.ts';
@@ -8,7 +9,7 @@ import { HarborStatements } from '../test/support/harbor-statements.ts';
 import { until } from '../test/support/wait.ts';
 import { setCapture } from './capture.ts';
 import { describeMachine } from './machine.ts';
-import { startTally } from './processes.ts';
+import { startTally, type MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, number, ratio, spread, withSpread } from './table.ts';
@@ -16,79 +17,138 @@ import { markdownTable, number, ratio, spread, withSpread } from './table.ts';
 const DRIVERS = 6;
 const WORKERS = 2;
 const SLICE_SECONDS = 15;
+const WATCH_MS = 250;
 const DRAIN_TIMEOUT_MS = 120_000;
 const STEPS = ['create', 'hook', 'stop', 'mark', 'sweep'] as const;
 
 export interface HostOptions {
   readonly minutes: number;
+  /** Executions that begin a second, as long as the machine keeps up with them. */
+  readonly rate: number;
+  /** Other executions that are recorded at the beginning of each slice, to compare the lanes that drain them. */
+  readonly backlog?: number;
 }
+
+/** What Harbor's calls are measured beside. */
+interface Mode {
+  readonly title: string;
+  /** Without capture nobody refreshes, and Harbor's refresh is called where Harbor waits for it. */
+  readonly captured: boolean;
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+const CAPTURE: readonly [Mode, Mode] = [
+  { title: 'off', captured: false },
+  { title: 'on', captured: true },
+];
+const LANES: readonly [Mode, Mode] = [
+  { title: 'express lane', captured: true, settings: { BACKLOG_JOBS: '0' } },
+  { title: 'backlog lane', captured: true },
+];
 
 /** What each of Harbor's calls took in one slice, in milliseconds. */
 type Times = Record<HarborStep, number[]>;
 
 /**
- * What Harbor's own statements take while Tally captures and refreshes, and while it doesn't, by turns. Without Tally
- * Harbor's refresh is called where Harbor waits for it.
+ * What Harbor's own statements take beside Tally: with capture off and on by turns or, with a backlog, while the express
+ * lane and the backlog lane drain it by turns.
  * @throws TallyError if a status is wrong at the end, a job failed, or a transaction was a deadlock's victim
  */
 export async function hostReport(
   servers: Servers,
-  { minutes }: HostOptions,
+  { minutes, rate, backlog }: HostOptions,
   command: string,
 ): Promise<Report> {
   const machine = await describeMachine(servers);
   const pairs = Math.max(1, Math.round((minutes * 60) / (2 * SLICE_SECONDS)));
-  const [off, on]: [Times[], Times[]] = [[], []];
-  await servers.withArena({ executions: 1_000, tasks: 4 }, async (arena) => {
+  const modes = backlog === undefined ? CAPTURE : LANES;
+  const measured = new Map<Mode, Times[]>(modes.map((mode) => [mode, []]));
+  await servers.withArena({ executions: backlog ?? 1_000, tasks: 4 }, async (arena) => {
     // What the arena is loaded with is out of date, and would count as wrong at the end.
     await arena.database.query(
       'SELECT FROM tally.refresh_executions(ARRAY(SELECT id::bigint FROM execution), true)',
     );
-    const processes = [await startTally('producer', arena)];
-    for (let n = 0; n < WORKERS; n++) processes.push(await startTally('worker', arena));
+    const workers = await Promise.all(
+      Array.from({ length: WORKERS }, () => startTally('worker', arena)),
+    );
+    const producer = new Producer(arena);
     const marked: number[] = [];
     // The first pair only warms up.
     for (let pair = 0; pair <= pairs; pair++) {
       progress(`pair ${pair} of ${pairs}`);
-      for (const captured of pair % 2 === 0 ? [false, true] : [true, false]) {
-        await setCapture(arena, captured);
-        const { times, lives } = await slice(arena, captured);
+      for (const mode of pair % 2 === 0 ? modes : modes.toReversed()) {
+        await setCapture(arena, mode.captured);
+        await producer.runWith(mode.settings ?? {});
+        const { times, lives } = await slice(arena, mode, rate, backlog);
+        // By the faster lane, whichever was measured.
+        await producer.runWith({});
         await until(
           'the outbox to be empty',
           async () => (await outboxRows(arena.database)) === 0,
           DRAIN_TIMEOUT_MS,
         );
-        if (captured) marked.push(...lives.filter((life) => life.marked).map(({ id }) => id));
+        if (mode.captured) marked.push(...lives.filter((life) => life.marked).map(({ id }) => id));
         // Nobody was there to refresh them.
         else await refreshAll(arena, lives);
-        if (pair > 0) (captured ? on : off).push(times);
+        if (pair > 0) measured.get(mode)?.push(times);
       }
     }
-    for (const process of processes) process.mustRun();
+    for (const worker of workers) worker.mustRun();
     await check(arena.database, marked);
-    await Promise.all(processes.map((process) => process.stop()));
+    await Promise.all([producer.stop(), ...workers.map((worker) => worker.stop())]);
   });
-  const p99 = (slices: readonly Times[], step: HarborStep): (number | undefined)[] =>
-    slices.map(
+  const p99 = (mode: Mode, step: HarborStep): (number | undefined)[] =>
+    (measured.get(mode) ?? []).map(
       (times) => times[step].toSorted((a, b) => a - b)[Math.floor(times[step].length * 0.99)],
     );
+  const all = [...measured.values()].flat();
+  const [first, second] = modes;
   const rows = STEPS.map((step) => [
     step,
-    number([...off, ...on].reduce((sum, times) => sum + times[step].length, 0)),
-    withSpread(spread(p99(off, step))),
-    withSpread(spread(p99(on, step))),
-    withSpread(ratio(p99(on, step), p99(off, step)), '×'),
+    number(all.reduce((sum, times) => sum + times[step].length, 0)),
+    withSpread(spread(p99(first, step))),
+    withSpread(spread(p99(second, step))),
+    withSpread(ratio(p99(second, step), p99(first, step)), '×'),
   ]);
+  const titles = modes.map(({ title }) => `p99 ms, ${title}`);
   const text =
-    markdownTable(["Harbor's call", 'calls', 'p99 ms, off', 'p99 ms, on', 'on / off'], rows) +
-    `\n\n${DRIVERS} connections, ${WORKERS} workers, ${pairs} pairs of ${SLICE_SECONDS} s; medians of the slices' p99, ` +
+    markdownTable(["Harbor's call", 'calls', ...titles, 'second / first'], rows) +
+    `\n\n${rate} executions a second over ${DRIVERS} connections, ${WORKERS} workers, ${pairs} pairs of ${SLICE_SECONDS} s` +
+    `${backlog === undefined ? '' : `, a backlog of ${number(backlog)} in each`}; medians of the slices' p99, ` +
     'in parentheses the smallest and the largest. Nothing wrong, no deadlock, no failed job.';
-  return { command, machine, text, data: { off, on } };
+  const data = [...measured].map(([{ title }, slices]) => ({ title, slices }));
+  return { command, machine, text, data };
 }
 
+/** The one producer, started anew only for other settings: a process that was just started is slow. */
+class Producer {
+  readonly #arena: Arena;
+  #settings = '';
+  #process: MeasuredProcess | undefined;
+
+  constructor(arena: Arena) {
+    this.#arena = arena;
+  }
+
+  async runWith(settings: Readonly<Record<string, string>>): Promise<void> {
+    this.#process?.mustRun();
+    if (this.#process !== undefined && this.#settings === JSON.stringify(settings)) return;
+    await this.stop();
+    this.#process = await startTally('producer', this.#arena, settings);
+    this.#settings = JSON.stringify(settings);
+  }
+
+  async stop(): Promise<void> {
+    await this.#process?.stop();
+  }
+}
+
+/** Lives through executions for a slice's time, or until the backlog is drained. */
 async function slice(
   arena: Arena,
-  captured: boolean,
+  { captured }: Mode,
+  rate: number,
+  backlog: number | undefined,
 ): Promise<{ times: Times; lives: readonly Life[] }> {
   const times: Times = { create: [], hook: [], stop: [], mark: [], sweep: [] };
   const step = async <T>(name: HarborStep, call: () => Promise<T>): Promise<T> => {
@@ -97,15 +157,26 @@ async function slice(
     times[name].push(performance.now() - beginMs);
     return result;
   };
-  const endMs = performance.now() + SLICE_SECONDS * 1_000;
+  const lastRow = backlog === undefined ? undefined : await recordBacklog(arena, backlog);
+  const beginMs = performance.now();
+  const endMs = beginMs + SLICE_SECONDS * 1_000;
+  let begun = 0;
+  let ended = false;
   const drive = async (): Promise<Life[]> => {
     const client = new Client({ connectionString: arena.observerUrl });
+    // What it breaks off rejects.
+    client.on('error', () => undefined);
     await client.connect();
     try {
       const harbor = new HarborStatements(client);
-      const refresh = captured ? {} : { refresh: (id: number) => harbor.refresh(id) };
+      // Where nobody refreshes, or only after a backlog.
+      const alone = !captured || lastRow !== undefined;
+      const refresh = alone ? { refresh: (id: number) => harbor.refresh(id) } : {};
       const lives: Life[] = [];
-      while (performance.now() < endMs) {
+      for (;;) {
+        const nextMs = beginMs + (begun++ * 1_000) / rate;
+        await sleep(Math.max(0, nextMs - performance.now()));
+        if (ended || performance.now() >= endMs) break;
         lives.push(await liveOneExecution(harbor, { step, ...refresh }));
       }
       return lives;
@@ -113,8 +184,34 @@ async function slice(
       await client.end();
     }
   };
-  const lives = (await Promise.all(Array.from({ length: DRIVERS }, drive))).flat();
+  const watchBacklog = async (): Promise<void> => {
+    while (!ended && performance.now() < endMs) {
+      await sleep(WATCH_MS);
+      const [left] = await arena.database.query<{ some: boolean }>(
+        'SELECT EXISTS (SELECT FROM tally.outbox WHERE id <= $1) AS some',
+        [lastRow],
+      );
+      ended = left?.some === false;
+    }
+  };
+  const [driven] = await Promise.all([
+    Promise.all(Array.from({ length: DRIVERS }, drive)),
+    lastRow === undefined ? undefined : watchBacklog(),
+  ]);
+  const lives = driven.flat();
   return { times, lives };
+}
+
+/** Records a refresh of each of the first executions. @returns the last row's id */
+async function recordBacklog({ database }: Arena, executions: number): Promise<number> {
+  const [recorded] = await database.query<{ lastRow: number }>(
+    `WITH rows AS (
+       INSERT INTO tally.outbox (execution_id, vendor, source)
+       SELECT id, vendor_type, 'api' FROM execution WHERE id <= $1 ORDER BY id RETURNING id)
+     SELECT max(id) AS "lastRow" FROM rows`,
+    [executions],
+  );
+  return recorded?.lastRow ?? 0;
 }
 
 async function refreshAll({ database }: Arena, lives: readonly Life[]): Promise<void> {

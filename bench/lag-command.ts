@@ -1,10 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { countDisagreements } from '../shared/postgres/disagreements.ts';
-import { formatIdentity } from '../shared/execution.ts';
-import { setCapture } from './capture.ts';
-import { markInSet, MARKER_SET } from './contenders/harbor-loop.ts';
-import { configOf, jobsLeft } from './contenders/tally.ts';
-import { identityPages } from './data.ts';
+import { configOf } from './contenders/tally.ts';
+import { graphileWorker, harbor, tally, type Keeper } from './keepers.ts';
 import {
   databaseTimeS,
   matchChanges,
@@ -14,18 +11,13 @@ import {
   type LagFilter,
 } from './lag-record.ts';
 import { describeMachine } from './machine.ts';
-import { startContender, startTally, type MeasuredProcess } from './processes.ts';
+import { installPackages } from './packages.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, number } from './table.ts';
-import { changeTasks, readTasks, type ChangeOptions } from './task-changes.ts';
+import { changeTasks, readTasks } from './task-changes.ts';
 
 const TASKS = 7;
-const TALLY_WORKERS = 2;
-const HARBOR_PROCESSES = 5;
-// Harbor's processes have up to a hundred executions each in hand when the set is empty.
-const HARBOR_SETTLE_MS = 5_000;
-const POLL_MS = 100;
 // A process that was just started runs code that isn't compiled yet, several times as slow.
 const WARM_UP_S = 10;
 
@@ -45,18 +37,6 @@ interface Measured {
   readonly disagreements: number;
 }
 
-/** One who keeps statuses up to date while tasks change. */
-interface Keeper {
-  readonly name: string;
-  readonly title: string;
-  start(arena: Arena): Promise<MeasuredProcess[]>;
-  /** Records the executions after the changing ones, all at once. */
-  addBacklog(arena: Arena, changing: number): Promise<void>;
-  readonly beforeChange: (arena: Arena) => ChangeOptions['beforeChange'];
-  /** Resolves when nothing is left to do. */
-  settled(arena: Arena): Promise<void>;
-}
-
 /** How late refreshes are while tasks change at an even pace, at rest and beside a backlog. */
 export async function lagReport(
   servers: Servers,
@@ -65,9 +45,12 @@ export async function lagReport(
 ): Promise<Report> {
   const machine = await describeMachine(servers);
   const measured: Measured[] = [];
-  for (const keeper of [tally, harbor(options.interval * 1000)]) {
-    if (options.only !== undefined && options.only !== keeper.name) continue;
-    for (const backlog of [0, options.backlog]) {
+  const keepers = [tally, graphileWorker, harbor(options.interval * 1000)].filter(
+    ({ name }) => options.only === undefined || options.only === name,
+  );
+  if (keepers.includes(graphileWorker)) installPackages();
+  for (const keeper of keepers) {
+    for (const backlog of keeper.addBacklog === undefined ? [0] : [0, options.backlog]) {
       const size = { executions: options.executions + backlog, tasks: TASKS };
       const run = (arena: Arena): Promise<Measured[]> => measure(keeper, arena, options, backlog);
       measured.push(...(await servers.withArena(size, run)));
@@ -99,7 +82,7 @@ async function measure(
         ...(beforeChange === undefined ? {} : { beforeChange }),
       }),
       delay(WARM_UP_S * 1000).then(async () => {
-        if (backlog > 0) await keeper.addBacklog(arena, executions);
+        if (backlog > 0) await keeper.addBacklog?.(arena, executions);
         return await databaseTimeS(arena);
       }),
     ]);
@@ -144,63 +127,6 @@ async function refreshAll(arena: Arena, executions: number): Promise<void> {
     `SELECT count(*) FROM tally.refresh_executions(ARRAY(SELECT generate_series(1, $1::bigint)))`,
     [executions],
   );
-}
-
-const tally: Keeper = {
-  name: 'tally',
-  title: `Tally, ${TALLY_WORKERS} workers`,
-  start: async (arena) => {
-    await setCapture(arena, true);
-    return await Promise.all([
-      startTally('producer', arena),
-      ...Array.from({ length: TALLY_WORKERS }, () => startTally('worker', arena)),
-    ]);
-  },
-  addBacklog: async (arena, changing) => {
-    await arena.database.query(
-      `INSERT INTO tally.outbox (execution_id, vendor, source)
-       SELECT id, vendor_type, 'api' FROM execution WHERE id > $1 ORDER BY id`,
-      [changing],
-    );
-  },
-  beforeChange: () => undefined,
-  settled: async (arena) => {
-    for (;;) {
-      const [row] = await arena.database.query<{ some: boolean }>(
-        'SELECT EXISTS (SELECT FROM tally.outbox) AS some',
-      );
-      if (row?.some === false && (await jobsLeft(arena)) === 0) return;
-      await delay(POLL_MS);
-    }
-  },
-};
-
-function harbor(intervalMs: number): Keeper {
-  return {
-    name: 'harbor',
-    title: `Harbor's loop every ${intervalMs / 1000} s, ${HARBOR_PROCESSES} processes`,
-    start: async (arena) => {
-      await setCapture(arena, false);
-      const processes = await Promise.all(
-        Array.from({ length: HARBOR_PROCESSES }, () =>
-          startContender(`harbor-every:${intervalMs}`, arena),
-        ),
-      );
-      for (const process of processes) process.go();
-      return processes;
-    },
-    addBacklog: async (arena, changing) => {
-      for await (const page of identityPages(arena.database)) {
-        const later = page.filter(({ executionId }) => executionId > changing);
-        if (later.length > 0) await markInSet(arena.redis, later);
-      }
-    },
-    beforeChange: (arena) => (identity) => arena.redis.sadd(MARKER_SET, formatIdentity(identity)),
-    settled: async (arena) => {
-      while ((await arena.redis.scard(MARKER_SET)) > 0) await delay(POLL_MS);
-      await delay(HARBOR_SETTLE_MS);
-    },
-  };
 }
 
 function table(measured: readonly Measured[]): string {

@@ -55,7 +55,9 @@ program
     200_000,
   )
   .option('--interval <s>', "seconds between two loops of Harbor's", wholeNumber(1, 3_600), 30)
-  .addOption(new Option('--only <who>', 'one of the two').choices(['tally', 'harbor']))
+  .addOption(
+    new Option('--only <who>', 'one of them').choices(['tally', 'graphile-worker', 'harbor']),
+  )
   .addOption(json())
   .action((options: LagOptions & { json?: string }) =>
     report('lag', options.json, (servers, command) => lagReport(servers, options, command), {
@@ -74,6 +76,7 @@ program
       .choices(['outbox', 'markers'])
       .default('outbox'),
   )
+  .option('--express', 'once more with the backlog lane off')
   .option('--svg <file>', 'where to draw the chart (default: below bench/results)')
   .addOption(json())
   .action((options: MillionOptions & { json?: string }) =>
@@ -116,6 +119,8 @@ program
   .command('host')
   .description("what Harbor's own statements take, capture and refreshes on and off by turns")
   .option('--minutes <n>', 'how long', wholeNumber(1, 600), 5)
+  .option('--rate <n>', 'executions a second that begin', wholeNumber(1, 10_000), 20)
+  .option('--backlog <n>', 'compare the lanes that drain so many rows', wholeNumber(1, 5_000_000))
   .option(
     '--postgres <major>',
     'another Postgres, as the environment tests install it',

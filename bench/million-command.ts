@@ -3,12 +3,12 @@ import { relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { lineChart } from './chart.ts';
 import { tallyFromMarkers } from './contenders/tally-from-markers.ts';
-import { tally } from './contenders/tally.ts';
+import { tally, tallyExpress } from './contenders/tally.ts';
 import { describeMachine } from './machine.ts';
 import { largest, processMemory, redisMemory } from './measure.ts';
 import type { MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
-import { runOnce } from './run.ts';
+import { runOnce, type RunResult } from './run.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, megabytes, number } from './table.ts';
 
@@ -20,6 +20,8 @@ export interface MillionOptions {
   readonly tasks: number;
   readonly workers: number;
   readonly from: 'outbox' | 'markers';
+  /** Runs it once more with the backlog lane off, to compare. */
+  readonly express?: boolean;
   readonly svg?: string;
 }
 
@@ -40,28 +42,42 @@ export async function millionReport(
 ): Promise<Report> {
   const machine = await describeMachine(servers);
   const { executions, tasks, workers, from } = options;
-  const contender =
-    from === 'outbox' ? tally(workers) : tallyFromMarkers(workers, await servers.anotherRedis());
+  const contenders = [
+    from === 'outbox' ? tally(workers) : tallyFromMarkers(workers, await servers.anotherRedis()),
+    ...(options.express === true ? [tallyExpress(workers)] : []),
+  ];
   progress(`loading ${executions} executions`);
-  const samples: Sample[] = [];
-  const result = await servers.withArena({ executions, tasks }, (arena) =>
-    runOnce(contender, arena, (processes) => takeSamples(arena, processes, samples)),
-  );
-  const { verdict } = result;
-  const redisBytes = largest(samples.map(({ redis }) => redis));
-  const header = ['from', 'executions', 'workers', 'seconds', 'refreshes/s', 'wrong', 'lost'];
+  const runs: { title: string; result: RunResult; samples: Sample[] }[] = [];
+  for (const contender of contenders) {
+    const samples: Sample[] = [];
+    const result = await servers.withArena({ executions, tasks }, (arena) =>
+      runOnce(contender, arena, (processes) => takeSamples(arena, processes, samples)),
+    );
+    progress(`${contender.name}: ${number(result.seconds)} s`);
+    runs.push({ title: contender.title, result, samples });
+  }
+  const header = ['Tally', 'executions', 'workers', 'seconds', 'refreshes/s', 'wrong', 'lost'];
   header.push('doubled', 'Redis MB', 'producer MB', 'worker MB');
-  const row = [from, number(executions), String(workers), number(result.seconds)];
-  row.push(number(result.perSecond), number(verdict?.disagreements), number(verdict?.lost));
-  row.push(number(verdict?.doubled), megabytes(redisBytes));
-  row.push(megabytes(result.peakProducerBytes), megabytes(result.peakWorkerBytes));
+  const rows = runs.map(({ title, result, samples }) => [
+    title.replace('Tally, ', ''),
+    number(executions),
+    String(workers),
+    number(result.seconds),
+    number(result.perSecond),
+    number(result.verdict?.disagreements),
+    number(result.verdict?.lost),
+    number(result.verdict?.doubled),
+    megabytes(largest(samples.map(({ redis }) => redis))),
+    megabytes(result.peakProducerBytes),
+    megabytes(result.peakWorkerBytes),
+  ]);
   const chart = resolve(options.svg ?? DEFAULT_CHART);
-  writeFileSync(chart, drawMemory(options, samples));
+  writeFileSync(chart, drawMemory(options, runs[0]?.samples ?? []));
   const text =
-    `${markdownTable(header, [row])}\n\n${number(executions)} executions of ${tasks} tasks, one producer; ` +
+    `${markdownTable(header, rows)}\n\n${number(executions)} executions of ${tasks} tasks, one producer; ` +
     `Redis's memory is the most of samples every ${SAMPLE_MS} ms, a process's the most that it ever had. ` +
     `The chart: ${relative(process.cwd(), chart)}.`;
-  return { command, machine, text, data: { options, result, samples } };
+  return { command, machine, text, data: { options, runs } };
 }
 
 function takeSamples(

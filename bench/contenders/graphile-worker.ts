@@ -8,9 +8,10 @@ import { Batcher } from '../../workers/batcher.ts';
 import { refreshBatch } from '../../workers/refresh-batch.ts';
 import { identityPages, vacuum } from '../data.ts';
 import { startContender } from '../processes.ts';
+import type { Arena } from '../servers.ts';
 import { signalGo, type ConnectWorker, type Contender } from './contender.ts';
 
-const PROCESSES = 2;
+export const PROCESSES = 2;
 const CONCURRENCY = 200;
 const payloadSchema = z.object({ executionId: z.number() });
 
@@ -23,8 +24,8 @@ export const contender: Contender = {
   refreshes: true,
   waitsInRedis: false,
   prepare: async (arena) => {
+    await migrateGraphileWorker(arena);
     const utils = await makeWorkerUtils({ connectionString: arena.databaseUrl });
-    await utils.migrate();
     for await (const page of identityPages(arena.database)) {
       await utils.addJobs(
         page.map((identity) => ({
@@ -48,6 +49,13 @@ export const contender: Contender = {
     return Number(row?.some ?? false);
   },
 };
+
+/** Creates its schema. */
+export async function migrateGraphileWorker(arena: Arena): Promise<void> {
+  const utils = await makeWorkerUtils({ connectionString: arena.databaseUrl });
+  await utils.migrate();
+  await utils.release();
+}
 
 export const connect: ConnectWorker = async ({ databaseUrl }) => {
   const database = openDatabase(databaseUrl, silentLogger(), { connections: 6, name: 'refresh' });

@@ -1,15 +1,18 @@
 import { UsageError } from '../../shared/errors.ts';
 import type { Contender } from './contender.ts';
+import * as bare from './bare-function.ts';
 import * as harbor from './harbor-loop.ts';
 import * as noop from './noop-bullmq.ts';
 import * as plain from './plain-bullmq.ts';
-import { tally, tallyFromQueue } from './tally.ts';
+import { tally, tallyExpress, tallyFromQueue } from './tally.ts';
 
 type Load = () => Promise<Contender>;
 
 /** In the order of the table. What needs the bench's own packages is loaded only when it is asked for. */
 const CONTENDERS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ...withWorkers(tally),
+  ...withWorkers(bare.contender),
+  ...withWorkers(tallyExpress),
   ...withWorkers(tallyFromQueue),
   ...withWorkers(noop.contender),
   ['harbor-main', async () => harbor.onMain],

@@ -19,18 +19,41 @@ import type { Contender } from './contender.ts';
  * are written while the processes run, in a transaction whose COMMIT starts the clock.
  */
 export function tally(workers: number): Contender {
-  let outbox: Client | undefined;
-  return {
+  return fromOutbox(workers, {
     name: `tally-${workers}`,
     family: 'tally',
     title: 'Tally, from outbox rows',
+  });
+}
+
+/** The same with the backlog lane off: every outbox row becomes a job. */
+export function tallyExpress(workers: number): Contender {
+  return fromOutbox(
+    workers,
+    {
+      name: `tally-express-${workers}`,
+      family: 'tally-express',
+      title: 'Tally, from outbox rows, express lane alone',
+    },
+    { BACKLOG_JOBS: '0' },
+  );
+}
+
+function fromOutbox(
+  workers: number,
+  names: Pick<Contender, 'name' | 'family' | 'title'>,
+  settings: Readonly<Record<string, string>> = {},
+): Contender {
+  let outbox: Client | undefined;
+  return {
+    ...names,
     workers,
     refreshes: true,
     waitsInRedis: false,
     prepare: async () => undefined,
     start: async (arena) => {
       const processes = await Promise.all([
-        startTally('producer', arena),
+        startTally('producer', arena, settings),
         ...startWorkers(arena, workers),
       ]);
       outbox = await openOutboxTransaction(arena);
