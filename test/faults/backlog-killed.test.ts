@@ -1,0 +1,142 @@
+import { afterAll, expect, it } from 'vitest';
+import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import type { Database } from '../../shared/postgres/database.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
+import { runTally, startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const EXECUTIONS = 300_000;
+const SPECIAL = 10;
+const servers = await Promise.all([controlledPostgres(), controlledRedis()]);
+const [postgres, redisServer] = servers;
+afterAll(() => Promise.all(servers.map((server) => server.remove())));
+const { database, redis, environment } = await createStores(
+  {
+    LOCK_DURATION_MS: '1000',
+    STALLED_INTERVAL_MS: '500',
+    JOB_ATTEMPTS: '1',
+    RECONCILE_INTERVAL_MS: '0',
+  },
+  { postgresUrl: postgres.url, redisUrl: redisServer.url },
+);
+
+it('a backlog of 300,000 under kills, a flush and a restart, with poison and locks in it: all right, nothing left', async () => {
+  const ids = await createExecutions(database, EXECUTIONS);
+  const poison = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 123);
+  const locked = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 456);
+  await recordWhoRefreshes(database);
+  await database.query(
+    `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$`,
+  );
+  await database.query(
+    `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
+       WHEN (OLD.id = ANY ('{${poison.join()}}')) EXECUTE FUNCTION poison()`,
+  );
+  await database.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
+     SELECT id, vendor_type, 'api', clock_timestamp() - interval '1 hour' FROM execution`,
+  );
+  await lock(locked);
+
+  const workers: TallyProcess[] = [await startWorker(environment), await startWorker(environment)];
+  let producer: TallyProcess = await startProducer(environment);
+  const killWorker = async (nth: number): Promise<void> => {
+    workers[nth]?.kill('SIGKILL');
+    workers[nth] = await startWorker(environment);
+  };
+  const faults: (() => Promise<unknown>)[] = [
+    () => killWorker(0),
+    () => redis.flushall(),
+    async () => {
+      producer.kill('SIGKILL');
+      producer = await startProducer(environment);
+    },
+    async () => {
+      await postgres.stop();
+      await postgres.start();
+      await lock(locked);
+    },
+    () => killWorker(1),
+    async () => {
+      await redisServer.stop();
+      await redisServer.start();
+    },
+    () => Promise.all([killWorker(0), redis.flushall()]),
+  ];
+  for (const [nth, fault] of faults.entries()) {
+    const left = EXECUTIONS * (1 - (nth + 1) / (faults.length + 1));
+    await until(
+      `at most ${left} rows to be left`,
+      async () => (await outboxRows(database)) <= left,
+      120_000,
+    );
+    // One that comes when all is done proves nothing.
+    expect(await outboxRows(database)).toBeGreaterThan(SPECIAL);
+    await fault();
+  }
+  await until(
+    'all but the locked to be done',
+    async () => (await outboxRows(database)) <= SPECIAL,
+    120_000,
+  );
+  await unlock();
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
+
+  expect(await failedIds(database)).toEqual(poison);
+  expect(await database.query('SELECT id FROM execution WHERE revision = 0 ORDER BY id')).toEqual(
+    poison.map((id) => ({ id })),
+  );
+  expect(await overlaps(database)).toEqual([]);
+  await database.query('DROP FUNCTION poison CASCADE');
+  expect((await runTally(['retry', '--all'], environment)).code).toBe(0);
+  await until(
+    'what had failed to be refreshed',
+    async () => (await failedIds(database)).length === 0,
+  );
+  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+}, 400_000);
+
+let unlock = async (): Promise<void> => undefined;
+
+/** Holds the rows of these executions, until `unlock` or until Postgres stops. */
+async function lock(ids: readonly number[]): Promise<void> {
+  const client = await openClient(environment.DATABASE_URL);
+  await client.query('BEGIN');
+  await client.query('SELECT FROM execution WHERE id = ANY ($1) FOR UPDATE', [ids]);
+  unlock = async () => void (await client.query('ROLLBACK'));
+}
+
+async function failedIds(database: Database): Promise<number[]> {
+  const rows = await database.query<{ id: number }>(
+    'SELECT execution_id AS id FROM tally.failure WHERE NOT refreshed ORDER BY execution_id',
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Notes the transaction of each refresh, and what that transaction could see. */
+async function recordWhoRefreshes(database: Database): Promise<void> {
+  await database.query(
+    'CREATE TABLE refresher (execution_id bigint, xid xid8, snapshot pg_snapshot)',
+  );
+  await database.query(
+    `CREATE FUNCTION note_refresher() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN
+       INSERT INTO refresher VALUES (NEW.id, pg_current_xact_id(), pg_current_snapshot());
+       RETURN NULL;
+     END $$`,
+  );
+  await database.query(
+    'CREATE TRIGGER note_refresher AFTER UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION note_refresher()',
+  );
+}
+
+/** Pairs of refreshes of one execution, neither of which saw what the other one had done. */
+function overlaps(database: Database): Promise<object[]> {
+  return database.query(
+    `SELECT a.execution_id FROM refresher a JOIN refresher b USING (execution_id)
+      WHERE a.xid < b.xid
+        AND NOT pg_visible_in_snapshot(a.xid, b.snapshot) AND NOT pg_visible_in_snapshot(b.xid, a.snapshot)`,
+  );
+}
