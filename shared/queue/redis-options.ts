@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { RedisOptions } from 'ioredis';
 import { describeError, UsageError } from '../errors.ts';
 import type { RedisAddress, TlsFiles } from './redis-url.ts';
+import { TellingSentinelConnector } from './sentinel-connector.ts';
 
 /** ioredis' options without the one that changes the types of its answers. */
 export type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
@@ -38,6 +39,7 @@ export function addressOptions(address: RedisAddress, setting: RedisSetting): Co
         ...common,
         sentinels: [...hosts],
         name: master,
+        Connector: TellingSentinelConnector,
         sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
         ...(address.sentinelUsername && { sentinelUsername: address.sentinelUsername }),
         ...(address.sentinelPassword && { sentinelPassword: address.sentinelPassword }),

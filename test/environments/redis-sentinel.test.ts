@@ -65,6 +65,17 @@ it('sentinels that ask for a password are named, with the parameter that gives i
   expect(output).not.toContain("Redis can't be asked");
 });
 
+it.each([
+  ['nobody listens', '127.0.0.1:1', /ECONNREFUSED.*check REDIS_URL and that the server runs/],
+  ['nobody knows the name', 'sentinel.invalid:26379', /(ENOTFOUND|EAI_AGAIN).*no such name/],
+])('where %s instead of a sentinel, the cause is named', async (_what, host, cause) => {
+  const url = `redis+sentinel://:${PASSWORD}@${host}/mymaster`;
+  const line = await startTally(['worker'], { ...environment, REDIS_URL: url }).said(
+    'Redis is away',
+  );
+  expect(line).toMatch(cause);
+});
+
 it('a sentinel that hangs is passed over', async () => {
   const hanging = await openProxy(`redis://127.0.0.1:${open.port}`);
   onTestFinished(() => hanging.close());

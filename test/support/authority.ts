@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { newFolder } from './new-folder.ts';
 
 /** Files of a certificate authority of one's own, and of a certificate that it has signed. */
-interface Authority {
+export interface Authority {
   readonly folder: string;
   readonly ca: string;
   readonly certificate: string;

@@ -2,14 +2,15 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/server.ts';
-import { askRedis, startRedisServer, type RedisServer } from './redis-servers.ts';
+import type { Authority } from './authority.ts';
+import { askRedis, startRedisServer, tlsOnly, type RedisServer } from './redis-servers.ts';
 import { until } from './wait.ts';
 
 export const CLUSTER_PASSWORD = 'cluster-secret';
 
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
-  /** `redis+cluster://` with these nodes; without any, with all. */
+  /** `redis+cluster://` with these nodes, `rediss+cluster://` with TLS; without any, with all. */
   url(nodes?: readonly RedisServer[]): string;
   /** The node that serves the slot of this key now, if one does. */
   findOwner(key: string): Promise<RedisServer | undefined>;
@@ -19,12 +20,16 @@ export interface RedisCluster {
   remove(): Promise<void>;
 }
 
-/** Three nodes that share the slots, as `redis-cli --cluster create` makes them, and a fourth that has none. */
-export async function startRedisCluster(): Promise<RedisCluster> {
+/**
+ * Three nodes that share the slots, as `redis-cli --cluster create` makes them, and a fourth that has none.
+ * @param tls for nodes that take TLS only, from each other too
+ */
+export async function startRedisCluster(tls?: Authority): Promise<RedisCluster> {
   const nodes = await Promise.all(
     [1, 2, 3, 4].map(async () => {
       const busPort = await freePort(undefined);
-      return await startRedisServer(() => [
+      return await startRedisServer((_folder, port) => [
+        ...(tls ? [...tlsOnly(port, tls), 'tls-cluster yes'] : []),
         'cluster-enabled yes',
         // The default, 10,000 above the port, may be no port at all.
         `cluster-port ${busPort}`,
@@ -37,9 +42,10 @@ export async function startRedisCluster(): Promise<RedisCluster> {
   );
   const cli = findOnPath(['redis-cli', 'valkey-cli']) ?? '';
   const ask = (node: RedisServer, command: readonly string[]) =>
-    askRedis(node.port, command, CLUSTER_PASSWORD);
+    askRedis(node.port, command, CLUSTER_PASSWORD, tls?.ca);
   const manage = async (...args: readonly string[]): Promise<void> => {
-    await promisify(execFile)(cli, ['-a', CLUSTER_PASSWORD, '--cluster', ...args]);
+    const encrypted = tls ? ['--tls', '--cacert', tls.ca] : [];
+    await promisify(execFile)(cli, ['-a', CLUSTER_PASSWORD, ...encrypted, '--cluster', ...args]);
   };
   const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`);
   await manage('create', ...addresses.slice(0, 3), '--cluster-yes');
@@ -57,7 +63,7 @@ export async function startRedisCluster(): Promise<RedisCluster> {
     nodes,
     ask,
     url: (some = nodes) =>
-      `redis+cluster://:${CLUSTER_PASSWORD}@${some.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
+      `redis${tls ? 's' : ''}+cluster://:${CLUSTER_PASSWORD}@${some.map(({ port }) => `127.0.0.1:${port}`).join(',')}`,
     findOwner: async (key) => {
       const serves = (node: RedisServer): Promise<boolean> =>
         ask(node, ['EXISTS', key]).then(

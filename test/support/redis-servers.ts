@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/server.ts';
+import type { Authority } from './authority.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
@@ -75,16 +76,35 @@ export async function startRedisServer(
   };
 }
 
-/** Sends one command over a connection of its own. @throws what the server answered, or why it didn't */
+/** Settings of a server or sentinel that takes TLS only, also from others of its kind. */
+export function tlsOnly(port: number, files: Authority): readonly string[] {
+  return [
+    'port 0',
+    `tls-port ${port}`,
+    `tls-cert-file ${files.certificate}`,
+    `tls-key-file ${files.key}`,
+    `tls-ca-cert-file ${files.ca}`,
+    'tls-auth-clients optional',
+    'tls-replication yes',
+  ];
+}
+
+/**
+ * Sends one command over a connection of its own.
+ * @param ca the file of the authority, for a server that takes TLS only
+ * @throws what the server answered, or why it didn't
+ */
 export async function askRedis(
   port: number,
   [name = '', ...args]: readonly string[],
   password = '',
+  ca?: string,
 ): Promise<unknown> {
   const client = new Redis({
     port,
     host: '127.0.0.1',
     ...(password && { password }),
+    ...(ca !== undefined && { tls: { ca: readFileSync(ca) } }),
     lazyConnect: true,
     enableReadyCheck: false,
     retryStrategy: () => null,
