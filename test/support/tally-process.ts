@@ -15,13 +15,17 @@ export interface SpawnedTally {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 }
 
-/** Starts `tally <args>` as a process of its own. Whoever calls sees to it that it ends. */
+/**
+ * Starts `tally <args>` as a process of its own. Whoever calls sees to it that it ends.
+ * @param main its main.js, where another version's is to run
+ */
 export function spawnTally(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
   input?: string,
+  main = MAIN,
 ): SpawnedTally {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [main, ...args], {
     env: { PATH: process.env['PATH'], ...environment },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
