@@ -65,7 +65,7 @@ export async function runWorker(
   const probe: Probe = createCommitProbe(databaseUrl, 'refreshes');
   const commits = new CommitReadiness(probe, log);
   const probeRedis = async (): Promise<void> => {
-    if (!refreshWorker.connected) throw new Error('not connected');
+    if (!workers.every(({ connected }) => connected)) throw new Error('not connected');
     await probeQueue(config, queue, janitorRedis);
   };
   const stores = watchStores(

@@ -31,7 +31,8 @@ const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor,
 /**
  * Records that the refresh of an execution has failed for good; from here on that is known, whatever becomes of the
  * job. In the same statement the outbox rows that the job was sent for are deleted: those that were sent before its
- * last attempt began. A row that was sent later belongs to a job of its own. A status that the host had stored by
+ * last attempt began. A row that was sent later belongs to a job of its own; one that a refresh is just deleting is left to
+ * it, since that refresh waits for the record. A status that the host had stored by
  * hand before one of those changes no longer stands against a retry.
  * @param failure `attemptMs`: how long ago the last attempt began, in milliseconds; the database's clock decides
  * @throws the error of `pg`; then nothing is recorded and no row is deleted
@@ -53,7 +54,10 @@ export async function recordFailure(
        RETURNING f.times, coalesce(f.first_failed_at, f.failed_at) AS first_failed_at
      ), done AS (
        DELETE FROM tally.outbox
-        WHERE execution_id = $2 AND sent_at < clock_timestamp() - $7 * interval '1 millisecond'
+        WHERE id = ANY (ARRAY(
+              SELECT id FROM tally.outbox
+               WHERE execution_id = $2 AND sent_at < clock_timestamp() - $7 * interval '1 millisecond'
+                 FOR UPDATE SKIP LOCKED))
        RETURNING id, execution_id, changed_in, only_finishes
      ), overruled AS (
        DELETE FROM tally.host_word w USING done d
