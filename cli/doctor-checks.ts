@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Database } from '../shared/postgres/database.ts';
 import { countFailures } from '../shared/postgres/failures.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
+import type { Config } from '../shared/process/config.ts';
 import { ok, warning, type Check, type Verdict } from '../shared/process/finding.ts';
 import { connectedWorkers } from '../shared/queue/connected-workers.ts';
 import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
@@ -10,10 +11,10 @@ import { describeQueue } from './queue-status.ts';
 const LATE_S = 60;
 
 /** Checks of the queue as Tally's workers and operators leave it. */
-export function queueChecks(queue: RefreshQueue, redis: Redis): Check[] {
+export function queueChecks(queue: RefreshQueue, redis: Redis, config: Config): Check[] {
   return [
     { name: 'workers', look: () => checkWorkers(queue, redis) },
-    { name: 'queue', look: () => checkQueue(queue) },
+    { name: 'queue', look: () => checkQueue(queue, redis, config) },
   ];
 }
 
@@ -33,9 +34,12 @@ async function checkWorkers(queue: RefreshQueue, redis: Redis): Promise<Verdict>
     : warning('none is connected', 'run: tally worker, with the same REDIS_URL and QUEUE_PREFIX');
 }
 
-async function checkQueue(queue: RefreshQueue): Promise<Verdict> {
-  const status = await describeQueue(queue);
+async function checkQueue(queue: RefreshQueue, redis: Redis, config: Config): Promise<Verdict> {
+  const status = await describeQueue(queue, redis, config);
   if (status.queue.paused) return warning('the queue is paused', 'resume it on the dashboard');
+  if (status.backlogPaused) {
+    return warning('the queue "backlog" is paused', 'resume it on the dashboard');
+  }
   const text = `${status.queue.waiting} waiting, ${status.queue.delayed} will be tried again`;
   const oldest = status.oldestWaitingSeconds ?? 0;
   if (oldest < LATE_S) return ok(text);

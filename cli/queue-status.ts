@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { listWorkers } from '../dashboard/overview/worker-list.ts';
 import type { Config } from '../shared/process/config.ts';
+import { isBacklogPaused } from '../shared/queue/backlog-queue.ts';
 import {
   countJobs,
   oldestWaitingSeconds,
@@ -11,6 +12,7 @@ import {
 /** The queue as an operator asks about it. */
 export interface QueueStatus {
   readonly queue: QueueCounts & { readonly paused: boolean };
+  readonly backlogPaused: boolean;
   readonly oldestWaitingSeconds: number | null;
 }
 
@@ -18,13 +20,18 @@ export interface QueueStatus {
  * Asks Redis for all of it, without changing anything.
  * @throws the error of ioredis
  */
-export async function describeQueue(queue: RefreshQueue): Promise<QueueStatus> {
-  const [counts, paused, oldest] = await Promise.all([
+export async function describeQueue(
+  queue: RefreshQueue,
+  redis: Redis,
+  config: Config,
+): Promise<QueueStatus> {
+  const [counts, paused, backlogPaused, oldest] = await Promise.all([
     countJobs(queue),
     queue.isPaused(),
+    isBacklogPaused(config, redis),
     oldestWaitingSeconds(queue),
   ]);
-  return { queue: { ...counts, paused }, oldestWaitingSeconds: oldest };
+  return { queue: { ...counts, paused }, backlogPaused, oldestWaitingSeconds: oldest };
 }
 
 /** A worker that is connected, and how many jobs it has in hand. */

@@ -97,7 +97,7 @@ async function examineRedis(config: StoresConfig): Promise<Finding[]> {
     const queue = openRefreshQueue(config, redis, { readOnly: true });
     const findings = await runChecks([
       ...redisChecks(config, queue, redis),
-      ...queueChecks(queue, redis),
+      ...queueChecks(queue, redis, config),
     ]);
     await queue.close();
     return findings;

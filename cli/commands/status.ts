@@ -84,7 +84,10 @@ async function readStatus(config: StoresConfig): Promise<Answer> {
   try {
     const [stored, waiting, workers] = await Promise.all([
       orNull('Postgres', readStored(database, config.BACKLOG_AFTER_MS)),
-      orNull('Redis', opened.then(describeQueue)),
+      orNull(
+        'Redis',
+        opened.then((queue) => describeQueue(queue, redis, config)),
+      ),
       // By itself: the user of Redis may not be allowed to list clients.
       orNull(
         'Redis',
@@ -94,6 +97,7 @@ async function readStatus(config: StoresConfig): Promise<Answer> {
     const status: Status = {
       outbox: stored?.outbox ?? { rows: null, unsent: null, oldestSeconds: null },
       backlog: stored?.backlog ?? null,
+      backlogPaused: waiting?.backlogPaused ?? null,
       queue: waiting?.queue ?? null,
       workers,
       oldestWaitingSeconds: waiting?.oldestWaitingSeconds ?? null,
@@ -123,14 +127,15 @@ async function readStored(
 }
 
 function asText(status: Status): string {
-  const { outbox, backlog, queue, workers, oldestWaitingSeconds, failures, disagreements } = status;
+  const { outbox, backlog, backlogPaused, queue, workers, failures, disagreements } = status;
+  const { oldestWaitingSeconds } = status;
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
   // Nothing waits, or it isn't known whether something does.
   const seconds = (value: number | null, known: boolean): string =>
     value === null ? (known ? '-' : '?') : `${value.toFixed(1)} s`;
   const lines = [
     `outbox         ${outbox.estimated ? 'about ' : ''}${show(outbox.rows)} rows, ${show(outbox.unsent)} unsent, oldest ${seconds(outbox.oldestSeconds, outbox.rows !== null)}`,
-    `backlog        ${show(backlog)} rows`,
+    `backlog        ${show(backlog)} rows${backlogPaused ? ', PAUSED' : ''}`,
     `queue          ${show(queue?.waiting)} waiting, ${show(queue?.active)} active, ${show(queue?.delayed)} delayed, ${show(queue?.failed)} failed${queue?.paused ? ', PAUSED' : ''}`,
     `oldest waiting ${seconds(oldestWaitingSeconds, queue !== null)}`,
     `failures       ${show(failures)}${failures ? ' executions need a person: tally failed' : ''}`,

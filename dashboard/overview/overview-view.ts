@@ -26,11 +26,12 @@ export function overviewBody(overview: Overview, nowMs: number): Html {
     </div>`;
 }
 
-function notices({ queue, workers, redisIsAway, databaseIsAway }: Overview): Html {
+function notices({ queue, backlogPaused, workers, redisIsAway, databaseIsAway }: Overview): Html {
   const waits = queue !== null && queue.waiting > 0;
   return html`${redisIsAway && html`<p class="notice bad"><strong>Redis does not answer.</strong> Changes are still recorded in Postgres and are refreshed when it is back.</p>`}
   ${databaseIsAway && html`<p class="notice bad"><strong>Postgres does not answer, or schema tally is not installed.</strong> Workers wait, without using up attempts, until it is back.</p>`}
   ${queue?.paused && html`<p class="notice warn"><strong>The queue is paused.</strong> No worker takes jobs until someone resumes it <a href="/queue/refresh">on the board</a>.</p>`}
+  ${backlogPaused && html`<p class="notice warn"><strong>The queue “backlog” is paused.</strong> A backlog drains through the slower express lane until someone resumes it <a href="/queue/backlog">on the board</a>.</p>`}
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { isBacklogPaused } from '../../shared/queue/backlog-queue.ts';
 import { readActivity, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { Config } from '../../shared/process/config.ts';
 import { countBacklog } from '../../shared/postgres/backlog.ts';
@@ -44,6 +45,7 @@ export interface Overview {
   readonly outbox: OutboxSummary | null;
   /** Rows of the outbox that are left to the backlog lane. */
   readonly backlog: number | null;
+  readonly backlogPaused: boolean;
   /** Undefined where no reconciler has noted anything yet. */
   readonly reconciler: ReconcilerNote | undefined;
   readonly redisIsAway: boolean;
@@ -58,18 +60,29 @@ export async function readOverview(parts: {
   readonly queue: RefreshQueue;
 }): Promise<Overview> {
   const { config, database, redis, queue } = parts;
-  const [counts, paused, oldest, workers, history, failures, outbox, backlog, reconciler] =
-    await Promise.all([
-      inTime(countJobs(queue)),
-      inTime(queue.isPaused()),
-      inTime(oldestWaitingSeconds(queue)),
-      inTime(listWorkers(queue, redis, config)),
-      inTime(readActivity(redis, config)),
-      inTime(readFailures(parts)),
-      inTime(summarizeOutbox(database)),
-      inTime(countBacklog(database, config.BACKLOG_AFTER_MS)),
-      inTime(readReconciler(database)),
-    ]);
+  const [
+    counts,
+    paused,
+    backlogPaused,
+    oldest,
+    workers,
+    history,
+    failures,
+    outbox,
+    backlog,
+    reconciler,
+  ] = await Promise.all([
+    inTime(countJobs(queue)),
+    inTime(queue.isPaused()),
+    inTime(isBacklogPaused(config, redis)),
+    inTime(oldestWaitingSeconds(queue)),
+    inTime(listWorkers(queue, redis, config)),
+    inTime(readActivity(redis, config)),
+    inTime(readFailures(parts)),
+    inTime(summarizeOutbox(database)),
+    inTime(countBacklog(database, config.BACKLOG_AFTER_MS)),
+    inTime(readReconciler(database)),
+  ]);
   const queueCounts = valueOf(counts);
   return {
     queue:
@@ -81,6 +94,7 @@ export async function readOverview(parts: {
     failures: valueOf(failures),
     outbox: valueOf(outbox),
     backlog: valueOf(backlog),
+    backlogPaused: valueOf(backlogPaused) ?? false,
     reconciler: valueOf(reconciler) ?? undefined,
     redisIsAway: 'problem' in counts,
     databaseIsAway: 'problem' in outbox,

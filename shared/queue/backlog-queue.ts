@@ -62,6 +62,15 @@ export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Prom
   );
 }
 
+/**
+ * Whether somebody has paused the queue, so that no worker drains the backlog. Only reads, and needs no opened queue.
+ * @throws the error of ioredis
+ */
+export async function isBacklogPaused(config: Config, redis: Redis): Promise<boolean> {
+  // As BullMQ's own isPaused, which would first open the queue.
+  return (await redis.hexists(`${config.QUEUE_PREFIX}:${BACKLOG_QUEUE}:meta`, 'paused')) === 1;
+}
+
 /** The id of the job that waits or runs in the first slot; null: there is none. @throws the error of ioredis */
 export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));

@@ -126,6 +126,7 @@ describe('tally status', () => {
     expect(JSON.parse(output)).toEqual({
       outbox: { rows: 0, unsent: 0, oldestSeconds: null },
       backlog: 0,
+      backlogPaused: false,
       queue: { waiting: 0, active: 0, delayed: 0, failed: 0, paused: false },
       workers: [{ name: expect.stringMatching(`:${worker.pid}$`) as string, active: 0 }],
       oldestWaitingSeconds: null,

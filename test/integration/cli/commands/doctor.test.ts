@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { openBacklogQueue } from '../../../../shared/queue/backlog-queue.ts';
 import { createExecutions } from '../../../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../../../support/processes.ts';
 import { newRedis } from '../../../support/servers.ts';
@@ -56,6 +57,17 @@ describe('tally doctor', () => {
     const { output } = await runTally(['doctor'], environment);
     expect(output).toMatch(/^ {2}ok {7}eviction policy {4}noeviction$/m);
     expect(output).toMatch(/^ {2}warning {2}queue +the queue is paused\n +-> resume it on the/m);
+  });
+
+  it('and tally status see that the queue of the backlog lane is paused', async () => {
+    const backlog = openBacklogQueue(config, redis);
+    await backlog.pause();
+    onTestFinished(() => backlog.resume());
+    const { output } = await runTally(['doctor'], environment);
+    expect(output).toMatch(/^ {2}warning {2}queue +the queue "backlog" is paused$/m);
+    expect((await runTally(['status'], environment)).output).toContain(
+      'backlog        0 rows, PAUSED',
+    );
   });
 
   it('changes nothing in either store', async () => {
