@@ -4,8 +4,8 @@ import type { Counter } from 'prom-client';
 import type { TransactionDatabase } from '../shared/postgres/database.ts';
 import { Lease } from '../shared/postgres/lease.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { startLoop, type Idle, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
-import { backoffMs, pause } from '../shared/process/wait.ts';
 import { INTAKE_DUTY, MarkerTransfer, type MarkerPage } from '../shared/harbor/transfer.ts';
 
 const SET_POLL_MS = 1_000;
@@ -35,11 +35,8 @@ interface Parts {
 export class MarkerIntake {
   readonly #parts: Parts;
   readonly #transfer: MarkerTransfer;
-  readonly #outage: Outage;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> | undefined;
   readonly #lease: Lease;
-  #held = false;
+  #loop: Loop | undefined;
   #waiting = false;
   #nextKeysMs = 0;
   #taken = 0;
@@ -51,59 +48,46 @@ export class MarkerIntake {
     this.#parts = parts;
     this.#lease = new Lease(parts.database, INTAKE_DUTY);
     this.#transfer = new MarkerTransfer(parts.redis, parts.delayMs, (page) => this.#count(page));
-    this.#outage = new Outage(parts.log, 'the marker intake');
   }
 
   start(): void {
-    this.#loop ??= this.#run();
+    this.#loop ??= startLoop({
+      step: (signal) => this.#step(signal),
+      outage: new Outage(this.#parts.log, 'the marker intake', explainDatabaseError),
+      lease: this.#lease,
+    });
   }
 
   /** Finishes the page in hand. */
   async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop?.close();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    let failures = 0;
-    while (!signal.aborted) {
-      let waitMs: number;
-      try {
-        waitMs = await this.#cycle();
-        failures = 0;
-      } catch (error) {
-        failures++;
-        waitMs = backoffMs(failures, 250, 5_000);
-        await this.#release();
-        // A lost connection to Redis is logged by the connection.
-        if (this.#parts.redis.status === 'ready') this.#outage.begin(explainDatabaseError(error));
-      }
-      await pause(waitMs, signal);
+  async #step(signal: AbortSignal): Promise<number | Idle> {
+    const { redis } = this.#parts;
+    try {
+      if (redis.status === 'ready') return await this.#takeIn(signal);
+    } catch (error) {
+      // A lost connection to Redis is logged by the connection.
+      if (redis.status === 'ready') throw error;
     }
-    await this.#release();
+    // Another producer may have a connection that works.
+    await this.#lease.release();
+    return { idleMs: SET_POLL_MS };
   }
 
-  /** One look at what Harbor has marked. @returns milliseconds until the next one */
-  async #cycle(): Promise<number> {
-    const { redis, database, log } = this.#parts;
-    const { signal } = this.#stop;
-    if (redis.status !== 'ready') {
-      // Another producer may have a connection that works.
-      await this.#release();
-      return SET_POLL_MS;
-    }
+  /** One look at Harbor's markers. @returns milliseconds until the next one */
+  async #takeIn(signal: AbortSignal): Promise<number> {
+    const { database, log } = this.#parts;
     // Whoever holds the lease: to record a refresh once more is always right.
     await this.#transfer.settleDoubts(database);
+    const held = this.#lease.held;
     if (!(await this.#lease.take())) {
-      this.#held = false;
       if (!this.#waiting) log.info("another process takes in Harbor's markers; this one waits");
       this.#waiting = true;
-      this.#outage.end();
       return LEASE_RETRY_MS;
     }
-    if (!this.#held) log.info("taking in Harbor's markers");
-    this.#held = true;
+    if (!held) log.info("taking in Harbor's markers");
     this.#waiting = false;
     this.#nextProgressMs = performance.now() + PROGRESS_MS;
     const guarded = this.#lease.guard();
@@ -117,13 +101,7 @@ export class MarkerIntake {
     } finally {
       this.#report();
     }
-    this.#outage.end();
     return SET_POLL_MS;
-  }
-
-  async #release(): Promise<void> {
-    this.#held = false;
-    await this.#lease.release();
   }
 
   #count({ taken, malformed }: MarkerPage): void {

@@ -6,6 +6,7 @@ import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { formatIdentity, type Identity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { findCause, probeQueue } from '../shared/queue/queue-probe.ts';
 import { explainRedisError } from '../shared/queue/redis-errors.ts';
@@ -17,7 +18,6 @@ import {
   relayMarkerKey,
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
-import { backoffMs, pause } from '../shared/process/wait.ts';
 import { BacklogLane } from './backlog-lane.ts';
 import { OutboxClaims, type ClaimedRow } from './outbox-claims.ts';
 import { Resends } from './outbox-resends.ts';
@@ -26,6 +26,7 @@ import { SendInterval } from './send-interval.ts';
 const CLAIM_LIMIT = 1_000;
 const IDLE_POLL_FACTOR = 4;
 const MIN_PAUSE_MS = 1;
+const RETRY = { firstMs: 100, maxMs: 2_000 };
 
 interface Parts {
   readonly config: Config;
@@ -53,8 +54,8 @@ export class OutboxRelay {
   readonly #interval: SendInterval;
   readonly #queueOutage: Outage;
   readonly #databaseOutage: Outage;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> | undefined;
+  #loop: Loop | undefined;
+  #pollMs: number;
   #full = false;
   /** Until Redis has shown that it takes what the queue needs: at the start, and after an error. */
   #doubtful = true;
@@ -65,81 +66,64 @@ export class OutboxRelay {
     this.#resends = new Resends(parts);
     this.#backlog = new BacklogLane(parts);
     this.#interval = new SendInterval(parts.config.REFRESH_INTERVAL_MS);
+    this.#pollMs = parts.config.OUTBOX_POLL_MS;
     this.#queueOutage = new Outage(parts.log, 'the queue in Redis');
-    this.#databaseOutage = new Outage(parts.log, 'the outbox in Postgres');
+    this.#databaseOutage = new Outage(parts.log, 'the outbox in Postgres', explainDatabaseError);
   }
 
   start(): void {
-    this.#loop ??= this.#run();
+    this.#loop ??= startLoop({ step: () => this.#step(), retry: RETRY });
   }
 
   /** Finishes the chunk in hand. */
   async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop?.close();
   }
 
-  async #run(): Promise<void> {
+  /** One turn. @returns milliseconds until the next one @throws what is logged already, when a store is away */
+  async #step(): Promise<number> {
     const { OUTBOX_POLL_MS } = this.#parts.config;
-    const { signal } = this.#stop;
-    let pollMs = OUTBOX_POLL_MS;
-    let failures = 0;
-    while (!signal.aborted) {
-      const beginMs = performance.now();
-      const claimed = await this.#cycle();
-      if (claimed === undefined) {
-        this.#backlog.forget();
-        failures++;
-        await pause(backoffMs(failures, 100, 2_000), signal);
-        continue;
-      }
-      failures = 0;
-      if (claimed === CLAIM_LIMIT) continue;
-      pollMs =
-        claimed > 0 ? OUTBOX_POLL_MS : Math.min(pollMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
-      // From one look to the next: a pause after each would add what the looks take to every refresh's lag.
-      const restMs = beginMs + pollMs - performance.now();
-      await pause(Math.max(MIN_PAUSE_MS, restMs), signal);
+    const beginMs = performance.now();
+    let claimed: number;
+    try {
+      claimed = await this.#cycle();
+    } catch (error) {
+      this.#backlog.forget();
+      throw error;
     }
+    if (claimed === CLAIM_LIMIT) return 0;
+    this.#pollMs =
+      claimed > 0 ? OUTBOX_POLL_MS : Math.min(this.#pollMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
+    // From one look to the next: a pause after each would add what the looks take to every refresh's lag.
+    return Math.max(MIN_PAUSE_MS, beginMs + this.#pollMs - performance.now());
   }
 
-  /** One turn. @returns the rows of the fullest claim, or undefined when a store is away */
-  async #cycle(): Promise<number | undefined> {
-    let queue: { room: number; waiting: number; marker: string | null };
-    try {
+  /** @returns the rows of the fullest claim */
+  async #cycle(): Promise<number> {
+    const queue = await this.#orQueueAway(async () => {
       if (this.#doubtful) await this.#probe();
-      queue = await this.#lookAtQueue();
-      this.#doubtful = false;
-    } catch (error) {
-      await this.#queueAway(error);
-      return undefined;
-    }
-    const claimed = await this.#claim(queue);
-    if (claimed === undefined) return undefined;
-    const { fresh, again } = claimed;
+      return this.#lookAtQueue();
+    });
+    this.#doubtful = false;
+    const { fresh, again } = await this.#claim(queue);
     const rows = [...fresh, ...again];
-    try {
-      await this.#resends.note();
-      await this.#send(rows);
-      await this.#resends.settle();
-    } catch (error) {
-      await this.#queueAway(error);
-      await this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 })));
-      return undefined;
-    }
-    try {
-      await this.#backlog.offer();
-      this.#queueOutage.end();
-      return Math.max(fresh.length, again.length);
-    } catch (error) {
-      await this.#queueAway(error);
-      return undefined;
-    }
+    await this.#orQueueAway(
+      async () => {
+        await this.#resends.note();
+        await this.#send(rows);
+        await this.#resends.settle();
+      },
+      () => this.#release(rows.map(({ rowId }) => ({ rowId, waitMs: 0 }))),
+    );
+    await this.#orQueueAway(() => this.#backlog.offer());
+    this.#queueOutage.end();
+    return Math.max(fresh.length, again.length);
   }
 
   /**
    * Claims new rows and, where there is a reason to, some that were sent before: each at most a page, and new ones at
-   * least half of the room, so that neither waits for the other to end. @returns undefined when Postgres is unavailable
+   * least half of the room, so that neither waits for the other to end. @throws when Postgres is unavailable, which is
+   * logged then
    */
   async #claim({
     room,
@@ -149,7 +133,7 @@ export class OutboxRelay {
     readonly room: number;
     readonly waiting: number;
     readonly marker: string | null;
-  }): Promise<{ readonly fresh: readonly ClaimedRow[]; readonly again: ClaimedRow[] } | undefined> {
+  }): Promise<{ readonly fresh: readonly ClaimedRow[]; readonly again: ClaimedRow[] }> {
     const beganMs = performance.now();
     let fresh: readonly ClaimedRow[] = [];
     try {
@@ -169,8 +153,8 @@ export class OutboxRelay {
     } catch (error) {
       // A claim may be committed although nobody said so.
       if (fresh.length > 0 || classifyError(error) === 'connection') this.#resends.doubt(beganMs);
-      this.#databaseOutage.begin(explainDatabaseError(error));
-      return undefined;
+      this.#databaseOutage.begin(error);
+      throw error;
     }
   }
 
@@ -193,8 +177,19 @@ export class OutboxRelay {
     return { room, waiting: counts.waiting, marker };
   }
 
+  /** Does what needs Redis. @throws when Redis is unavailable, which is logged then; `undo` is done first */
+  async #orQueueAway<T>(work: () => Promise<T>, undo?: () => Promise<void>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.#reportQueueAway(error);
+      await undo?.();
+      throw error;
+    }
+  }
+
   // A lost connection is logged by the connection; this is for a Redis that answers with an error.
-  async #queueAway(thrown: unknown): Promise<void> {
+  async #reportQueueAway(thrown: unknown): Promise<void> {
     const { redis, config } = this.#parts;
     const cause = this.#doubtful ? thrown : await findCause(thrown, () => this.#probe());
     this.#doubtful = true;
@@ -228,7 +223,7 @@ export class OutboxRelay {
       await releaseRows(this.#parts.database, rows);
     } catch (error) {
       // They stay marked as sent, and are sent again when that is old.
-      this.#databaseOutage.begin(explainDatabaseError(error));
+      this.#databaseOutage.begin(error);
     }
   }
 }

@@ -4,6 +4,7 @@ import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { recordDisagreements } from '../shared/postgres/disagreements.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { pause } from '../shared/process/wait.ts';
 
@@ -18,98 +19,85 @@ const PAGE_BUDGET_MS = 50;
 const REST_FACTOR = 9;
 const REST_MAX_OF_INTERVAL = 0.4;
 
+interface Parts {
+  readonly config: Config;
+  readonly database: Database;
+  readonly log: Logger;
+  readonly repaired: Counter;
+}
+
 /**
  * Finds executions that are stuck behind their tasks though nobody asked for a refresh (changes before
- * capture was enabled, lost marks of the host), and records a refresh of each. Every
+ * capture was enabled, lost markers of the host), and records a refresh of each. Every
  * `RECONCILE_INTERVAL_MS` one of the producers makes a pass over all executions; the row
- * `tally.reconciler` says whose turn it is. Needs nothing of Redis.
+ * `tally.reconciler` says whose turn it is. Needs nothing of Redis. Closing it finishes the page in hand.
  */
-export class Reconciler {
-  readonly #config: Config;
-  readonly #database: Database;
-  readonly #log: Logger;
-  readonly #repaired: Counter;
-  readonly #outage: Outage;
-  readonly #stop = new AbortController();
-  /** Executions in a page; kept from pass to pass, since a pass may end with a page that takes too long. */
-  #pageSize = PAGE_MAX;
-  #loop: Promise<void> | undefined;
-
-  constructor(parts: {
-    readonly config: Config;
-    readonly database: Database;
-    readonly log: Logger;
-    readonly repaired: Counter;
-  }) {
-    this.#config = parts.config;
-    this.#database = parts.database;
-    this.#log = parts.log;
-    this.#repaired = parts.repaired;
-    this.#outage = new Outage(parts.log, 'the reconciler');
-  }
-
-  /** Without effect when `RECONCILE_INTERVAL_MS` is 0. */
-  start(): void {
-    if (this.#config.RECONCILE_INTERVAL_MS > 0) this.#loop ??= this.#run();
-  }
-
-  /** Finishes the page in hand. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    const intervalMs = this.#config.RECONCILE_INTERVAL_MS;
-    while (!signal.aborted) {
+export function startReconciler(parts: Parts): Loop {
+  const { database, log } = parts;
+  const intervalMs = parts.config.RECONCILE_INTERVAL_MS;
+  // Kept from pass to pass, since a pass may end with a page that takes too long.
+  const pageSize = new PageSize();
+  return startLoop({
+    outage: new Outage(log, 'the reconciler', explainDatabaseError),
+    step: async (signal) => {
       try {
-        if (await this.#takeTurn(intervalMs)) await this.#pass();
-        this.#outage.end();
+        if (await takeTurn(database, intervalMs)) await makePass(parts, pageSize, signal);
       } catch (error) {
-        this.#outage.begin(explainDatabaseError(error));
-        this.#pageSize = Math.max(PAGE_MIN, Math.floor(this.#pageSize / 2));
+        pageSize.halve();
+        throw error;
       }
-      await pause(Math.min(intervalMs / 4, 5_000), signal);
-    }
-  }
+      return Math.min(intervalMs / 4, 5_000);
+    },
+  });
+}
 
-  /** True for one producer only, and not before `intervalMs` after the last sign of a pass. */
-  async #takeTurn(intervalMs: number): Promise<boolean> {
-    const turns = await this.#database.query(
-      `UPDATE tally.reconciler SET active_at = clock_timestamp()
-        WHERE active_at <= clock_timestamp() - $1 * interval '1 millisecond'
-       RETURNING 1`,
-      [intervalMs],
-    );
-    return turns.length > 0;
-  }
+/** True for one producer only, and not before `intervalMs` after the last sign of a pass. */
+async function takeTurn(database: Database, intervalMs: number): Promise<boolean> {
+  const turns = await database.query(
+    `UPDATE tally.reconciler SET active_at = clock_timestamp()
+      WHERE active_at <= clock_timestamp() - $1 * interval '1 millisecond'
+     RETURNING 1`,
+    [intervalMs],
+  );
+  return turns.length > 0;
+}
 
-  async #pass(): Promise<void> {
-    const { signal } = this.#stop;
-    const restMaxMs = this.#config.RECONCILE_INTERVAL_MS * REST_MAX_OF_INTERVAL;
-    let found = 0;
-    for (let after: number | undefined = 0; after !== undefined;) {
-      const begin = performance.now();
-      const page = await recordDisagreements(this.#database, after, this.#pageSize);
-      const tookMs = performance.now() - begin;
-      found += page.disagreements.length;
-      this.#repaired.inc(page.disagreements.length);
-      after = page.last;
-      this.#pageSize = nextPageSize(this.#pageSize, tookMs);
-      await pause(Math.min(tookMs * REST_FACTOR, restMaxMs), signal);
-      if (signal.aborted) return;
-    }
-    await this.#database.query('UPDATE tally.reconciler SET last_pass_at = clock_timestamp()');
-    if (found > 0) {
-      this.#log.warn(
-        `${found} executions were stuck behind their tasks; a refresh of each is recorded`,
-      );
-    }
+async function makePass(parts: Parts, pageSize: PageSize, signal: AbortSignal): Promise<void> {
+  const { config, database, log, repaired } = parts;
+  const restMaxMs = config.RECONCILE_INTERVAL_MS * REST_MAX_OF_INTERVAL;
+  let found = 0;
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const begin = performance.now();
+    const page = await recordDisagreements(database, after, pageSize.executions);
+    const tookMs = performance.now() - begin;
+    found += page.disagreements.length;
+    repaired.inc(page.disagreements.length);
+    after = page.last;
+    pageSize.adapt(tookMs);
+    await pause(Math.min(tookMs * REST_FACTOR, restMaxMs), signal);
+    if (signal.aborted) return;
+  }
+  await database.query('UPDATE tally.reconciler SET last_pass_at = clock_timestamp()');
+  if (found > 0) {
+    log.warn(`${found} executions were stuck behind their tasks; a refresh of each is recorded`);
   }
 }
 
-function nextPageSize(pageSize: number, tookMs: number): number {
-  if (tookMs > PAGE_BUDGET_MS) return Math.max(PAGE_MIN, Math.floor(pageSize / 2));
-  return tookMs < PAGE_BUDGET_MS / 4 ? Math.min(PAGE_MAX, pageSize * 2) : pageSize;
+/** How many executions a page has: fewer after one that took too long, more after one that was quick. */
+class PageSize {
+  #executions = PAGE_MAX;
+
+  get executions(): number {
+    return this.#executions;
+  }
+
+  halve(): void {
+    this.#executions = Math.max(PAGE_MIN, Math.floor(this.#executions / 2));
+  }
+
+  adapt(tookMs: number): void {
+    if (tookMs > PAGE_BUDGET_MS) this.halve();
+    else if (tookMs < PAGE_BUDGET_MS / 4)
+      this.#executions = Math.min(PAGE_MAX, this.#executions * 2);
+  }
 }

@@ -28,7 +28,7 @@ import { waitForSchema } from '../shared/postgres/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
 import { OutboxRelay } from './outbox-relay.ts';
-import { Reconciler } from './reconciler.ts';
+import { startReconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
 
 /**
@@ -101,19 +101,16 @@ export async function runProducer(
   );
 
   warnOfServer(redis, log);
-  await waitForSchema(database, lifecycle, log);
+  await waitForSchema(database, lifecycle.signal, log);
   if (lifecycle.stopping) return;
   const relay = new OutboxRelay({ config, database, redis, queue, backlogQueue, probe, log });
   lifecycle.onStop('the relay', () => relay.close());
   relay.start();
-  const reconciler = new Reconciler({
-    config,
-    database,
-    log,
-    repaired: createReconcilerMetric(registry),
-  });
-  lifecycle.onStop('the reconciler', () => reconciler.close());
-  reconciler.start();
+  const repaired = createReconcilerMetric(registry);
+  if (config.RECONCILE_INTERVAL_MS > 0) {
+    const reconciler = startReconciler({ config, database, log, repaired });
+    lifecycle.onStop('the reconciler', () => reconciler.close());
+  }
   if (config.HARBOR_REDIS_URL !== undefined) {
     startMarkerIntake(config.HARBOR_REDIS_URL, config, database, registry, lifecycle, log);
   }

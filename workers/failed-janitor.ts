@@ -10,9 +10,9 @@ import {
   type FailedJobs,
 } from '../shared/queue/failed-jobs.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { startLoop, type Loop } from '../shared/process/loop.ts';
 import type { JanitorMetrics } from '../shared/process/metrics.ts';
 import { Outage } from '../shared/process/outage.ts';
-import { pause } from '../shared/process/wait.ts';
 
 // An operator sees a failed job that is overtaken for about this long. A pass that finds nothing costs some
 // five statements and four commands.
@@ -32,44 +32,19 @@ interface Parts extends FailedJobs {
 /**
  * Keeps the failed jobs to those that need a person. About every 10 s one of the workers makes a pass; the row
  * `tally.failed_janitor` says whose turn it is. Each page is a few short statements and commands; no
- * transaction is open while Redis is asked.
+ * transaction is open while Redis is asked. Closing it finishes the page in hand.
  */
-export class FailedJanitor {
-  readonly #parts: Parts;
-  readonly #outage: Outage;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> | undefined;
-
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.#outage = new Outage(parts.log, 'the failed-janitor');
-  }
-
-  start(): void {
-    this.#loop ??= this.#run();
-  }
-
-  /** Finishes the page in hand. */
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted) {
-      try {
-        // The worker's own connection says that Redis is away; until it is back there is nothing to do.
-        if (this.#parts.redis.status === 'ready' && (await takeTurn(this.#parts.database))) {
-          await clearUpFailed(this.#parts, signal);
-          this.#outage.end();
-        }
-      } catch (error) {
-        this.#outage.begin(explainDatabaseError(error));
-      }
-      await pause(ASK_MS, signal);
-    }
-  }
+export function startFailedJanitor(parts: Parts): Loop {
+  const { database, redis, log } = parts;
+  return startLoop({
+    outage: new Outage(log, 'the failed-janitor', explainDatabaseError),
+    step: async (signal) => {
+      // The worker's own connection says that Redis is away; until it is back there is nothing to do.
+      if (redis.status !== 'ready' || !(await takeTurn(database))) return { idleMs: ASK_MS };
+      await clearUpFailed(parts, signal);
+      return ASK_MS;
+    },
+  });
 }
 
 /** True for one worker only, and not before the interval after the last sign of a pass is over. */

@@ -19,7 +19,7 @@ import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { ActivityHistory } from './activity-history.ts';
 import { ActivityLog } from './activity-log.ts';
-import { FailedJanitor } from './failed-janitor.ts';
+import { startFailedJanitor } from './failed-janitor.ts';
 import type { Probe } from './attempt.ts';
 import { createBacklogWorker } from './backlog-worker.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
@@ -91,15 +91,7 @@ export async function runWorker(
       throw error;
     }
   };
-  const janitor = new FailedJanitor({
-    config,
-    database,
-    redis: janitorRedis,
-    queue,
-    metrics: createJanitorMetrics(registry),
-    log,
-  });
-
+  const janitorMetrics = createJanitorMetrics(registry);
   const checks: HealthCheck[] = [
     { name: 'postgres', required: true, check: () => postgresProblem(database, commits) },
     { name: 'redis', required: true, check: () => checkRedis() },
@@ -123,11 +115,18 @@ export async function runWorker(
   log.info(`worker ${name}: health and metrics on ${httpAddress(config.HTTP_HOST, server.port)}`);
 
   warnOfServer(redis, log);
-  await waitForSchema(database, lifecycle, log);
-  await waitForQueue(probeRedis, lifecycle, log);
+  await waitForSchema(database, lifecycle.signal, log);
+  await waitForQueue(probeRedis, lifecycle.signal, log);
   if (lifecycle.stopping) return;
+  const janitor = startFailedJanitor({
+    config,
+    database,
+    redis: janitorRedis,
+    queue,
+    metrics: janitorMetrics,
+    log,
+  });
   lifecycle.onStop('the failed-janitor', () => janitor.close());
-  janitor.start();
   for (const worker of workers) worker.start();
   started = true;
   log.info(`taking jobs, ${config.WORKER_CONCURRENCY} at a time`);

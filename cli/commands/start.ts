@@ -16,7 +16,7 @@ import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { Children } from '../start/children.ts';
-import { SimulatedJobService } from '../start/demonstration/job-service.ts';
+import { startSimulatedJobService } from '../start/demonstration/job-service.ts';
 import { drainOnce } from '../start/demonstration/once.ts';
 import { seedDemonstration } from '../start/demonstration/seed.ts';
 import { ignoreByGit } from '../start/data-folder.ts';
@@ -176,9 +176,8 @@ async function run(
   }
   await Promise.race([announced, hopeless]);
   if (demo && options.rate > 0) {
-    const service = new SimulatedJobService(database, options.rate, log);
+    const service = startSimulatedJobService(database, options.rate, log);
     lifecycle.onStop('the simulated job service', () => service.close());
-    service.start();
   }
   screen.show({ database, queue, recent, dashboardUrl: dashboardUrl() });
   // First of all: what is being closed can't be asked any more.

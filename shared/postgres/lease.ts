@@ -25,6 +25,11 @@ export class Lease {
     this.#duty = duty;
   }
 
+  /** Whether it was taken and, as far as this process knows, not lost since. */
+  get held(): boolean {
+    return this.#renewal !== undefined;
+  }
+
   /**
    * Takes the lease, or prolongs it; from then on it is prolonged until `release`.
    * @returns false: another one has it
@@ -49,7 +54,7 @@ export class Lease {
 
   /** Gives it back, so that another one need not wait; never throws. */
   async release(): Promise<void> {
-    if (this.#renewal === undefined) return;
+    if (!this.held) return;
     this.#stopRenewal();
     await this.#database
       .query('DELETE FROM tally.lease WHERE duty = $1 AND holder = $2', [this.#duty, this.#holder])

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Database } from './database.ts';
 import { hostProblem } from './host.ts';
 import { explainDatabaseError } from './advice.ts';
 import type { Logger } from '../process/logger.ts';
+import { runLoop } from '../process/loop.ts';
 
 export const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url));
 const SCHEMA_POLL_MS = 500;
@@ -43,21 +43,24 @@ export async function schemaProblem(database: Database): Promise<string | undefi
 
 /**
  * Waits until the schema is there, for processes that don't migrate by themselves; says once what is
- * missing. Resolves early when the process is stopping.
+ * missing. Resolves early when the signal aborts.
  */
 export async function waitForSchema(
   database: Database,
-  lifecycle: { readonly stopping: boolean },
+  signal: AbortSignal,
   log: Logger,
 ): Promise<void> {
   let said = '';
-  while (!lifecycle.stopping) {
-    const problem = await schemaProblem(database).catch(
-      (error: unknown) => `waiting for Postgres: ${explainDatabaseError(error)}`,
-    );
-    if (problem === undefined) return;
-    if (problem !== said) log.warn(problem);
-    said = problem;
-    await delay(SCHEMA_POLL_MS);
-  }
+  await runLoop({
+    signal,
+    step: async () => {
+      const problem = await schemaProblem(database).catch(
+        (error: unknown) => `waiting for Postgres: ${explainDatabaseError(error)}`,
+      );
+      if (problem === undefined) return undefined;
+      if (problem !== said) log.warn(problem);
+      said = problem;
+      return SCHEMA_POLL_MS;
+    },
+  });
 }

@@ -14,6 +14,7 @@ interface Step {
 export class Lifecycle {
   readonly #log: Logger;
   readonly #steps: Step[] = [];
+  readonly #stop = new AbortController();
   #stopping: Promise<void> | undefined;
 
   constructor(log: Logger) {
@@ -37,9 +38,15 @@ export class Lifecycle {
     return this.#stopping !== undefined;
   }
 
+  /** Aborts when the stop begins. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
   /** Closes everything, newest first. Never rejects. */
   stop(): Promise<void> {
     this.#stopping ??= this.#closeAll();
+    this.#stop.abort();
     return this.#stopping;
   }
 

@@ -12,14 +12,19 @@ const MAX_CAUSES = 10;
 export class Outage {
   readonly #log: Logger;
   readonly #what: string;
+  readonly #explain: (error: unknown) => string;
   readonly #causes = new Set<string>();
   #since: number | undefined;
   #saidMs = 0;
 
-  /** @param what the thing that can be away, as it starts the two sentences: "Postgres" */
-  constructor(log: Logger, what: string) {
+  /**
+   * @param what the thing that can be away, as it starts the two sentences: "Postgres"
+   * @param explain the cause in one line, with what to do about it where that is known
+   */
+  constructor(log: Logger, what: string, explain = describeError) {
     this.#log = log;
     this.#what = what;
+    this.#explain = explain;
   }
 
   get ongoing(): boolean {
@@ -27,7 +32,7 @@ export class Outage {
   }
 
   begin(error: unknown): void {
-    const cause = describeError(error);
+    const cause = this.#explain(error);
     const nowMs = performance.now();
     const begins = this.#since === undefined;
     if (!begins && (nowMs - this.#saidMs < NEW_CAUSE_AFTER_MS || this.#isKnown(cause))) return;

@@ -2,8 +2,8 @@ import type { Redis } from 'ioredis';
 import { describeError, TallyError } from '../errors.ts';
 import type { Config } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
+import { runLoop } from '../process/loop.ts';
 import { Outage } from '../process/outage.ts';
-import { pause } from '../process/wait.ts';
 import { explainRedisError, isRefusal } from './redis-errors.ts';
 import { versionProblem } from './redis-server.ts';
 import { settingsOf } from './redis.ts';
@@ -162,23 +162,26 @@ function commandsOn(keys: readonly string[]): string[][] {
 
 /**
  * Waits until a probe succeeds; says once what Redis refuses. That it can't be reached is logged by the connection.
- * Resolves early when the process is stopping.
+ * Resolves early when the signal aborts.
  */
 export async function waitForQueue(
   probe: () => Promise<void>,
-  lifecycle: { readonly stopping: boolean },
+  signal: AbortSignal,
   log: Logger,
 ): Promise<void> {
   const outage = new Outage(log, 'the queue in Redis');
-  const never = new AbortController().signal;
-  while (!lifecycle.stopping) {
-    try {
+  await runLoop({
+    signal,
+    outage: {
+      begin: (error) => {
+        if (error instanceof TallyError) outage.begin(error);
+      },
+      end: () => outage.end(),
+    },
+    retry: { firstMs: POLL_MS, maxMs: POLL_MS },
+    step: async () => {
       await probe();
-      outage.end();
-      return;
-    } catch (error) {
-      if (error instanceof TallyError) outage.begin(error);
-    }
-    await pause(POLL_MS, never);
-  }
+      return undefined;
+    },
+  });
 }

@@ -1,7 +1,7 @@
 import type { Database } from '../../../shared/postgres/database.ts';
 import { describeError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/process/logger.ts';
-import { pause } from '../../../shared/process/wait.ts';
+import { startLoop, type Loop } from '../../../shared/process/loop.ts';
 import { DEMO_TRIGGER } from './seed.ts';
 
 const TICK_MS = 100;
@@ -11,44 +11,37 @@ const FINAL = ['Success', 'Success', 'Success', 'Success', 'Error', 'Stopped'] a
  * A simulated job service: tasks of the demonstration start again and finish some moments later,
  * `rate` changes a second in all. It knows nothing of Tally and only changes tasks.
  */
-export class SimulatedJobService {
+export function startSimulatedJobService(database: Database, rate: number, log: Logger): Loop {
+  const service = new SimulatedJobService(database, (rate * TICK_MS) / 1000);
+  return startLoop({
+    step: () => service.tick(),
+    outage: {
+      begin: (error) => log.debug(`simulated job service: ${describeError(error)}`),
+      end: () => undefined,
+    },
+  });
+}
+
+class SimulatedJobService {
   readonly #database: Database;
   readonly #changesPerTick: number;
-  readonly #log: Logger;
-  readonly #stop = new AbortController();
   #running: number[] = [];
-  #loop: Promise<void> | undefined;
+  #owed = 0;
 
-  constructor(database: Database, rate: number, log: Logger) {
+  constructor(database: Database, changesPerTick: number) {
     this.#database = database;
-    this.#changesPerTick = (rate * TICK_MS) / 1000;
-    this.#log = log;
+    this.#changesPerTick = changesPerTick;
   }
 
-  start(): void {
-    this.#loop ??= this.#run();
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    let owed = 0;
-    while (!signal.aborted) {
-      await pause(TICK_MS, signal);
-      owed += this.#changesPerTick;
-      try {
-        const range = await this.#taskRange();
-        if (range === undefined) return;
-        await this.#change(Math.floor(owed), range);
-      } catch (error) {
-        if (!signal.aborted) this.#log.debug(`simulated job service: ${describeError(error)}`);
-      }
-      owed %= 1;
-    }
+  /** @returns milliseconds until the next tick; undefined when there are no tasks */
+  async tick(): Promise<number | undefined> {
+    const owed = this.#owed + this.#changesPerTick;
+    const changes = Math.floor(owed);
+    this.#owed = owed - changes;
+    const range = await this.#taskRange();
+    if (range === undefined) return undefined;
+    await this.#change(changes, range);
+    return TICK_MS;
   }
 
   async #taskRange(): Promise<{ low: number; high: number } | undefined> {

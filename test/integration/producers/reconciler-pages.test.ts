@@ -1,6 +1,6 @@
 import { Counter, Registry } from 'prom-client';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { Reconciler } from '../../../producers/reconciler.ts';
+import { startReconciler } from '../../../producers/reconciler.ts';
 import type { Database } from '../../../shared/postgres/database.ts';
 import { countDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { createExecutions, outboxRows } from '../../support/executions.ts';
@@ -30,16 +30,15 @@ async function nextPass(): Promise<void> {
   }
 }
 
-function startReconciler(intervalMs = 200, through = database): { readonly repaired: Counter } {
+function reconcile(intervalMs = 200, through = database): { readonly repaired: Counter } {
   const repaired = new Counter({ name: 'repaired', help: 'x', registers: [new Registry()] });
-  const reconciler = new Reconciler({
+  const reconciler = startReconciler({
     config: { ...config, RECONCILE_INTERVAL_MS: intervalMs },
     database: through,
     log: silent,
     repaired,
   });
   onTestFinished(() => reconciler.close());
-  reconciler.start();
   return { repaired };
 }
 
@@ -66,7 +65,7 @@ describe('the reconciler, page by page,', () => {
   ])('leaves a status %s that was set by hand although %s', async (status, _why, tasks, end) => {
     const [id] = await createExecutions(database, 1, tasks);
     await store(id, `status = '${status}', end_time = ${end}`);
-    startReconciler();
+    reconcile();
     await nextPass();
     expect(await outboxRows(database)).toBe(0);
   });
@@ -82,7 +81,7 @@ describe('the reconciler, page by page,', () => {
       `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('42:REPLICATION:x', $1, 'REPLICATION')`,
       [ids[0]],
     );
-    startReconciler();
+    reconcile();
     await nextPass();
     expect(await outboxRows(database)).toBe(1_999);
     await database.query('UPDATE tally.failure SET refreshed = true');
@@ -93,7 +92,7 @@ describe('the reconciler, page by page,', () => {
 
   it('finds all of many pages, counts them, and records each once among several producers', async () => {
     await createExecutions(database, 3_500);
-    const reconcilers = [startReconciler(), startReconciler(), startReconciler()];
+    const reconcilers = [reconcile(), reconcile(), reconcile()];
     await until('all to be recorded', async () => (await outboxRows(database)) >= 3_500);
     await nextPass();
     expect(await outboxRows(database)).toBe(3_500);
@@ -116,7 +115,7 @@ describe('the reconciler, page by page,', () => {
       },
     };
     const begin = performance.now();
-    for (let n = 0; n < 4; n++) startReconciler(800, watched);
+    for (let n = 0; n < 4; n++) reconcile(800, watched);
     await until('each to ask several times', () => asked >= 24);
     const seconds = (performance.now() - begin) / 1_000;
     expect(passes).toBeGreaterThanOrEqual(1);

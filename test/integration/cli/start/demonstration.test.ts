@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { SimulatedJobService } from '../../../../cli/start/demonstration/job-service.ts';
+import { startSimulatedJobService } from '../../../../cli/start/demonstration/job-service.ts';
 import { seedDemonstration } from '../../../../cli/start/demonstration/seed.ts';
 import { createStores, silent } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
@@ -12,8 +12,7 @@ const AGAINST_TIME = `
 it('in the demonstration nothing ends before it starts, loaded once or twice or changed since', async () => {
   await seedDemonstration(database, 100);
   expect(await database.query(AGAINST_TIME)).toEqual([{ count: 0 }]);
-  const service = new SimulatedJobService(database, 2_000, silent);
-  service.start();
+  const service = startSimulatedJobService(database, 2_000, silent);
   await until('a task to run again', async () => {
     const [running] = await database.query<{ count: number }>(
       `SELECT count(*) AS count FROM task WHERE status = 'Running'`,
