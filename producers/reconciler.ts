@@ -3,6 +3,7 @@ import type { Config } from '../shared/process/config.ts';
 import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { recordDisagreements } from '../shared/postgres/disagreements.ts';
+import { Turns } from '../shared/postgres/lease.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
@@ -29,19 +30,20 @@ interface Parts {
 /**
  * Finds executions that are stuck behind their tasks though nobody asked for a refresh (changes before
  * capture was enabled, lost markers of the host), and records a refresh of each. Every
- * `RECONCILE_INTERVAL_MS` one of the producers makes a pass over all executions; the row
- * `tally.reconciler` says whose turn it is. Needs nothing of Redis. Closing it finishes the page in hand.
+ * `RECONCILE_INTERVAL_MS` one of the producers, the one that gets the turn, makes a pass over all executions.
+ * Needs nothing of Redis. Closing it finishes the page in hand.
  */
 export function startReconciler(parts: Parts): Loop {
   const { database, log } = parts;
   const intervalMs = parts.config.RECONCILE_INTERVAL_MS;
+  const turns = new Turns(database, 'reconciler', intervalMs);
   // Kept from pass to pass, since a pass may end with a page that takes too long.
   const pageSize = new PageSize();
   return startLoop({
     outage: new Outage(log, 'the reconciler', explainDatabaseError),
     step: async (signal) => {
       try {
-        if (await takeTurn(database, intervalMs)) await makePass(parts, pageSize, signal);
+        if (await turns.take()) await makePass(parts, turns, pageSize, signal);
       } catch (error) {
         pageSize.halve();
         throw error;
@@ -51,18 +53,12 @@ export function startReconciler(parts: Parts): Loop {
   });
 }
 
-/** True for one producer only, and not before `intervalMs` after the last sign of a pass. */
-async function takeTurn(database: Database, intervalMs: number): Promise<boolean> {
-  const turns = await database.query(
-    `UPDATE tally.reconciler SET active_at = clock_timestamp()
-      WHERE active_at <= clock_timestamp() - $1 * interval '1 millisecond'
-     RETURNING 1`,
-    [intervalMs],
-  );
-  return turns.length > 0;
-}
-
-async function makePass(parts: Parts, pageSize: PageSize, signal: AbortSignal): Promise<void> {
+async function makePass(
+  parts: Parts,
+  turns: Turns,
+  pageSize: PageSize,
+  signal: AbortSignal,
+): Promise<void> {
   const { config, database, log, repaired } = parts;
   const restMaxMs = config.RECONCILE_INTERVAL_MS * REST_MAX_OF_INTERVAL;
   let found = 0;
@@ -70,6 +66,7 @@ async function makePass(parts: Parts, pageSize: PageSize, signal: AbortSignal): 
     const begin = performance.now();
     const page = await recordDisagreements(database, after, pageSize.executions);
     const tookMs = performance.now() - begin;
+    await turns.prolong();
     found += page.disagreements.length;
     repaired.inc(page.disagreements.length);
     after = page.last;

@@ -2,6 +2,7 @@ import type { Config } from '../shared/process/config.ts';
 import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { adoptFailures, recordedJobs } from '../shared/postgres/failures.ts';
+import { Turns } from '../shared/postgres/lease.ts';
 import {
   FAILED_PAGE,
   failedPages,
@@ -25,37 +26,28 @@ const COMPARED_PAGES = 10;
 interface Parts extends FailedJobs {
   readonly config: Config;
   readonly database: Database;
+  readonly turns: Turns;
   readonly metrics: JanitorMetrics;
   readonly log: Logger;
 }
 
 /**
- * Keeps the failed jobs to those that need a person. About every 10 s one of the workers makes a pass; the row
- * `tally.failed_janitor` says whose turn it is. Each page is a few short statements and commands; no
+ * Keeps the failed jobs to those that need a person. About every 10 s one of the workers, the one that gets the turn,
+ * makes a pass. Each page is a few short statements and commands; no
  * transaction is open while Redis is asked. Closing it finishes the page in hand.
  */
-export function startFailedJanitor(parts: Parts): Loop {
+export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
   const { database, redis, log } = parts;
+  const turns = new Turns(database, 'failed-janitor', INTERVAL_MS);
   return startLoop({
     outage: new Outage(log, 'the failed-janitor', explainDatabaseError),
     step: async (signal) => {
       // The worker's own connection says that Redis is away; until it is back there is nothing to do.
-      if (redis.status !== 'ready' || !(await takeTurn(database))) return { idleMs: ASK_MS };
-      await clearUpFailed(parts, signal);
+      if (redis.status !== 'ready' || !(await turns.take())) return { idleMs: ASK_MS };
+      await clearUpFailed({ ...parts, turns }, signal);
       return ASK_MS;
     },
   });
-}
-
-/** True for one worker only, and not before the interval after the last sign of a pass is over. */
-async function takeTurn(database: Database): Promise<boolean> {
-  const turns = await database.query(
-    `UPDATE tally.failed_janitor SET active_at = clock_timestamp()
-      WHERE active_at <= clock_timestamp() - $1 * interval '1 millisecond'
-     RETURNING 1`,
-    [INTERVAL_MS],
-  );
-  return turns.length > 0;
 }
 
 /**
@@ -109,7 +101,7 @@ interface Removed {
 }
 
 async function removeOvertaken(parts: Parts, signal: AbortSignal): Promise<Removed> {
-  const { database, metrics } = parts;
+  const { database, turns, metrics } = parts;
   const total: Removed = { refreshed: 0, superseded: 0 };
   for (let after: string | undefined = ''; after !== undefined && !signal.aborted;) {
     const rows: { id: string; refreshed: boolean }[] = await database.query(
@@ -133,7 +125,7 @@ async function removeOvertaken(parts: Parts, signal: AbortSignal): Promise<Remov
       'DELETE FROM tally.failure WHERE (refreshed OR superseded) AND job_id = ANY ($1)',
       [jobIds.filter((_id, index) => places[index] === 'gone')],
     );
-    await showAlive(database);
+    await turns.prolong();
     after = nextPage(jobIds);
   }
   return total;
@@ -185,13 +177,14 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
       database,
       unrecorded.filter((_job, index) => places[index] === 'failed'),
     );
-    await showAlive(database, { checkedTo: page.cursor });
+    await showProgress(parts, { checkedTo: page.cursor });
     if (++pages === COMPARED_PAGES || signal.aborted) break;
   }
   return total;
 }
 
-async function overtakeDeleted({ database }: Parts, signal: AbortSignal): Promise<void> {
+async function overtakeDeleted(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { database } = parts;
   for (let page = 0; page < COMPARED_PAGES && !signal.aborted; page++) {
     const rows = await database.query<{ id: string; exists: boolean }>(
       `SELECT f.job_id AS id, EXISTS (SELECT FROM execution e WHERE e.id = f.execution_id) AS exists
@@ -208,7 +201,7 @@ async function overtakeDeleted({ database }: Parts, signal: AbortSignal): Promis
       ]);
     }
     const next = nextPage(rows.map(({ id }) => id));
-    await showAlive(database, { comparedTo: next ?? '' });
+    await showProgress(parts, { comparedTo: next ?? '' });
     if (next === undefined) return;
   }
 }
@@ -219,14 +212,14 @@ function nextPage(jobIds: readonly string[]): string | undefined {
 }
 
 /** Says that the pass is under way, and how far it has come. */
-async function showAlive(
-  database: Database,
-  { checkedTo, comparedTo }: { readonly checkedTo?: string; readonly comparedTo?: string } = {},
+async function showProgress(
+  { database, turns }: Parts,
+  { checkedTo, comparedTo }: { readonly checkedTo?: string; readonly comparedTo?: string },
 ): Promise<void> {
   await database.query(
     `UPDATE tally.failed_janitor
-        SET active_at = clock_timestamp(), checked_to = coalesce($1, checked_to),
-            compared_to = coalesce($2, compared_to)`,
+        SET checked_to = coalesce($1, checked_to), compared_to = coalesce($2, compared_to)`,
     [checkedTo ?? null, comparedTo ?? null],
   );
+  await turns.prolong();
 }

@@ -36,15 +36,7 @@ export class Lease {
    * @throws the error of `pg`
    */
   async take(): Promise<boolean> {
-    const taken = await this.#database.query(
-      `INSERT INTO tally.lease AS l (duty, holder, expires_at)
-       VALUES ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
-       ON CONFLICT (duty) DO UPDATE SET holder = EXCLUDED.holder, expires_at = EXCLUDED.expires_at
-        WHERE l.holder = EXCLUDED.holder OR l.expires_at < clock_timestamp()
-       RETURNING 1`,
-      [this.#duty, this.#holder, DURATION_MS],
-    );
-    if (taken.length === 0) {
+    if (!(await takeRow(this.#database, this.#duty, this.#holder, DURATION_MS))) {
       this.#stopRenewal();
       return false;
     }
@@ -106,4 +98,60 @@ export class Lease {
     clearInterval(this.#renewal);
     this.#renewal = undefined;
   }
+}
+
+/**
+ * The turns that any number of processes take in a duty of which one pass an interval is enough. A turn is a lease that
+ * is never given back: it runs out an interval after the last sign of its pass, and then it is anybody's.
+ */
+export class Turns {
+  readonly #database: Database;
+  readonly #duty: string;
+  readonly #intervalMs: number;
+  #holder = '';
+
+  constructor(database: Database, duty: string, intervalMs: number) {
+    this.#database = database;
+    this.#duty = duty;
+    this.#intervalMs = intervalMs;
+  }
+
+  /**
+   * Takes the next turn.
+   * @returns false: it isn't time yet, or another process has taken it
+   * @throws the error of `pg`
+   */
+  take(): Promise<boolean> {
+    this.#holder = randomUUID();
+    return takeRow(this.#database, this.#duty, this.#holder, this.#intervalMs);
+  }
+
+  /** Says that the pass is under way, so that the interval counts from now. @throws the error of `pg` */
+  async prolong(): Promise<void> {
+    await this.#database.query(
+      `UPDATE tally.lease SET expires_at = clock_timestamp() + $3 * interval '1 millisecond'
+        WHERE duty = $1 AND holder = $2`,
+      [this.#duty, this.#holder, this.#intervalMs],
+    );
+  }
+}
+
+/** Whether the lease is this holder's from now on. Whoever asks while another one has it only reads. */
+async function takeRow(
+  database: Database,
+  duty: string,
+  holder: string,
+  durationMs: number,
+): Promise<boolean> {
+  const taken = await database.query(
+    `INSERT INTO tally.lease AS l (duty, holder, expires_at)
+     SELECT $1, $2, clock_timestamp() + $3 * interval '1 millisecond'
+      WHERE NOT EXISTS (SELECT FROM tally.lease o
+                         WHERE o.duty = $1 AND o.holder <> $2 AND o.expires_at >= clock_timestamp())
+     ON CONFLICT (duty) DO UPDATE SET holder = EXCLUDED.holder, expires_at = EXCLUDED.expires_at
+      WHERE l.holder = EXCLUDED.holder OR l.expires_at < clock_timestamp()
+     RETURNING 1`,
+    [duty, holder, durationMs],
+  );
+  return taken.length > 0;
 }

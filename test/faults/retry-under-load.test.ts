@@ -144,7 +144,7 @@ it('an operator who retries in a loop, on the board and on the command line, und
 
 /** Lets a janitor look now, however lately another one has. */
 async function askJanitor(): Promise<void> {
-  await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+  await database.query("DELETE FROM tally.lease WHERE duty = 'failed-janitor'");
 }
 
 async function failedIds(): Promise<Set<number>> {

@@ -51,9 +51,8 @@ const counted = async (counter: Counter): Promise<number> =>
 
 beforeEach(async () => {
   await database.query('TRUNCATE execution, task, tally.outbox, tally.failure');
-  await database.query(
-    `UPDATE tally.reconciler SET active_at = '-infinity', last_pass_at = NULL, found_total = 0`,
-  );
+  await database.query(`UPDATE tally.reconciler SET last_pass_at = NULL, found_total = 0`);
+  await database.query('DELETE FROM tally.lease');
 });
 
 describe('the reconciler, page by page,', () => {

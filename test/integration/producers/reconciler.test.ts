@@ -22,6 +22,7 @@ beforeEach(async () => {
   await database.query(
     `UPDATE tally.reconciler SET active_at = '-infinity', last_pass_at = NULL, found_total = 0`,
   );
+  await database.query('DELETE FROM tally.lease');
 });
 
 /** An execution that is stored like this, with tasks like those. */
@@ -198,6 +199,7 @@ describe('the reconciler leaves alone', () => {
     expect(await database.query('SELECT FROM tally.reconciler WHERE isfinite(active_at)')).toEqual(
       [],
     );
+    expect(await database.query("SELECT FROM tally.lease WHERE duty = 'reconciler'")).toEqual([]);
     expect(await (await fetch(`${producer.url}/metrics`)).text()).toMatch(
       /^tally_disagreements_repaired_total 0$/m,
     );

@@ -9,6 +9,7 @@ import {
   recordFailure,
 } from '../../../shared/postgres/failures.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
+import { Turns } from '../../../shared/postgres/lease.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
@@ -30,6 +31,7 @@ const registry = new Registry();
 const parts = {
   config,
   database,
+  turns: new Turns(database, 'failed-janitor', 10_000),
   queue,
   redis,
   metrics: createJanitorMetrics(registry),
@@ -39,9 +41,8 @@ const parts = {
 beforeEach(async () => {
   await queue.obliterate({ force: true });
   await database.query('TRUNCATE execution, task, tally.outbox, tally.failure RESTART IDENTITY');
-  await database.query(
-    `UPDATE tally.failed_janitor SET active_at = '-infinity', checked_to = '', compared_to = ''`,
-  );
+  await database.query(`UPDATE tally.failed_janitor SET checked_to = '', compared_to = ''`);
+  await database.query('DELETE FROM tally.lease');
 });
 
 /** The notes that workers leave of these jobs. */
@@ -83,7 +84,7 @@ describe('a failed job whose execution was refreshed since', () => {
       'one to be refreshed',
       async () => (await readExecution(database, healed)).revision === 1,
     );
-    await database.query(`UPDATE tally.failed_janitor SET active_at = '-infinity'`);
+    await database.query('DELETE FROM tally.lease');
     await worker.said('removed 1 failed jobs whose executions were refreshed since');
     expect((await queue.getFailed()).map((job) => job.data.executionId)).toEqual([broken]);
     const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';

@@ -1,6 +1,6 @@
-import { expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../../../shared/postgres/database.ts';
-import { Lease } from '../../../../shared/postgres/lease.ts';
+import { Lease, Turns } from '../../../../shared/postgres/lease.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { outboxRows } from '../../../support/executions.ts';
 import { createStores, silent } from '../../../support/stores.ts';
@@ -35,4 +35,35 @@ it('a lease that was given back is free at once', async () => {
   expect(await first.take()).toBe(true);
   await first.release();
   expect(await second.take()).toBe(true);
+});
+
+describe('a turn', () => {
+  const openTurns = (): Turns => new Turns(database, 'passes', 60_000);
+  const letTimePass = (): Promise<unknown> =>
+    database.query(`UPDATE tally.lease SET expires_at = '-infinity' WHERE duty = 'passes'`);
+
+  it('is had by one, which gets no other before the interval is over', async () => {
+    const [first, second] = [openTurns(), openTurns()];
+    expect([await first.take(), await second.take(), await first.take()]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    await letTimePass();
+    const both = await Promise.all([first.take(), second.take()]);
+    expect(both.filter(Boolean)).toHaveLength(1);
+  });
+
+  it('that was overtaken cannot be prolonged', async () => {
+    const [first, second] = [openTurns(), openTurns()];
+    await letTimePass();
+    await first.take();
+    await first.prolong();
+    expect(await second.take()).toBe(false);
+    await letTimePass();
+    expect(await second.take()).toBe(true);
+    await letTimePass();
+    await first.prolong();
+    expect(await second.take()).toBe(true);
+  });
 });
