@@ -1,29 +1,25 @@
 import type { Logger } from '../shared/process/logger.ts';
-import type { ActivityHistory } from './activity-history.ts';
 
 const INTERVAL_MS = 1_000;
 
 /** What a worker did, as at most one line a second of each kind; nothing while it does nothing. */
 export class ActivityLog {
   readonly #log: Logger;
-  readonly #history: Pick<ActivityHistory, 'refreshed' | 'failed'> | undefined;
   readonly #timer: NodeJS.Timeout;
   #claimed = 0;
   #recovered = 0;
   #changed = 0;
   #unchanged = 0;
   #failed = 0;
-  #batchMs = 0;
+  #statementsMs = 0;
   #lagsMs: number[] = [];
 
-  /** @param history told of the same, for the dashboard */
-  constructor(log: Logger, history?: Pick<ActivityHistory, 'refreshed' | 'failed'>) {
+  constructor(log: Logger) {
     this.#log = log;
-    this.#history = history;
     this.#timer = setInterval(() => this.#write(), INTERVAL_MS);
   }
 
-  claimed(count = 1): void {
+  claimed(count: number): void {
     this.#claimed += count;
   }
 
@@ -36,17 +32,15 @@ export class ActivityLog {
     if (changed) this.#changed++;
     else this.#unchanged++;
     if (lagMs !== null) this.#lagsMs.push(lagMs);
-    this.#history?.refreshed(lagMs);
   }
 
   failed(): void {
     this.#failed++;
-    this.#history?.failed();
   }
 
   /** @param ms how long one SQL statement took */
-  batch(ms: number): void {
-    this.#batchMs += ms;
+  statement(ms: number): void {
+    this.#statementsMs += ms;
   }
 
   /** Writes what is left and ends. */
@@ -60,14 +54,14 @@ export class ActivityLog {
     if (this.#claimed > 0) this.#log.info(`claimed ${this.#claimed}`);
     const done = this.#changed + this.#unchanged + this.#failed;
     if (done > 0) {
-      const ms = Math.round(this.#batchMs);
+      const ms = Math.round(this.#statementsMs);
       this.#log.info(
         { refreshed: done, failed: this.#failed, lagMsP99: this.#lagP99() },
         `refreshed ${done}: ${this.#changed} changed, ${this.#unchanged} unchanged, ${this.#failed} failed, ${ms} ms`,
       );
     }
     this.#claimed = this.#recovered = this.#changed = this.#unchanged = this.#failed = 0;
-    this.#batchMs = 0;
+    this.#statementsMs = 0;
     this.#lagsMs = [];
   }
 

@@ -5,7 +5,6 @@ import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import type { RefreshMetrics } from '../shared/process/metrics.ts';
 import {
   type BacklogFigures,
   type BacklogJob,
@@ -15,10 +14,10 @@ import { bullmq } from '../shared/queue/bullmq.ts';
 import { BACKLOG_QUEUE } from '../shared/queue/queue-names.ts';
 import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
 import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
-import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
 import { drainBacklog } from './backlog-job.ts';
 import { LostAnswers } from './lost-answers.ts';
+import type { Recorder } from './recorder.ts';
 import type { StoreWatches } from './store-watches.ts';
 import { watchWorker, type WatchedWorker } from './watched-worker.ts';
 
@@ -35,8 +34,7 @@ interface Parts {
   /** Of the failFast profile: takes what is handed to the express lane. */
   readonly queue: RefreshQueue;
   readonly stores: StoreWatches;
-  readonly metrics: RefreshMetrics;
-  readonly activity: ActivityLog;
+  readonly recorder: Recorder;
   readonly log: Logger;
   readonly name: string;
 }
@@ -46,26 +44,20 @@ interface Parts {
  * a job that is lost with its worker is taken back by another one.
  */
 export function createBacklogWorker(parts: Parts): WatchedWorker {
-  const { config, stores, metrics, activity, log } = parts;
+  const { config, stores, recorder, log } = parts;
   const stop = new AbortController();
   const cursor = new OutboxCursor();
 
   const onBatch = (groups: readonly BacklogGroup[], ms: number): void => {
-    activity.batch(ms);
+    recorder.statement(ms);
     stores.postgres.reportServed();
-    let size = 0;
-    for (const { vendor, outcome, source, executionIds, lagsMs } of groups) {
-      size += executionIds.length;
+    recorder.batch(groups.reduce((sum, { executionIds }) => sum + executionIds.length, 0));
+    for (const group of groups) {
       // The express lane counts it.
-      if (outcome === 'busy') continue;
-      metrics.refreshes.inc({ vendor, outcome }, executionIds.length);
-      activity.claimed(executionIds.length);
-      for (const lagMs of lagsMs) {
-        if (source !== null && lagMs !== null) metrics.lagSeconds.observe({ source }, lagMs / 1000);
-        activity.refreshed(outcome === 'changed', lagMs);
-      }
+      if (group.outcome === 'busy') continue;
+      recorder.claimed(group.executionIds.length);
+      recorder.refreshed(group);
     }
-    metrics.batchSize.observe(size);
   };
 
   const process = async (job: BacklogJob, token?: string): Promise<BacklogFigures> => {
@@ -100,10 +92,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
   worker.on('failed', (job, error) =>
     log.error(`${job?.id ?? 'a job'} of the backlog failed: ${describeError(error)}`),
   );
-  worker.on('stalled', () => {
-    metrics.stalled.inc();
-    activity.recovered();
-  });
+  worker.on('stalled', () => recorder.recovered());
   lostAnswers.watch(worker);
   const watched = watchWorker(worker, parts);
   return {

@@ -7,16 +7,14 @@ import { bullmq } from '../shared/queue/bullmq.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import type { RefreshMetrics } from '../shared/process/metrics.ts';
 import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
 import { bullmqOptions, readPayload, type RefreshJob } from '../shared/queue/refresh-queue.ts';
-import type { ActivityLog } from './activity-log.ts';
 import type { Probe } from './attempt.ts';
 import { Batcher } from './batcher.ts';
 import { decideFailure } from './failed-for-good.ts';
 import { LostAnswers } from './lost-answers.ts';
+import type { Recorder } from './recorder.ts';
 import { refreshBatch } from './refresh-batch.ts';
-import type { RefreshReport } from './refresh-executions.ts';
 import type { StoreWatches } from './store-watches.ts';
 import { watchWorker, type WatchedWorker } from './watched-worker.ts';
 
@@ -30,8 +28,7 @@ interface Parts {
   readonly database: Database;
   readonly probe: Probe;
   readonly stores: StoreWatches;
-  readonly metrics: RefreshMetrics;
-  readonly activity: ActivityLog;
+  readonly recorder: Recorder;
   readonly log: Logger;
   /** Tells this worker from all others; shown on the dashboard. */
   readonly name: string;
@@ -42,29 +39,31 @@ interface Parts {
  * worker that is lost has its jobs taken back by another within lock duration + stalled interval.
  */
 export function createRefreshWorker(parts: Parts): WatchedWorker {
-  const { config, database, probe, stores, metrics, activity, log } = parts;
+  const { config, database, probe, stores, recorder, log } = parts;
 
   const batcher = new Batcher({
     maxBatchSize: config.REFRESH_BATCH_SIZE ?? config.WORKER_CONCURRENCY,
     lanes: LOCKED_LANES,
-    onBatch: (size) => metrics.batchSize.observe(size),
+    onBatch: (size) => recorder.batch(size),
     refresh: async (executionIds, wait) => {
       const begin = performance.now();
       const results = await refreshBatch(database, probe, executionIds, wait);
-      activity.batch(performance.now() - begin);
+      recorder.statement(performance.now() - begin);
       return results;
     },
   });
 
   const process = async (job: RefreshJob, token?: string): Promise<void> => {
-    activity.claimed();
+    recorder.claimed(1);
     const { executionId, vendor } = payloadOf(job);
     const result = await batcher.refresh(executionId);
     switch (result.kind) {
-      case 'refreshed':
+      case 'refreshed': {
         stores.postgres.reportServed();
-        count(result.report, vendor);
+        const { outcome, source, lagMs } = result.report;
+        recorder.refreshed({ vendor, outcome, source, lagsMs: [lagMs] });
         return;
+      }
       case 'failed': {
         const decision = await decideFailure(job, { executionId, vendor }, result.error, parts);
         if (decision.kind !== 'not recorded') throw decision.error;
@@ -75,12 +74,6 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
         stores.postgres.reportAway(result.error);
         return giveBack(job, token);
     }
-  };
-
-  const count = ({ outcome, source, lagMs }: RefreshReport, vendor: string): void => {
-    metrics.refreshes.inc({ vendor, outcome });
-    if (source !== null && lagMs !== null) metrics.lagSeconds.observe({ source }, lagMs / 1000);
-    activity.refreshed(outcome === 'changed', lagMs);
   };
 
   const lostAnswers = new LostAnswers(parts.redis, log);
@@ -106,20 +99,15 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
   );
 
   worker.on('failed', (job, error) => {
-    activity.failed();
+    recorder.failed(job && identityOf(job)?.vendor);
     if (job === undefined) return;
     // One that failed before it was begun.
     lostAnswers.release(job.id);
-    const identity = identityOf(job);
-    metrics.refreshes.inc({ vendor: identity?.vendor ?? 'invalid', outcome: 'failed' });
     // Only a job that won't be tried again has its end set.
     if (job.finishedOn === undefined) return;
     log.error(`${job.id} failed for good: ${describeError(error)}`);
   });
-  worker.on('stalled', () => {
-    metrics.stalled.inc();
-    activity.recovered();
-  });
+  worker.on('stalled', () => recorder.recovered());
   lostAnswers.watch(worker);
   return watchWorker(worker, parts);
 }

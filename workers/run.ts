@@ -22,6 +22,7 @@ import { ActivityLog } from './activity-log.ts';
 import { startFailedJanitor } from './failed-janitor.ts';
 import type { Probe } from './attempt.ts';
 import { createBacklogWorker } from './backlog-worker.ts';
+import { Recorder } from './recorder.ts';
 import { createRefreshWorker, WORKER_CONNECTIONS } from './refresh-worker.ts';
 import { watchStores } from './store-watches.ts';
 import type { WatchedWorker } from './watched-worker.ts';
@@ -59,9 +60,11 @@ export async function runWorker(
 
   const history = new ActivityHistory(redis, config, name);
   lifecycle.onStop('the activity history', () => history.close());
-  const activity = new ActivityLog(log, history);
+  const activity = new ActivityLog(log);
   lifecycle.onStop('the activity log', () => activity.close());
   const registry = createRegistry();
+  const metrics = createRefreshMetrics(registry);
+  const recorder = new Recorder({ metrics, log: activity, history });
   const probe: Probe = createCommitProbe(databaseUrl, 'refreshes');
   const commits = new CommitReadiness(probe, log);
   const probeRedis = async (): Promise<void> => {
@@ -73,12 +76,11 @@ export async function runWorker(
     settingsOf(redis, config),
     log,
   );
-  const shared = { config, redis, probe, stores, activity, log, name };
-  const metrics = createRefreshMetrics(registry);
-  const refreshWorker = createRefreshWorker({ ...shared, database, metrics });
+  const shared = { config, redis, probe, stores, recorder, log, name };
+  const refreshWorker = createRefreshWorker({ ...shared, database });
   const workers: readonly WatchedWorker[] = [
     refreshWorker,
-    createBacklogWorker({ ...shared, database: backlogDatabase, queue, metrics }),
+    createBacklogWorker({ ...shared, database: backlogDatabase, queue }),
   ];
   const areRunning = (): boolean => workers.every(({ running }) => running);
   let started = false;

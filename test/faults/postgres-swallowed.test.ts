@@ -5,6 +5,7 @@ import { connectRedis, settingsOf } from '../../shared/queue/redis.ts';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { ActivityLog } from '../../workers/activity-log.ts';
 import { watchStores } from '../../workers/store-watches.ts';
+import { Recorder } from '../../workers/recorder.ts';
 import { createRefreshWorker } from '../../workers/refresh-worker.ts';
 import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -53,8 +54,7 @@ function shortTempered() {
     database: limited,
     stores,
     probe,
-    metrics: createRefreshMetrics(createRegistry()),
-    activity,
+    recorder: new Recorder({ metrics: createRefreshMetrics(createRegistry()), log: activity }),
     log: silent,
     name: 'short',
   });

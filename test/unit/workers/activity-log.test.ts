@@ -32,12 +32,12 @@ test('a worker that does nothing logs nothing', () => {
 
 test('a second of work is one line of each kind, in the documented forms', () => {
   times(2, () => activity.recovered());
-  times(12, () => activity.claimed());
+  times(12, () => activity.claimed(1));
   times(6, () => activity.refreshed(true, 10));
   times(3, () => activity.refreshed(false, null));
   times(1, () => activity.failed());
-  activity.batch(4.2);
-  activity.batch(3.4);
+  activity.statement(4.2);
+  activity.statement(3.4);
   vi.advanceTimersByTime(999);
   expect(lines).toEqual([]);
   vi.advanceTimersByTime(1);
@@ -49,15 +49,15 @@ test('a second of work is one line of each kind, in the documented forms', () =>
 });
 
 test('each second tells of that second only', () => {
-  activity.claimed();
+  activity.claimed(1);
   activity.refreshed(true, 500);
   activity.failed();
   activity.recovered();
-  activity.batch(100);
+  activity.statement(100);
   vi.advanceTimersByTime(1_000);
   lines.length = 0;
   activity.refreshed(false, 7);
-  activity.batch(2);
+  activity.statement(2);
   vi.advanceTimersByTime(5_000);
   expect(lines).toEqual([
     {
@@ -71,14 +71,14 @@ test('each second tells of that second only', () => {
 });
 
 test('jobs that were claimed and are not done yet are no refreshes', () => {
-  activity.claimed();
+  activity.claimed(1);
   vi.advanceTimersByTime(1_000);
   expect(messages()).toEqual(['claimed 1']);
 });
 
 test('recovered jobs are a warning, the rest is not', () => {
   activity.recovered();
-  activity.claimed();
+  activity.claimed(1);
   activity.failed();
   vi.advanceTimersByTime(1_000);
   expect(lines.map(({ level }) => level)).toEqual([40, 30, 30]);
@@ -108,7 +108,7 @@ test('refreshes of which nobody knows the age have no p99', () => {
 });
 
 test('closing writes what is left, once, and leaves no timer behind', () => {
-  activity.claimed();
+  activity.claimed(1);
   activity.close();
   activity.close();
   expect(messages()).toEqual(['claimed 1']);
