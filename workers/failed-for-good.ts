@@ -6,17 +6,16 @@ import type { Identity } from '../shared/execution.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
 import { ERROR_MAX, recordFailure } from '../shared/postgres/failures.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import { bullmq } from '../shared/queue/bullmq.ts';
 import type { RefreshJob } from '../shared/queue/refresh-queue.ts';
 
 /**
- * What becomes of a job whose refresh has failed. `again`: throw the error, and BullMQ tries it again after a backoff;
- * `for good`: it is recorded, throw the error; `not recorded`: Postgres couldn't record it now, so the job must go back
- * without using an attempt.
+ * What becomes of a job whose refresh has not been done. `again`: after a backoff, at the cost of an attempt; `for good`:
+ * it is left to a person; `given back`: it waits again at no cost, because Postgres is unavailable (`away` says why) or
+ * could not record the failure now.
  */
-export type FailureDecision =
+export type FailureEnd =
   | { readonly kind: 'again' | 'for good'; readonly error: Error }
-  | { readonly kind: 'not recorded'; readonly error: Error; readonly unavailable: boolean };
+  | { readonly kind: 'given back'; readonly away: Error | undefined };
 
 /**
  * Decides whether a job has failed for good, the only place that does, and records it first. What a crash leaves:
@@ -28,17 +27,14 @@ export type FailureDecision =
  *
  * The outbox rows that the job was sent for go with the record, so none of these can leave a change that nobody knows of.
  */
-export async function decideFailure(
+export async function settleFailure(
   job: RefreshJob,
   identity: Identity,
   error: Error,
   parts: { readonly config: Config; readonly database: Database; readonly log: Logger },
-): Promise<FailureDecision> {
+): Promise<FailureEnd> {
   const attempts = job.attemptsMade + 1;
-  if (attempts < parts.config.JOB_ATTEMPTS) {
-    applyRetryPolicy(job, parts.config);
-    return { kind: 'again', error: bounded(error) };
-  }
+  if (attempts < parts.config.JOB_ATTEMPTS) return { kind: 'again', error: bounded(error) };
   try {
     await recordFailure(parts.database, {
       ...identity,
@@ -52,19 +48,12 @@ export async function decideFailure(
     const kind = classifyError(thrown);
     if (kind !== 'execution') {
       const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
-      return { kind: 'not recorded', error: cause, unavailable: kind !== 'contention' };
+      return { kind: 'given back', away: kind === 'contention' ? undefined : cause };
     }
     // It fails all the same, or it would be tried for ever; the failed-janitor records it from its job.
     parts.log.error(`the failure of ${job.id} was not recorded: ${describeError(thrown)}`);
   }
-  return { kind: 'for good', error: new bullmq.UnrecoverableError(bounded(error).message) };
-}
-
-// Attempts and backoff are settled by the worker that runs the job, not stored in each of them:
-// 65 bytes a waiting job, and a changed JOB_ATTEMPTS also counts for those already waiting.
-function applyRetryPolicy(job: RefreshJob, config: Config): void {
-  job.opts.attempts = config.JOB_ATTEMPTS;
-  job.opts.backoff = { type: 'exponential', delay: 1_000, jitter: 0.5 };
+  return { kind: 'for good', error: bounded(error) };
 }
 
 /** An error as it is stored with its job, twice and once more for each attempt: the message and its stack. */
