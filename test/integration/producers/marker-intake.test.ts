@@ -19,7 +19,7 @@ import {
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { controlledRedis } from '../../support/server-control.ts';
 import { newRedis } from '../../support/servers.ts';
-import { createStores, silent } from '../../support/stores.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
@@ -168,16 +168,20 @@ describe('the marker intake', () => {
   });
 
   it('that loses its lock in the middle of a page commits nothing more, and no marker is lost', async () => {
-    const terminate = () =>
+    const terminateInPage = () =>
       database.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-          WHERE datname = current_database() AND application_name = 'tally marker intake'`,
+          WHERE datname = current_database() AND application_name = 'tally marker intake'
+            AND wait_event_type = 'Lock'`,
       );
     await markInSet(harbor, range(1, 20_000));
     const intake = startIntake();
     await until('some to be recorded', async () => (await outboxRows(database)) > 0);
-    await terminate();
+    const holder = await openClient(config.DATABASE_URL);
+    await holder.query('BEGIN; LOCK TABLE tally.outbox IN SHARE MODE');
+    await until('a page to be in hand', async () => (await terminateInPage()).length > 0);
     await intake.said('the marker intake is away');
+    await holder.query('ROLLBACK');
     await intake.said('the marker intake is back');
     await allRecorded(20_000);
     expect(await recorded()).toEqual(range(1, 20_000));
