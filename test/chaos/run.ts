@@ -148,11 +148,20 @@ async function whatWaits(world: World): Promise<string> {
   return [...(failures > 0 ? [`${failures} failures`] : []), ...waiting].join(', ');
 }
 
-/** Keys of jobs that are on no list, when nothing waits. */
+/** Keys of jobs that are on no list, when nothing waits: of either queue, but for those jobs of the backlog that are kept. */
 async function leftOver(world: World): Promise<string[]> {
-  const leaked = /^chaos:refresh:(\d+:[^:]+:[^:]+(:.*)?|de:.*|dn:.*)$/;
+  const leaked =
+    /^chaos:(refresh|backlog):(\d+:[^:]+:[^:]+(:.*)?|(backlog-\d+-[^:]+)(:.*)?|de:.*|dn:.*)$/;
+  const kept = new Set<string>();
+  for (const list of ['completed', 'failed']) {
+    const ids = await world.ask('ZRANGE', `chaos:backlog:${list}`, '0', '-1');
+    for (const id of ids as string[]) kept.add(id);
+  }
   const keys = (await world.ask('KEYS', 'chaos:*')) as string[];
-  const found = keys.filter((key) => leaked.test(key));
+  const found = keys.filter((key) => {
+    const match = leaked.exec(key);
+    return match !== null && !kept.has(match[4] ?? '');
+  });
   return found.length === 0
     ? []
     : [`${found.length} keys left in Redis, such as ${found.slice(0, 5).join(', ')}`];
