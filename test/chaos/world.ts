@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { enableCapture } from '../../shared/postgres/capture.ts';
@@ -73,7 +74,17 @@ export async function startWorld(setup: Setup, folder: string): Promise<World> {
   const [workers, producers] = [actors('worker', WORKERS), actors('producer', setup.producers)];
   for (const actor of [...producers, ...workers]) actor.start();
 
-  const ask = async (...command: string[]): Promise<unknown> => askRedis(redis.port, command);
+  const ask = async (...command: string[]): Promise<unknown> => {
+    for (;;) {
+      try {
+        return await askRedis(redis.port, command);
+      } catch (error) {
+        // After a kill it takes connections before it has read its file.
+        if (!(error instanceof Error && error.message.startsWith('LOADING'))) throw error;
+        await delay(50);
+      }
+    }
+  };
   return {
     setup,
     postgres,
