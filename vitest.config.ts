@@ -5,9 +5,11 @@ const ENVIRONMENTS = 'test/environments/**/*.test.ts';
 export default defineConfig({
   test: {
     globalSetup: ['test/support/servers.ts'],
-    // Two at a time, however many cores there are: most of a file's time is waiting (for locks to run out, for servers
+    // Three at a time, however many cores there are: most of a file's time is waiting (for locks to run out, for servers
     // to start), and each starts several processes of its own.
-    maxWorkers: 2,
+    maxWorkers: 3,
+    // One process after another runs many files: starting one and loading the libraries takes longer than most files do.
+    isolate: false,
     testTimeout: 120_000,
     hookTimeout: 60_000,
     projects: [

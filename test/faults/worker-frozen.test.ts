@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
+import { someoneToWait } from '../support/lock-waits.ts';
 import { startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -25,12 +26,7 @@ it('a worker frozen for longer than its lock, in mid-refresh: its job is done by
   await keeper.query('SELECT pg_advisory_lock(7)');
   const frozen = await startWorker(environment);
   await enqueueRefreshes(queue, [refresh]);
-  await until('the refresh to stand at the gate', async () => {
-    const [waiting] = await database.query(
-      `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
-    );
-    return waiting;
-  });
+  await someoneToWait(database, 'advisory');
   frozen.kill('SIGSTOP');
   await database.query(`UPDATE task SET status = 'Success', end_time = '2026-02-03 04:05:06'`);
 
@@ -51,6 +47,10 @@ it('a worker frozen for longer than its lock, in mid-refresh: its job is done by
   await frozen.said('lost the locks of 1 jobs');
   rescuer.kill('SIGTERM');
   expect((await rescuer.ended).code).toBe(0);
+  // One line says that the lock is lost, one that a result came too late.
+  const complaints = () => frozen.lines.filter((line) => /"level":"(warn|error)"/.test(line));
+  await until('both lines', () => complaints().length >= 2);
+  expect(complaints()).toHaveLength(2);
   await database.query(`UPDATE task SET status = 'Error'`);
   await enqueueRefreshes(queue, [refresh]);
   await until(
@@ -58,7 +58,4 @@ it('a worker frozen for longer than its lock, in mid-refresh: its job is done by
     async () => (await readExecution(database, id)).status === 'Error',
   );
   expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 0, delayed: 0 });
-  // One line says that the lock is lost, one that a result came too late.
-  const complaints = frozen.lines.filter((line) => /"level":"(warn|error)"/.test(line));
-  expect(complaints).toHaveLength(2);
 });

@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions } from '../support/executions.ts';
+import { someoneToWait } from '../support/lock-waits.ts';
 import { startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const LOCK_MS = 2_000;
 const INTERVAL_MS = 1_000;
@@ -26,13 +27,7 @@ async function closeGate() {
   const keeper = await openClient(url);
   await keeper.query('SELECT pg_advisory_lock(7)');
   return {
-    reached: () =>
-      until('a batch to reach the gate', async () => {
-        const [waiting] = await database.query(
-          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
-        );
-        return waiting;
-      }),
+    reached: () => someoneToWait(database, 'advisory'),
     open: () => keeper.query('SELECT pg_advisory_unlock(7)'),
   };
 }
@@ -62,7 +57,7 @@ it('a worker killed in the middle of a batch has its jobs done by another, withi
     return waiting + active + delayed === 0;
   });
   // Detection needs two passes of the checker; the rest is the start of a process.
-  expect(performance.now() - killedMs).toBeLessThan(LOCK_MS + 2 * INTERVAL_MS + 5_000);
+  expect(performance.now() - killedMs).toBeLessThan(LOCK_MS + 2 * INTERVAL_MS + BUSY_MACHINE_MS);
   expect(await queue.getFailedCount()).toBe(0);
   expect((await countByRevision(database, ids))[0]).toBeUndefined();
   await rescuer.said(/recovered \d+ stalled jobs/);

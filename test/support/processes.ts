@@ -1,4 +1,4 @@
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { spawnTally, type SpawnedTally } from './tally-process.ts';
 import { until } from './wait.ts';
 
@@ -7,23 +7,17 @@ export interface TallyProcess extends SpawnedTally {
   said(text: string | RegExp, timeoutMs?: number): Promise<string>;
 }
 
-const running = new Set<SpawnedTally>();
-
-// Nothing is left behind, whatever a test did; a frozen process ends at SIGKILL, too.
-afterEach(async () => {
-  for (const child of running) child.kill('SIGKILL');
-  await Promise.all([...running].map(({ ended }) => ended));
-});
-
-/** Starts `tally <args>` as a process of its own, as built. Killed after the test if it still runs. */
+/** Starts `tally <args>` as a process of its own, as built. Killed after the test if it still runs, even frozen. */
 export function startTally(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
   input?: string,
 ): TallyProcess {
   const child = spawnTally(args, environment, input);
-  running.add(child);
-  void child.ended.then(() => running.delete(child));
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await child.ended;
+  });
   const { lines } = child;
   return {
     ...child,

@@ -2,6 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 20;
 
+/** What a machine with ten times as much to do as it has cores adds to a time limit; a hang takes longer. */
+export const BUSY_MACHINE_MS = 10_000;
+
 /**
  * Waits until a condition gives something other than undefined, null or false, and gives that.
  * @throws after `timeoutMs` milliseconds, saying what was waited for
@@ -9,7 +12,7 @@ const POLL_MS = 20;
 export async function until<T>(
   what: string | (() => string),
   condition: () => T | Promise<T>,
-  timeoutMs = 40_000,
+  timeoutMs = 60_000,
 ): Promise<NonNullable<T>> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {

@@ -6,8 +6,8 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import { outboxRows } from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
+import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient } from '../../support/stores.ts';
-import { until } from '../../support/wait.ts';
 
 const { config, database } = await createStores({}, undefined, { capture: true });
 
@@ -77,13 +77,7 @@ describe('a final status that the host stored by hand after a change', () => {
     await refresher.client.query('BEGIN');
     await refresher.client.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
     const marking = marker.harbor.mark(id, 'Error', '');
-    await until('the host to wait for the row', () =>
-      database
-        .query(
-          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        )
-        .then((rows) => rows.length > 0),
-    );
+    await someoneToWait(database);
     await stop();
     await refresher.client.query('COMMIT');
     await marking;

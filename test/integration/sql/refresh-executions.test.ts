@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient } from '../../support/stores.ts';
-import { until } from '../../support/wait.ts';
 
 const { database, environment } = await createStores();
 const END = '2026-01-02 03:04:05';
@@ -150,12 +150,7 @@ describe('two at a time', () => {
     await older.query('BEGIN');
     await older.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
     const newer = refreshExecutions(database, [id], true);
-    await until('the newer refresher to wait for the lock', async () => {
-      const [waiting] = await database.query(
-        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-      );
-      return waiting;
-    });
+    await someoneToWait(database);
     await writer.query('BEGIN');
     await writer.query(`UPDATE task SET status = 'Success'`);
     await writer.query(
@@ -197,12 +192,7 @@ describe('two at a time', () => {
     const keeper = await openClient(url);
     await keeper.query('SELECT pg_advisory_lock(1)');
     const refreshing = refreshExecutions(database, [gate, id], false);
-    await until('the refresh to wait at the gate', async () => {
-      const [waiting] = await database.query(
-        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
-      );
-      return waiting;
-    });
+    await someoneToWait(database, 'advisory');
     const writer = await openClient(url);
     await writer.query('BEGIN');
     await writer.query(`UPDATE task SET status = 'Success' WHERE execution_id = $1`, [id]);

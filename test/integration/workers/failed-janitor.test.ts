@@ -13,6 +13,7 @@ import { Turns } from '../../../shared/postgres/lease.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
+import { someoneToWait } from '../../support/lock-waits.ts';
 import { startWorker } from '../../support/processes.ts';
 import { slowCommands } from '../../support/slow-log.ts';
 import { newRedis } from '../../support/servers.ts';
@@ -118,12 +119,7 @@ describe('a failed job whose execution was refreshed since', () => {
     const keeper = await openClient(environment.DATABASE_URL);
     await keeper.query('SELECT pg_advisory_lock(7)');
     const refreshing = refresh();
-    await until('the refresh to stand at the gate', async () => {
-      const [waiting] = await database.query(
-        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'`,
-      );
-      return waiting;
-    });
+    await someoneToWait(database, 'advisory');
     await database.query(
       `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('x', $1, 'REPLICATION')`,
       [id],

@@ -3,8 +3,7 @@ import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
-
-import { leftOver } from '../../../support/left-over.ts';
+import { nothingLeft } from '../../../support/left-over.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
 import { newFolder } from '../../../support/new-folder.ts';
 import { until } from '../../../support/wait.ts';
@@ -44,7 +43,7 @@ describe('npm start', () => {
     expect(output).toContain('Disagreements left: 0.');
     expect(output).toContain('Out of date, for whatever reason: 0.');
     expect(code).toBe(0);
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('lends its servers to commands beside it; a second one says why not; a signal ends it all', async () => {
@@ -67,7 +66,7 @@ describe('npm start', () => {
     expect(await start.ended).toEqual({ code: 0, signal: null });
     expect(performance.now() - beganMs).toBeLessThan(10_000);
     expect(start.lines.at(-1)).toContain('no process is left behind');
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('a signal in the middle of its start-up leaves nothing behind either', async () => {
@@ -76,7 +75,7 @@ describe('npm start', () => {
     await start.said('Starting an embedded Postgres');
     start.kill('SIGTERM');
     expect(await start.ended).toEqual({ code: 0, signal: null });
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('killed outright, it leaves nothing running, and the next start has all that was recorded', async () => {
@@ -85,13 +84,13 @@ describe('npm start', () => {
     await first.said('taking jobs', 100_000);
     first.kill('SIGKILL');
     await first.ended;
-    await until('nothing is left running', () => leftOver(data) === '');
+    await nothingLeft(data);
     const again = startTally(['start', '--no-demo', '--data', data], environment);
     await again.said('taking jobs', 100_000);
     await allIsRefreshed(data);
     again.kill('SIGTERM');
     expect((await again.ended).code).toBe(0);
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('servers whose guards were killed with it are stopped by the next start, and no data is lost', async () => {
@@ -108,7 +107,7 @@ describe('npm start', () => {
     await allIsRefreshed(data);
     again.kill('SIGTERM');
     expect((await again.ended).code).toBe(0);
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('a process of it that was still loading when it was killed ends by itself', async () => {
@@ -155,6 +154,6 @@ describe('npm start', () => {
     });
     expect(code).toBe(1);
     expect(output).toContain('check REDIS_URL');
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 });

@@ -5,6 +5,7 @@ import { newHarborRedis } from '../../../support/markers.ts';
 import { startRedisServer } from '../../../support/redis-servers.ts';
 import { silent } from '../../../support/stores.ts';
 import { openProxy } from '../../../support/tcp-proxy.ts';
+import { BUSY_MACHINE_MS } from '../../../support/wait.ts';
 
 const { url: harborUrl, redis: direct } = await newHarborRedis();
 
@@ -42,5 +43,5 @@ it('a command fails at once while the connection is down', async () => {
   onTestFinished(() => redis.disconnect());
   const beginMs = performance.now();
   await expect(redis.ping()).rejects.toThrow();
-  expect(performance.now() - beginMs).toBeLessThan(1_000);
+  expect(performance.now() - beginMs).toBeLessThan(1_000 + BUSY_MACHINE_MS);
 });
