@@ -4,7 +4,7 @@ import { openBrowser, openPage, OTHER_HOST } from '../support/browser.ts';
 import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { addFailedJobs } from '../support/failed-jobs.ts';
-import { startWorker } from '../support/processes.ts';
+import { openWorker } from '../support/in-process.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -42,7 +42,7 @@ it('whoever has no password sees nothing', async () => {
 it('whoever logs in sees jobs that wait, run, are delayed and have failed', async () => {
   const [failed = 0, running = 0, waiting = 0, delayed = 0] = await createExecutions(database, 4);
   const heal = await poison();
-  await startWorker(environment);
+  await openWorker(environment);
   await enqueueRefreshes(queue, [{ executionId: failed, vendor }]);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
   await heal();
@@ -85,7 +85,7 @@ it('whoever logs in sees jobs that wait, run, are delayed and have failed', asyn
 it('a failed job that is retried on the board is done', async () => {
   const [failed] = await queue.getFailed();
   const id = failed?.data.executionId ?? 0;
-  await startWorker(environment);
+  await openWorker(environment);
   await page.goto(`${url}/queue/refresh?status=failed`);
   const retry = page.locator(JOB_BUTTONS).first();
   await retry.hover();
@@ -100,7 +100,7 @@ it('a failed job that is retried on the board is done', async () => {
 it('"Retry all" of five failures of one execution makes one run', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 5, () => ({ executionId: id, vendor }));
-  await startWorker(environment);
+  await openWorker(environment);
   await page.goto(`${url}/queue/refresh?status=failed`);
   await page.getByRole('button', { name: /retry all/i }).click();
   await page.getByRole('button', { name: /confirm/i }).click();
@@ -122,7 +122,7 @@ it('an execution is found by its number, refreshed with a button, and seen to be
   await page.getByText('nobody has asked for a refresh').waitFor();
   await page.getByRole('button', { name: 'Refresh now' }).click();
   await page.getByText('The refresh was put on the queue.').waitFor();
-  await startWorker(environment);
+  await openWorker(environment);
   // The page asks again by itself.
   await page.getByText('What is stored is what its tasks say.').waitFor();
   expect(problems).toEqual([]);

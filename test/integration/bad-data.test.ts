@@ -3,7 +3,8 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { createFailedJobs } from '../support/failed-jobs.ts';
-import { runTally, startWorker } from '../support/processes.ts';
+import { openWorker } from '../support/in-process.ts';
+import { runTally } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -31,7 +32,7 @@ it('a job whose data or options are no JSON is done once, and the queue drains',
   await writeJob('bad:all:3', { data: '\u0000', opts: 'null', progress: '}' });
   await writeJob('bad:opts:4', { data: good, opts: 'no', progress: 'no' });
   await enqueueRefreshes(queue, [{ executionId: other, vendor: 'REPLICATION' }]);
-  await startWorker(environment);
+  await openWorker(environment);
   await until('the queue to drain', async () => {
     const { waiting, active, delayed, failed } = await countJobs(queue);
     return waiting + active + delayed === 0 && failed === 3;
@@ -74,7 +75,7 @@ it('failed jobs that are no JSON, or carry 20,000 characters of error, break no 
 });
 
 it('a heartbeat or a running job that can not be read leaves the others on the Workers card', async () => {
-  const worker = await startWorker(environment);
+  const worker = await openWorker(environment);
   const name = String(/worker (\S+): health/.exec(await worker.said('health and metrics'))?.[1]);
   const prefix = environment.QUEUE_PREFIX;
   for (const sign of ['no JSON', '"x"', 'null', '{"startedAt":"x","concurrency":1}']) {

@@ -2,7 +2,8 @@ import { afterEach, expect, inject, it } from 'vitest';
 import { writeMarkers } from '../../shared/harbor/markers.ts';
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { openProducer, openWorker } from '../support/in-process.ts';
+import { runTally } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -74,8 +75,8 @@ it('a failed refresh of any vendor is found on its page and retried from there',
     'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
   );
   await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
-  await startProducer(environment);
-  await startWorker(environment);
+  await openProducer(environment);
+  await openWorker(environment);
   await until('all to fail', async () => (await queue.getFailedCount()) === ids.length);
   for (const id of ids) {
     const page = await pageOf(id);
@@ -97,8 +98,8 @@ it('a failed refresh of any vendor is found on its page and retried from there',
 it('the API, the command line and a row of the outbox take any vendor', async () => {
   const ids = await createOfEach();
   const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] }));
-  const producer = await startProducer(environment);
-  await startWorker(environment);
+  const producer = await openProducer(environment);
+  await openWorker(environment);
   const accepted = await fetch(`${producer.url}/v1/refreshes`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -3,7 +3,7 @@ import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { boardRoutes, serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
-import { startWorker } from '../../support/processes.ts';
+import { openWorker } from '../../support/in-process.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -103,7 +103,7 @@ it('"Retry all" of five failures of one identity makes one run, and leaves what 
   expect((await queue.getWaiting()).map((job) => job.data)).toEqual([
     { executionId: id, vendor: 'REPLICATION' },
   ]);
-  await startWorker(environment);
+  await openWorker(environment);
   await until('the queue to be empty', async () => (await queue.getWaitingCount()) === 0);
   await until('the run to end', async () => (await queue.getActiveCount()) === 0);
   const [row] = await database.query<{ revision: number }>(

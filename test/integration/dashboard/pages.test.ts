@@ -5,6 +5,7 @@ import { connectRedis } from '../../../shared/queue/redis.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
+import { openWorker } from '../../support/in-process.ts';
 import { startWorker } from '../../support/processes.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -121,7 +122,7 @@ describe('/executions/:id', () => {
       'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
     );
     onTestFinished(async () => void (await database.query('DROP FUNCTION poison CASCADE')));
-    await startWorker(environment);
+    await openWorker(environment);
     await enqueueRefreshes(queue, [identity(id)]);
     const delayed = await until('the job to be delayed', async () => {
       const { queue: jobs } = await asked(id);

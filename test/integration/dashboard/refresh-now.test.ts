@@ -7,7 +7,7 @@ import {
   WITH_PASSWORDS,
 } from '../../support/dashboard.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
-import { startWorker } from '../../support/processes.ts';
+import { openWorker } from '../../support/in-process.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -43,7 +43,7 @@ describe('"Refresh now"', () => {
         );
       }),
     );
-    await startWorker(environment);
+    await openWorker(environment);
     await until(
       'it to be refreshed',
       async () => (await readExecution(database, id)).revision === 1,

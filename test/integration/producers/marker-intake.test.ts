@@ -6,6 +6,7 @@ import { connectHarborRedis } from '../../../shared/harbor/redis.ts';
 import { createLogger } from '../../../shared/process/logger.ts';
 import { createMalformedMarkersMetric, createRegistry } from '../../../shared/process/metrics.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
 import {
   inPipelines,
   keyOf,
@@ -16,7 +17,6 @@ import {
   newHarborRedis,
   range,
 } from '../../support/markers.ts';
-import { startProducer, startWorker } from '../../support/processes.ts';
 import { controlledRedis } from '../../support/server-control.ts';
 import { newRedis } from '../../support/servers.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
@@ -246,12 +246,12 @@ describe('the marker intake', () => {
 
   it('of a producer leads from a marker to a refreshed execution', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    const producer = await startProducer({
+    const producer = await openProducer({
       ...environment,
       HARBOR_MARKER_DELAY_MS: '0',
       RECONCILE_INTERVAL_MS: '0',
     });
-    await startWorker(environment);
+    await openWorker(environment);
     await markInSet(harbor, [id]);
     await until(
       'the refresh',

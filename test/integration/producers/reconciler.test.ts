@@ -3,7 +3,8 @@ import { disableCapture, enableCapture } from '../../../shared/postgres/capture.
 import { withClient } from '../../../shared/postgres/database.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
-import { startProducer, startWorker } from '../../support/processes.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
+import { startProducer } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -69,8 +70,8 @@ describe('an execution that is stuck behind its tasks, with nothing recorded', (
       await createStored('Pending', ['Success', 'Weird']),
       await createStored('Success', ['Success']),
     ];
-    const producer = await startProducer(environment);
-    await startWorker(environment);
+    const producer = await openProducer(environment);
+    await openWorker(environment);
     await until('all to be refreshed', async () => {
       const behind = await database.query('SELECT FROM execution WHERE revision = 0');
       return behind.length === 0;
@@ -92,7 +93,7 @@ describe('an execution that is stuck behind its tasks, with nothing recorded', (
 
   it('is recorded while Redis is away', async () => {
     await createStored('Running', ['Success']);
-    await startProducer(WITHOUT_REDIS);
+    await openProducer(WITHOUT_REDIS);
     await until('it to be recorded', async () => (await outboxRows(database)) === 1);
   });
 
@@ -118,7 +119,7 @@ describe('an execution that is stuck behind its tasks, with nothing recorded', (
     await keeper.query('ROLLBACK');
     expect(await outboxRows(database)).toBe(0);
     expect((await readTurns()).lastPass).toBeNull();
-    await startProducer(WITHOUT_REDIS);
+    await openProducer(WITHOUT_REDIS);
     await until('it to be recorded', async () => (await outboxRows(database)) === 1);
   });
 });
@@ -132,8 +133,8 @@ describe('the reconciler leaves alone', () => {
       await createStored('Stopped', ['Success']),
       await createStored('Error', ['Success']),
     ];
-    await startProducer(environment);
-    await startWorker(environment);
+    await openProducer(environment);
+    await openWorker(environment);
     await wholePass();
     expect((await readTurns()).found).toBe(0);
     expect(await outboxRows(database)).toBe(0);
@@ -160,7 +161,7 @@ describe('the reconciler leaves alone', () => {
     await createStored(null, ['Pending']);
     await createStored('Running', []);
     await createStored('Running', ['Weird']);
-    await startProducer(WITHOUT_REDIS);
+    await openProducer(WITHOUT_REDIS);
     await wholePass();
     expect((await readTurns()).found).toBe(0);
     expect(await outboxRows(database)).toBe(0);
@@ -176,7 +177,7 @@ describe('the reconciler leaves alone', () => {
        VALUES ('a', $1, 'REPLICATION', false), ('b', $2, 'REPLICATION', true)`,
       [failed, refreshed],
     );
-    await startProducer(WITHOUT_REDIS);
+    await openProducer(WITHOUT_REDIS);
     await wholePass();
     const rows = await database.query(
       'SELECT execution_id AS id, source FROM tally.outbox ORDER BY execution_id',
@@ -190,8 +191,8 @@ describe('the reconciler leaves alone', () => {
 
   it('everything when RECONCILE_INTERVAL_MS is 0', async () => {
     await createStored('Running', ['Success']);
-    const producer = await startProducer({ ...environment, RECONCILE_INTERVAL_MS: '0' });
-    await startWorker(environment);
+    const producer = await openProducer({ ...environment, RECONCILE_INTERVAL_MS: '0' });
+    await openWorker(environment);
     // It starts with the relay, so when that has had a refresh done a pass would have begun, too.
     const asked = await createStored('Success', ['Success'], ENDED);
     await recordRefreshes(database, [{ executionId: asked, vendor: 'REPLICATION' }], 'api');
@@ -229,7 +230,7 @@ describe('among several', () => {
         DROP TABLE public.turn_log`);
     });
     const start = (name: string) =>
-      startProducer({
+      openProducer({
         ...WITHOUT_REDIS,
         RECONCILE_INTERVAL_MS: String(intervalMs),
         DATABASE_URL: `${databaseUrl}?application_name=${name}`,

@@ -15,7 +15,8 @@ import {
   readExecution,
 } from '../../support/executions.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
-import { startProducer, startWorker } from '../../support/processes.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
+import { startProducer } from '../../support/processes.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -63,18 +64,18 @@ describe('the relay', () => {
     await until('the relay to poll on', async () => (await commandsProcessed()) - commands > 400);
     expect(await queue.getWaitingCount()).toBe(2_000);
     expect(residentBytes(producer.pid) - before).toBeLessThan(30_000_000);
-    await startWorker(environment);
-    await startWorker(environment);
+    await openWorker(environment);
+    await openWorker(environment);
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
   });
 
   it('two producers share the rows, and nothing is refreshed twice', async () => {
     const ids = await createExecutions(database, 5_000);
-    const producers = await Promise.all([startProducer(environment), startProducer(environment)]);
+    const producers = await Promise.all([openProducer(environment), openProducer(environment)]);
     for (const producer of producers) await producer.said('sending outbox rows');
     // Not before: each sends again what had been sent before it started.
     await recordRefreshes(database, refreshesOf(ids), 'api');
-    await startWorker(environment);
+    await openWorker(environment);
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     expect(await countByRevision(database, ids)).toEqual({ 1: 5_000 });
   });
@@ -82,7 +83,7 @@ describe('the relay', () => {
   it('a producer killed again and again loses nothing', async () => {
     const ids = await createExecutions(database, 20_000);
     await recordRefreshes(database, refreshesOf(ids), 'api');
-    await startWorker(environment);
+    await openWorker(environment);
     for (let kills = 0; kills < 3; kills++) {
       const producer = await startProducer(environment);
       const left = await unsentRows();
@@ -90,7 +91,7 @@ describe('the relay', () => {
       producer.kill('SIGKILL');
       await producer.ended;
     }
-    await startProducer(environment);
+    await openProducer(environment);
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     const byRevision = await countByRevision(database, ids);
     expect(byRevision[0]).toBeUndefined();
@@ -136,8 +137,8 @@ describe('the relay', () => {
 
   it('an identity that changes all the time is sent four times a second, not with every change', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    await startProducer(environment);
-    await startWorker(environment);
+    await openProducer(environment);
+    await openWorker(environment);
     const begin = performance.now();
     let changes = 0;
     await until('five refreshes and many more changes', async () => {

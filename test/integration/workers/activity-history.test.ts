@@ -4,6 +4,7 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { listWorkers } from '../../../dashboard/overview/worker-list.ts';
 import { createExecutions } from '../../support/executions.ts';
+import { openWorker } from '../../support/in-process.ts';
 import { startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -43,7 +44,7 @@ it('what two workers have done, and that they are alive, is told to the dashboar
 });
 
 it('a worker that ends tells what it has not told yet', async () => {
-  const worker = await startWorker(environment);
+  const worker = await openWorker(environment);
   const ids = await createExecutions(database, 5);
   const before = (await allCounts()).refreshed;
   await enqueueRefreshes(
@@ -54,8 +55,7 @@ it('a worker that ends tells what it has not told yet', async () => {
     const done = worker.lines.map((line) => Number(/"refreshed":(\d+)/.exec(line)?.[1] ?? 0));
     return done.reduce((sum, count) => sum + count, 0) === 5;
   });
-  worker.kill('SIGTERM');
-  expect(await worker.ended).toMatchObject({ code: 0 });
+  await worker.stop();
   expect((await allCounts()).refreshed).toBe(before + 5);
 });
 

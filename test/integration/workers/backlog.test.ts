@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
-import { startProducer, startWorker } from '../../support/processes.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
+import { startWorker } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -37,8 +38,8 @@ describe('the backlog lane', () => {
   it('refreshes old rows once each, and hardly puts a job on the express queue', async () => {
     const ids = await createExecutions(database, 20_000);
     await recordOld(ids);
-    await startWorker(environment);
-    await startProducer(environment);
+    await openWorker(environment);
+    await openProducer(environment);
     await done();
     expect(await countByRevision(database, ids)).toEqual({ 1: 20_000 });
     const finished = await until('its jobs to end', async () => {
@@ -64,8 +65,8 @@ describe('the backlog lane', () => {
     const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [locked]);
-    await startProducer(environment);
-    await startWorker(environment);
+    await openProducer(environment);
+    await openWorker(environment);
     await until('all others to be refreshed', async () => {
       return (await countByRevision(database, ids))[1] === 2_998;
     });
@@ -85,7 +86,7 @@ describe('the backlog lane', () => {
       'api',
     );
     // The rows stay fresh.
-    await startProducer({ ...environment, BACKLOG_AFTER_MS: '3600000' });
+    await openProducer({ ...environment, BACKLOG_AFTER_MS: '3600000' });
     await until('the express lane to have its part', async () => {
       return (await queue.getWaitingCount()) >= 2_000;
     });
@@ -96,8 +97,8 @@ describe('the backlog lane', () => {
     const first = await createExecutions(database, 2_000);
     await backlog.pause();
     await recordOld(first);
-    const producer = await startProducer(environment);
-    await startWorker(environment);
+    const producer = await openProducer(environment);
+    await openWorker(environment);
     await producer.said('no worker drains the backlog');
     await done();
     expect(await countByRevision(database, first)).toEqual({ 1: 2_000 });
@@ -112,7 +113,7 @@ describe('the backlog lane', () => {
   it('a worker that stops ends after the batch in hand, and another one goes on', async () => {
     const ids = await createExecutions(database, 30_000);
     await recordOld(ids);
-    await startProducer(environment);
+    await openProducer(environment);
     const first = await startWorker(environment);
     await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
     const second = await startWorker(environment);

@@ -13,8 +13,8 @@ import { Turns } from '../../../shared/postgres/lease.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
+import { openWorker } from '../../support/in-process.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
-import { startWorker } from '../../support/processes.ts';
 import { slowCommands } from '../../support/slow-log.ts';
 import { newRedis } from '../../support/servers.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
@@ -73,7 +73,7 @@ describe('a failed job whose execution was refreshed since', () => {
     await database.query(
       'CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION refuse()',
     );
-    const worker = await startWorker(environment);
+    const worker = await openWorker(environment);
     await enqueueRefreshes(
       queue,
       [healed, broken].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),

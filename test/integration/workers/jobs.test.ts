@@ -11,8 +11,8 @@ import {
   outboxRows,
   readExecution,
 } from '../../support/executions.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
-import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -40,7 +40,7 @@ describe('one identity', () => {
 
   it('1,000 enqueues while it runs cause exactly one more run, which sees the newest tasks', async () => {
     const [id = 0] = await createExecutions(database, 1, ['Running']);
-    await startWorker(environment);
+    await openWorker(environment);
     const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
@@ -60,7 +60,7 @@ describe('one identity', () => {
   it('after it failed for good and is kept, it can be enqueued and refreshed again', async () => {
     const [id = 0] = await createExecutions(database, 1);
     await raiseFor(id, `RAISE EXCEPTION 'disk quota of tenant 7'`);
-    await startWorker(environment);
+    await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('it to fail', async () => (await countJobs(queue)).failed === 1);
     await database.query('DROP TRIGGER poison ON execution');
@@ -74,7 +74,7 @@ describe('one identity', () => {
   it('a retry by hand runs it once and leaves no failed job', async () => {
     const [id = 0] = await createExecutions(database, 1);
     await raiseFor(id, `RAISE EXCEPTION 'no'`);
-    await startWorker(environment);
+    await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('it to fail', async () => (await countJobs(queue)).failed === 1);
     await database.query('DROP TRIGGER poison ON execution');
@@ -97,8 +97,8 @@ describe('a bad one harms only itself', () => {
       const bad = ids[250] ?? 0;
       await raiseFor(bad, statement);
       await recordRefreshes(database, ids.map(refreshOf), 'api');
-      await startProducer(environment);
-      await startWorker(environment);
+      await openProducer(environment);
+      await openWorker(environment);
       await until('all to be settled', async () => (await outboxRows(database)) === 0 && settled());
       const failed = await queue.getFailed();
       expect(failed.map((job) => job.data.executionId)).toEqual([bad]);
@@ -111,7 +111,7 @@ describe('a bad one harms only itself', () => {
   it('an execution that another transaction holds holds up nobody, and is refreshed when the lock goes', async () => {
     const ids = await createExecutions(database, 200);
     const held = ids[100] ?? 0;
-    await startWorker(environment);
+    await openWorker(environment);
     const holder = await openClient(environment.DATABASE_URL);
     await holder.query('BEGIN');
     await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
@@ -135,7 +135,7 @@ describe('a bad one harms only itself', () => {
 
   it('a deleted execution and one without tasks complete, and are counted as what they are', async () => {
     const [id = 0] = await createExecutions(database, 1, []);
-    const worker = await startWorker(environment);
+    const worker = await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
     await until('both to be done', settled);
     expect(await countJobs(queue)).toMatchObject({ failed: 0 });
@@ -146,7 +146,7 @@ describe('a bad one harms only itself', () => {
   });
 
   it('a job that is no refresh fails at once, with a clear reason and without a retry', async () => {
-    await startWorker(environment);
+    await openWorker(environment);
     for (const data of [
       {},
       'text',

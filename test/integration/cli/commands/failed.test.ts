@@ -4,7 +4,8 @@ import { countJobs } from '../../../../shared/queue/refresh-queue.ts';
 import { retryInBulk } from '../../../../shared/queue/bulk-retry.ts';
 import { countByRevision, createExecutions } from '../../../support/executions.ts';
 import { createFailedJobs, failuresOf } from '../../../support/failed-jobs.ts';
-import { runTally, startTally, startWorker } from '../../../support/processes.ts';
+import { openWorker } from '../../../support/in-process.ts';
+import { runTally, startTally } from '../../../support/processes.ts';
 import { slowCommands } from '../../../support/slow-log.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores } from '../../../support/stores.ts';
@@ -107,7 +108,7 @@ describe('tally retry', () => {
       output: 'retried 5',
     });
     expect(await countJobs(queue)).toMatchObject({ waiting: 1, failed: 0 });
-    await startWorker(environment);
+    await openWorker(environment);
     await until(
       'it to be done',
       async () => (await queue.getJobCountByTypes('wait', 'active')) === 0,

@@ -5,6 +5,7 @@ import { countFailures, recordFailure } from '../../../../shared/postgres/failur
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../../shared/queue/refresh-queue.ts';
 import { outboxRows } from '../../../support/executions.ts';
+import { openProducer } from '../../../support/in-process.ts';
 import {
   keyOf,
   markByKeys,
@@ -14,7 +15,7 @@ import {
   newHarborRedis,
   range,
 } from '../../../support/markers.ts';
-import { runTally, startProducer } from '../../../support/processes.ts';
+import { runTally } from '../../../support/processes.ts';
 import { createStores } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
 
@@ -77,7 +78,7 @@ describe('tally harbor import', () => {
   });
 
   it('refuses while a producer takes them in, with one line, and the producer goes on', async () => {
-    const producer = await startProducer(environment);
+    const producer = await openProducer(environment);
     await producer.said("taking in Harbor's markers");
     const { code, output } = await runTally(['harbor', 'import'], environment);
     expect(code).toBe(1);
@@ -231,7 +232,7 @@ describe('tally harbor export', () => {
 
   it('refuses while a producer is connected, with one line, and nothing is exported', async () => {
     await recordRefreshes(database, identities([1]), 'capture', 600_000);
-    await startProducer({ ...environment, HARBOR_REDIS_URL: '', RECONCILE_INTERVAL_MS: '0' });
+    await openProducer({ ...environment, HARBOR_REDIS_URL: '', RECONCILE_INTERVAL_MS: '0' });
     const { code, output } = await runTally(['harbor', 'export', '--format', 'set'], environment);
     expect(code).toBe(1);
     expect(output).toMatch(/^tally: a producer is connected to the database; stop .*$/);
