@@ -174,8 +174,6 @@ describe('the marker intake', () => {
           WHERE datname = current_database() AND application_name = 'tally marker intake'
             AND wait_event_type = 'Lock'`,
       );
-    const holder = await openClient(config.DATABASE_URL);
-    await holder.query('BEGIN; LOCK TABLE tally.outbox IN EXCLUSIVE MODE');
     await markInSet(harbor, range(1, 20_000));
     const intake = startIntake();
     await until('some to be recorded', async () => (await outboxRows(database)) > 0);

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { OutboxRelay } from '../../../producers/outbox-relay.ts';
 import { probeCommit } from '../../../shared/postgres/commit-probe.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
+import { createLogger } from '../../../shared/process/logger.ts';
 import {
   enqueueRefreshes,
   relayMarkerKey,
@@ -69,15 +70,32 @@ describe('the relay', () => {
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
   });
 
-  it('two producers share the rows, and nothing is refreshed twice', async () => {
+  it('two relays share the rows: while one is sending, the other sends others, and nothing is refreshed twice', async () => {
     const ids = await createExecutions(database, 5_000);
-    const producers = await Promise.all([openProducer(environment), openProducer(environment)]);
-    for (const producer of producers) await producer.said('sending outbox rows');
+    const sent = [0, 0];
+    const areSending = () => sent.every((jobs) => jobs > 0);
+    const lines: string[] = [];
+    const log = createLogger(config, 'producer', (line) => lines.push(line));
+    for (const [which] of sent.entries()) {
+      // Each holds its first rows until the other has some, too.
+      const addBulk: RefreshQueue['addBulk'] = async (jobs) => {
+        sent[which] = (sent[which] ?? 0) + jobs.length;
+        await until('the other relay to have rows', areSending);
+        return queue.addBulk(jobs);
+      };
+      const relay = newRelay({ log, queue: withMethod(queue, { addBulk }) });
+      onTestFinished(() => relay.close());
+      relay.start();
+    }
+    await until('both to have begun', () => {
+      return lines.filter((line) => line.includes('sending outbox rows')).length === 2;
+    });
     // Not before: each sends again what had been sent before it started.
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await openWorker(environment);
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     expect(await countByRevision(database, ids)).toEqual({ 1: 5_000 });
+    expect(sent.reduce((sum, jobs) => sum + jobs, 0)).toBe(5_000);
   });
 
   it('a producer killed again and again loses nothing', async () => {
@@ -114,22 +132,17 @@ describe('the relay', () => {
     const deletable = new Promise<number>((resolve) => {
       tell = resolve;
     });
-    const slow = new Proxy(queue, {
-      get: (target, key) =>
-        key === 'addBulk'
-          ? async (jobs: Parameters<RefreshQueue['addBulk']>[0]) => {
-              const added = await target.addBulk(jobs);
-              // The worker is faster than the relay: it refreshes before addBulk has returned.
-              const rows = await database.query(
-                'SELECT FROM tally.outbox WHERE execution_id = ANY ($1) FOR UPDATE SKIP LOCKED',
-                [ids],
-              );
-              tell(rows.length);
-              return added;
-            }
-          : (Reflect.get(target, key, target) as unknown),
-    });
-    const relay = newRelay({ queue: slow });
+    const addBulk: RefreshQueue['addBulk'] = async (jobs) => {
+      const added = await queue.addBulk(jobs);
+      // The worker is faster than the relay: it refreshes before addBulk has returned.
+      const rows = await database.query(
+        'SELECT FROM tally.outbox WHERE execution_id = ANY ($1) FOR UPDATE SKIP LOCKED',
+        [ids],
+      );
+      tell(rows.length);
+      return added;
+    };
+    const relay = newRelay({ queue: withMethod(queue, { addBulk }) });
     relay.start();
     expect(await deletable).toBe(50);
     await relay.close();
@@ -217,6 +230,13 @@ describe('the relay', () => {
     expect(await queue.getWaitingCount()).toBe(2_500);
   });
 });
+
+/** The same queue with one method of the test's. */
+function withMethod(of: RefreshQueue, method: Partial<RefreshQueue>): RefreshQueue {
+  return new Proxy(of, {
+    get: (target, key) => Reflect.get(key in method ? method : target, key, target) as unknown,
+  });
+}
 
 function residentBytes(pid: number): number {
   const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];

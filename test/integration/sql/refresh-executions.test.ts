@@ -176,11 +176,10 @@ describe('two at a time', () => {
     expect(await outboxRows(database)).toBe(1);
   });
 
-  it('a change and its row that commit between delete and aggregate are not lost', async () => {
+  it('a change that commits after its refresh has read the tasks keeps its row for the next one', async () => {
     const [gate = 0, id = 0] = await createExecutions(database, 2, ['Running']);
     const url = environment.DATABASE_URL;
-    // Advisory lock 1 is the gate: the update of the first execution waits for it, after the
-    // outbox rows were deleted and before the function's report.
+    // Advisory lock 1 is the gate: the update of the first execution waits for it, after rows were deleted and tasks read.
     await database.query(
       `CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS
        $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
@@ -204,10 +203,11 @@ describe('two at a time', () => {
     await keeper.query('SELECT pg_advisory_unlock(1)');
     await refreshing;
     await database.query('DROP TRIGGER gate ON execution');
-    // Whether or not this refresh saw the change, its row is still there for the next one.
+    // A refresh that deleted rows after it had read the tasks would now have lost the change.
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Running', revision: 1 });
     expect(await outboxRows(database)).toBe(1);
     await refreshExecutions(database, [id], false);
-    expect(await readExecution(database, id)).toMatchObject({ status: 'Success' });
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
     expect(await outboxRows(database)).toBe(0);
   });
 
