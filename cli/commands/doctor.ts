@@ -2,12 +2,15 @@ import type { Command } from 'commander';
 import { describeError } from '../../shared/errors.ts';
 import { harborChecks } from '../../shared/harbor/checks.ts';
 import { connectHarborRedis } from '../../shared/harbor/redis.ts';
-import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { probeCommit } from '../../shared/postgres/commit-probe.ts';
 import { readCaptureState, type CaptureState } from '../../shared/postgres/capture.ts';
 import { hostChecks } from '../../shared/postgres/checks/host.ts';
 import { serverChecks } from '../../shared/postgres/checks/server.ts';
-import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
+import {
+  openDatabase,
+  withClient,
+  type TransactionDatabase,
+} from '../../shared/postgres/database.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import type { StoresConfig } from '../../shared/process/config.ts';
 import {
@@ -108,7 +111,10 @@ async function examineRedis(config: StoresConfig): Promise<Finding[]> {
   }
 }
 
-async function examinePostgres(config: StoresConfig, database: Database): Promise<Finding[]> {
+async function examinePostgres(
+  config: StoresConfig,
+  database: TransactionDatabase,
+): Promise<Finding[]> {
   try {
     await database.query('SELECT 1');
   } catch (error) {
@@ -135,15 +141,15 @@ async function checkCommits(config: StoresConfig): Promise<Verdict> {
   try {
     await probeCommit(config.DATABASE_URL, 'refreshes');
   } catch (error) {
-    return problemOf(
-      `no refresh could be committed: ${explainDatabaseError(error)}`,
+    return problem(
+      `no refresh could be committed: ${describeError(error)}`,
       'remove that cause; the other lines may name it',
     );
   }
   return ok('a commit finishes');
 }
 
-async function checkSchema(database: Database): Promise<Verdict> {
+async function checkSchema(database: TransactionDatabase): Promise<Verdict> {
   const found = await schemaProblem(database);
   return found === undefined
     ? ok('installed, and the one that this program was made for')
@@ -173,7 +179,10 @@ async function checkCapture(config: StoresConfig): Promise<Verdict> {
   }
 }
 
-async function examineHarbor(config: StoresConfig, database: Database): Promise<Finding[]> {
+async function examineHarbor(
+  config: StoresConfig,
+  database: TransactionDatabase,
+): Promise<Finding[]> {
   const url = config.HARBOR_REDIS_URL;
   const redis = url === undefined ? undefined : connectHarborRedis(url, silentLogger());
   try {

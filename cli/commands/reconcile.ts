@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { explainDatabaseError } from '../../shared/postgres/advice.ts';
-import { openDatabase, type Database } from '../../shared/postgres/database.ts';
+import { openDatabase, type TransactionDatabase } from '../../shared/postgres/database.ts';
 import {
   readDisagreements,
   recordDisagreements,
   type Disagreement,
 } from '../../shared/postgres/disagreements.ts';
+import { hostElsewhere } from '../../shared/postgres/host.ts';
 import { readIrreparable, type Irreparable } from '../../shared/postgres/irreparable.ts';
 import { TallyError, UsageError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
@@ -53,7 +54,7 @@ export function addReconcileCommand(program: Command): void {
     });
 }
 
-async function reconcile(database: Database, options: Options): Promise<void> {
+async function reconcile(database: TransactionDatabase, options: Options): Promise<void> {
   await refuseWrongDatabase(database, options.dryRun === true);
   const print = options.json ? jsonPrinter(options.dryRun === true) : linePrinter();
   const [count] = await database.query<{ estimate: number }>(
@@ -93,7 +94,7 @@ async function reconcile(database: Database, options: Options): Promise<void> {
   }
 }
 
-async function findIrreparable(database: Database): Promise<Irreparable[]> {
+async function findIrreparable(database: TransactionDatabase): Promise<Irreparable[]> {
   const found: Irreparable[] = [];
   for (let after: number | undefined = 0; after !== undefined;) {
     const page: Awaited<ReturnType<typeof readIrreparable>> = await readIrreparable(
@@ -108,7 +109,7 @@ async function findIrreparable(database: Database): Promise<Irreparable[]> {
 }
 
 /** @throws TallyError with what to do when the database is away or isn't one with the host's tables */
-async function refuseWrongDatabase(database: Database, dryRun: boolean): Promise<void> {
+async function refuseWrongDatabase(database: TransactionDatabase, dryRun: boolean): Promise<void> {
   const problem = await findProblem(database, dryRun).catch((error: unknown) => {
     throw new TallyError(
       'DATABASE_AWAY',
@@ -119,12 +120,16 @@ async function refuseWrongDatabase(database: Database, dryRun: boolean): Promise
   if (problem !== undefined) throw new TallyError('WRONG_DATABASE', problem);
 }
 
-async function findProblem(database: Database, dryRun: boolean): Promise<string | undefined> {
+async function findProblem(
+  database: TransactionDatabase,
+  dryRun: boolean,
+): Promise<string | undefined> {
   const [tables] = await database.query<{ present: boolean }>(
     `SELECT to_regclass('execution') IS NOT NULL AND to_regclass('task') IS NOT NULL AS present`,
   );
   if (tables?.present !== true) {
-    return 'the database has no tables execution and task; check DATABASE_URL';
+    const elsewhere = await hostElsewhere((sql, values) => database.query(sql, values));
+    return elsewhere ?? 'the database has no tables execution and task; check DATABASE_URL';
   }
   return dryRun ? undefined : schemaProblem(database);
 }

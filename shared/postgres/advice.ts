@@ -10,6 +10,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^53100/, 'free space on the disk of the server'],
   [/^42501 must be owner/, 'connect as that owner, or as a role that is a member of it'],
   [
+    /^42501 query would be affected by row-level security/,
+    'it hides rows from this role: give it BYPASSRLS, or connect as the owner of the table',
+  ],
+  [
     /^42501/,
     'tally doctor names every right that the role lacks, with the GRANT to run (docs/operations.md, "Rights in Postgres")',
   ],

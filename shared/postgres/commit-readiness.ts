@@ -1,6 +1,6 @@
 import type { Logger } from '../process/logger.ts';
 import { explainDatabaseError } from './advice.ts';
-import type { Database } from './database.ts';
+import type { TransactionDatabase } from './database.ts';
 import { schemaProblem } from './schema.ts';
 
 // However often a process is asked whether it is ready, Postgres is asked for a commit once in this time.
@@ -58,7 +58,7 @@ export class CommitReadiness {
  * @throws when Postgres can't be asked or doesn't finish a commit
  */
 export async function postgresProblem(
-  database: Database,
+  database: TransactionDatabase,
   commits: CommitReadiness,
 ): Promise<string | undefined> {
   const problem = await schemaProblem(database);

@@ -33,7 +33,7 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** One that also runs several statements in one transaction. */
+/** One that also runs several statements in one transaction, over connections that can be renewed. */
 export interface TransactionDatabase extends Database {
   /**
    * Runs statements one after the other, all in one round trip: all of them take effect or none. Gives the rows of each.
@@ -43,6 +43,11 @@ export interface TransactionDatabase extends Database {
     statements: readonly Statement[],
     settings?: Settings,
   ): Promise<pg.QueryResultRow[][]>;
+  /**
+   * Makes every connection anew before it is used again: what was read over one may come of a setting, of the role for
+   * example, that has been corrected since it was made.
+   */
+  renew(): void;
 }
 
 export interface DatabaseOptions {
@@ -163,6 +168,7 @@ export function openDatabase(
       const [rows = []] = await transaction([{ sql, values }], settings);
       return rows as Row[];
     },
+    renew: () => void generation++,
     close() {
       closing ??= Promise.all(pools.map(({ pool }) => pool.end())).then(
         () => undefined,

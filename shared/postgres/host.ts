@@ -92,8 +92,8 @@ export async function hostElsewhere(query: Query): Promise<string | undefined> {
   if (first === undefined) return undefined;
   const names = [first, ...more].map(({ name }) => name).join(', ');
   return (
-    `execution and task lie in schema ${names}, which role ${first.role} doesn't search; nothing was changed. ` +
-    `Add ?options=-c%20search_path%3D${encodeURIComponent(first.name)} to DATABASE_URL, or run (a pooler needs it) ` +
+    `execution and task lie in schema ${names}, which role ${first.role} doesn't search; ` +
+    `add ?options=-c%20search_path%3D${encodeURIComponent(first.name)} to DATABASE_URL, or run (a pooler needs it) ` +
     `ALTER ROLE ${quoted(first.role)} SET search_path = ${quoted(first.name)}`
   );
 }

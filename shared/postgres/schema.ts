@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Database } from './database.ts';
+import type { TransactionDatabase } from './database.ts';
 import { hostProblem } from './host.ts';
 import { explainDatabaseError } from './advice.ts';
 import type { Logger } from '../process/logger.ts';
@@ -26,7 +26,14 @@ export function migrationNames(): string[] {
  * @returns undefined when it is so, otherwise a sentence that says what to do
  * @throws the error of `pg` when the database can't be asked
  */
-export async function schemaProblem(database: Database): Promise<string | undefined> {
+export async function schemaProblem(database: TransactionDatabase): Promise<string | undefined> {
+  const problem = await findProblem(database);
+  // A search_path that was wrong stays with the connections that began with it.
+  if (problem !== undefined) database.renew();
+  return problem;
+}
+
+async function findProblem(database: TransactionDatabase): Promise<string | undefined> {
   const [installed] = await database.query<{ present: boolean }>(
     `SELECT to_regclass('tally.migration') IS NOT NULL AS present`,
   );
@@ -46,7 +53,7 @@ export async function schemaProblem(database: Database): Promise<string | undefi
  * missing. Resolves early when the signal aborts.
  */
 export async function waitForSchema(
-  database: Database,
+  database: TransactionDatabase,
   signal: AbortSignal,
   log: Logger,
 ): Promise<void> {

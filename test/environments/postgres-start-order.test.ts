@@ -1,9 +1,10 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
+import { grantAsDocumented } from '../support/documented-grants.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
@@ -34,13 +35,9 @@ interface Trouble {
   readonly database?: Database;
 }
 
-/** The statements that docs/operations.md tells an operator to run for the role of the processes. */
 async function grant(): Promise<void> {
-  const docs = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-  const statements = docs.match(/^GRANT .* TO tally_run;$/gm) ?? [];
-  expect(statements.length).toBeGreaterThan(3);
   await database.query(`GRANT USAGE ON SCHEMA public TO ${ROLE}`);
-  for (const statement of statements) await database.query(statement.replace('tally_run', ROLE));
+  await grantAsDocumented(database, ROLE);
 }
 
 const administer = async (sql: string): Promise<void> => {

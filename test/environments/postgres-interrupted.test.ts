@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeEach, expect, inject, it, onTestFinished } from 'vitest';
+import { createExecutions } from '../support/executions.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startPgbouncer } from '../support/pgbouncer.ts';
+import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { controlledPostgres } from '../support/server-control.ts';
+import { createStores, openClient } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const WORKS_AGAIN_MS = 10_000;
+
+const server = await controlledPostgres();
+afterAll(() => server.remove());
+const narrow = await startPgbouncer(server.url, () => [
+  'unix_socket_dir =',
+  'default_pool_size = 1',
+]);
+const { database, queue, environment } = await createStores(
+  { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
+  { postgresUrl: server.url, redisUrl: inject('redisUrl') },
+  { capture: true },
+);
+const witness = await witnessRefreshes(database);
+beforeEach(() => database.query('TRUNCATE ledger'));
+
+/** Does it again and again until the test is over. @returns ends it */
+function keep(everyMs: number, act: () => Promise<unknown>): () => Promise<void> {
+  const stop = new AbortController();
+  const run = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      await act();
+      await delay(everyMs);
+    }
+  };
+  const running = run();
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await running;
+  };
+  onTestFinished(end);
+  return end;
+}
+
+it.each([20, 300])(
+  'backends that are ended every %d ms while they refresh cost no attempt',
+  { timeout: 300_000 },
+  async (everyMs) => {
+    const worker = await startWorker(environment);
+    await startProducer(environment);
+    // A backlog, so that both lanes are interrupted.
+    await createExecutions(database, 10_000);
+    const ids = await createExecutions(database, 300);
+    let ended = 0;
+    const killer = await openClient(environment.DATABASE_URL);
+    const stop = keep(everyMs, async () => {
+      const { rowCount } = await killer.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND application_name LIKE 'tally %'
+            AND application_name <> 'tally test' AND pid <> pg_backend_pid()`,
+      );
+      ended += rowCount ?? 0;
+    });
+    const rest = keep(50, () => witness.change(ids));
+    await until('many to be ended', () => ended > 150, 60_000);
+    await rest();
+    await stop();
+    await witness.verify(WORKS_AGAIN_MS);
+    expect(await queue.getFailedCount()).toBe(0);
+    expect(worker.lines.filter((line) => line.includes('failed for good'))).toEqual([]);
+  },
+);
+
+it(
+  'a Postgres that ends at once, as with pg_ctl -m immediate, and recovers costs no attempt',
+  { timeout: 300_000 },
+  async () => {
+    const worker = await startWorker(environment);
+    await startProducer(environment);
+    const ids = await createExecutions(database, 300);
+    for (let times = 0; times < 3; times++) {
+      await createExecutions(database, 3_000);
+      await witness.change(ids);
+      await worker.said('claimed');
+      const file = join(server.folder, 'cluster', 'postmaster.pid');
+      process.kill(Number(readFileSync(file, 'utf8').split('\n')[0]), 'SIGQUIT');
+      await server.stop();
+      await server.start();
+    }
+    await witness.verify(WORKS_AGAIN_MS);
+    expect(await queue.getFailedCount()).toBe(0);
+  },
+);
+
+it(
+  'behind a PgBouncer with one connection for everybody all works and everybody is ready',
+  { timeout: 300_000 },
+  async () => {
+    const { pathname } = new URL(environment.DATABASE_URL);
+    const url = Object.assign(new URL(narrow.url), { pathname }).href;
+    const through = { ...environment, DATABASE_URL: url };
+    const processes = [
+      await startWorker(through),
+      await startProducer(through),
+      startTally(['dashboard'], through),
+    ];
+    const watches = await Promise.all(
+      processes.map(async (child) => watchProcess(child, await healthAddress(child), 'unsettled')),
+    );
+    await createExecutions(database, 3_000);
+    const ids = await createExecutions(database, 300);
+    await witness.change(ids);
+    await witness.verify();
+    for (const args of [['status'], ['doctor'], ['failed'], ['reconcile', '--dry-run']]) {
+      const { output } = await runTally(args, through);
+      expect(output).not.toMatch(/can't be asked|PROBLEM|can't be used/);
+    }
+    await until('everybody to be ready', () =>
+      watches.every(({ lastAnswer }) => lastAnswer.includes('"status":"ready"')),
+    );
+    expect(await queue.getFailedCount()).toBe(0);
+    for (const child of processes) {
+      expect(child.lines.filter((line) => line.includes('"level":"error"'))).toEqual([]);
+    }
+  },
+);
