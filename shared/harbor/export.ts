@@ -106,16 +106,18 @@ async function exportOutbox(
   );
   let exported = 0;
   for (let after = 0; ;) {
+    // Sent, so that the backlog lane doesn't refresh them as well. Those that it has in hand are waited for.
     const rows: ({ id: number } & Identity)[] = await session.query(
-      `SELECT id, execution_id AS "executionId", vendor FROM tally.outbox
-        WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3`,
+      `UPDATE tally.outbox SET sent_at = clock_timestamp()
+        WHERE id = ANY (ARRAY(
+              SELECT id FROM tally.outbox WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3 FOR UPDATE))
+       RETURNING id, execution_id AS "executionId", vendor`,
       [after, end?.id ?? 0, PAGE],
     );
-    const last = rows.at(-1);
-    if (last === undefined) return exported;
+    if (rows.length === 0) return exported;
     await writeMarkers(harbor, format, rows);
     await session.query('DELETE FROM tally.outbox WHERE id = ANY ($1)', [rows.map(({ id }) => id)]);
-    after = last.id;
+    after = Math.max(...rows.map(({ id }) => id));
     exported += rows.length;
     step(rows.length);
   }

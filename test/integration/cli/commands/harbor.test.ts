@@ -16,7 +16,7 @@ import {
   range,
 } from '../../../support/markers.ts';
 import { runTally } from '../../../support/processes.ts';
-import { createStores } from '../../../support/stores.ts';
+import { createStores, openClient } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
 
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
@@ -151,6 +151,24 @@ describe('tally harbor export', () => {
       expect(await recorded()).toEqual(range(1, 4_032));
     },
   );
+
+  it('leaves a row that the backlog lane has in hand to the lane', async () => {
+    await recordRefreshes(database, identities([1, 2]), 'capture');
+    const lane = await openClient(environment.DATABASE_URL);
+    await lane.query('BEGIN');
+    await lane.query(`SELECT FROM tally.refresh_backlog(1, 0, '-infinity')`);
+    const exporting = exportHere('set');
+    await until('the export to wait for the row', async () => {
+      const blocked = await database.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      );
+      return blocked.length > 0;
+    });
+    await lane.query('COMMIT');
+    expect(await exporting).toMatchObject({ outbox: 1 });
+    expect(await markedIds(harbor)).toEqual([2]);
+    expect(await outboxRows(database)).toBe(0);
+  });
 
   it('takes the jobs of a paused queue as well', async () => {
     await queue.pause();
