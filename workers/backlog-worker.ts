@@ -10,7 +10,7 @@ import {
   type BacklogJob,
   type BacklogPayload,
 } from '../shared/queue/backlog-queue.ts';
-import { bullmq } from '../shared/queue/bullmq.ts';
+import { bullmq } from '../shared/queue/packages.ts';
 import { BACKLOG_QUEUE } from '../shared/queue/queue-names.ts';
 import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
 import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';

@@ -3,7 +3,7 @@ import type { Identity } from '../shared/execution.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import { bullmq } from '../shared/queue/bullmq.ts';
+import { bullmq } from '../shared/queue/packages.ts';
 import { readPayload, type RefreshJob } from '../shared/queue/refresh-queue.ts';
 import type { Batcher } from './batcher.ts';
 import { settleFailure, type FailureEnd } from './failed-for-good.ts';

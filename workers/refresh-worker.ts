@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
-import { bullmq } from '../shared/queue/bullmq.ts';
+import { bullmq } from '../shared/queue/packages.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
 import type { Logger } from '../shared/process/logger.ts';

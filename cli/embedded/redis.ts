@@ -1,8 +1,9 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { describeError, TallyError } from '../../shared/errors.ts';
+import { ioredis } from '../../shared/queue/packages.ts';
 import { startGuarded } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
 import { findOnPath, isAlive, keptPassword, once, openLog } from './server.ts';
@@ -109,7 +110,7 @@ async function withClient<T>(
   password: string,
   action: (client: Redis) => Promise<T>,
 ): Promise<T> {
-  const client = new Redis({
+  const client = new ioredis.Redis({
     host: '127.0.0.1',
     port,
     protocol: 2,

@@ -1,6 +1,7 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
+import { ioredis } from '../queue/packages.ts';
 import { explainRedisError } from '../queue/redis-errors.ts';
 import { addressOptions, type ConnectionOptions } from '../queue/redis-options.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
@@ -27,7 +28,7 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
     retryStrategy: reconnectDelayMs,
     sentinelRetryStrategy: reconnectDelayMs,
   };
-  const redis = new Redis(options);
+  const redis = new ioredis.Redis(options);
   reportClosedAtOnce(redis);
   insistOnDatabase(redis);
   const outage = new Outage(log, "Harbor's Redis");

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Job, Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
-import { bullmq } from './bullmq.ts';
+import { bullmq } from './packages.ts';
 import { BACKLOG_QUEUE } from './queue-names.ts';
 import { createReadableBackend } from './readable-jobs.ts';
 import { bullmqOptions } from './refresh-queue.ts';

@@ -1,5 +1,5 @@
 import type { RedisQueueBackend } from 'bullmq';
-import { bullmq } from './bullmq.ts';
+import { bullmq } from './packages.ts';
 
 // What a script answers with the fields of a job that was taken. (A worker's fetch, and its fetch behind a finished job.)
 const GIVES_A_JOB = new Set(['moveToActive', 'moveToFinished']);

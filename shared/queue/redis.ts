@@ -1,8 +1,9 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Config, ConfigWith } from '../process/config.ts';
 import type { Logger } from '../process/logger.ts';
 import { Outage } from '../process/outage.ts';
 import { JOB_WAIT_S } from './job-wait.ts';
+import { ioredis } from './packages.ts';
 import { explainRedisError, isLostConnection, type RedisSettings } from './redis-errors.ts';
 import { addressOptions, type RedisSetting } from './redis-options.ts';
 import { parseRedisUrl } from './redis-url.ts';
@@ -56,7 +57,7 @@ export function connectRedis(
 ): Redis {
   const address = parseRedisUrl(url);
   const options = addressOptions(address, 'REDIS_URL');
-  const redis = new Redis({
+  const redis = new ioredis.Redis({
     ...(address.kind === 'server' || address.kind === 'cluster'
       ? followSlotOwner(address, options, `${prefix}:owner`, reconnectDelayMs)
       : options),

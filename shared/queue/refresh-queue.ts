@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 import { TallyError } from '../errors.ts';
 import { executionIdProblem, formatIdentity, vendorProblem, type Identity } from '../execution.ts';
-import { bullmq } from './bullmq.ts';
+import { bullmq } from './packages.ts';
 import { REFRESH_QUEUE } from './queue-names.ts';
 import { createReadableBackend, isNotJson } from './readable-jobs.ts';
 import { OLDEST_REDIS } from './redis-server.ts';

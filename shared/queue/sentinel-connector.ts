@@ -1,4 +1,5 @@
-import { SentinelConnector, type Redis, type SentinelConnectionOptions } from 'ioredis';
+import type { Redis, SentinelConnectionOptions } from 'ioredis';
+import { ioredis } from './packages.ts';
 
 /** What ioredis' connector does for each sentinel; private, and unchanged since its version 4. */
 interface Internals {
@@ -11,7 +12,7 @@ interface Internals {
  * Follows the master that sentinels name, as ioredis does, and says why a sentinel can't be reached. ioredis by itself
  * says "Connection is closed" of a port where nobody listens, a name that nobody knows and a certificate alike.
  */
-export class TellingSentinelConnector extends SentinelConnector {
+export class TellingSentinelConnector extends ioredis.SentinelConnector {
   /** @param options those of the connection */
   constructor(options: unknown) {
     super(options as SentinelConnectionOptions);

@@ -1,9 +1,10 @@
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { AbstractConnector, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import { describeError, TallyError } from '../errors.ts';
 import { pause } from '../process/wait.ts';
 import { hasHashTag } from './hash-tag.ts';
+import { ioredis } from './packages.ts';
 import type { ConnectionOptions } from './redis-options.ts';
 import type { RedisAddress, RedisHost } from './redis-url.ts';
 
@@ -80,7 +81,7 @@ export function followSlotOwner(
   };
 }
 
-class SlotOwnerConnector extends AbstractConnector {
+class SlotOwnerConnector extends ioredis.AbstractConnector {
   readonly #topology: Topology;
   #stopped = new AbortController();
   #emit: Emit | undefined;
@@ -183,7 +184,7 @@ async function askWhoOwns(
   topology: Topology,
   host: RedisHost,
 ): Promise<'this one' | RedisHost | Error> {
-  const node = new Redis({
+  const node = new ioredis.Redis({
     ...topology.options,
     ...host,
     lazyConnect: true,

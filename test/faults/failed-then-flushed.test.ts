@@ -2,8 +2,7 @@ import { afterAll, expect, inject, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { openProducer, openWorker } from '../support/in-process.ts';
-import { runTally } from '../support/processes.ts';
+import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores, type Stores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -38,8 +37,8 @@ async function failThenFlush({ database, queue, redis, environment }: Stores): P
   await database.query(
     'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
   );
-  await openProducer(environment);
-  await openWorker(environment);
+  await startProducer(environment);
+  await startWorker(environment);
   await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
   await redis.flushall();

@@ -3,7 +3,7 @@ import { loadConfig } from '../../../shared/process/config.ts';
 import { silentLogger } from '../../../shared/process/logger.ts';
 import { createRefreshMetrics, createRegistry } from '../../../shared/process/metrics.ts';
 import type { Database } from '../../../shared/postgres/database.ts';
-import { bullmq } from '../../../shared/queue/bullmq.ts';
+import { bullmq } from '../../../shared/queue/packages.ts';
 import type { RefreshJob } from '../../../shared/queue/refresh-queue.ts';
 import { ActivityLog } from '../../../workers/activity-log.ts';
 import { Recorder } from '../../../workers/recorder.ts';
