@@ -2,9 +2,17 @@ import type { Logger } from '../shared/process/logger.ts';
 
 const INTERVAL_MS = 1_000;
 
+/** What a worker did in a second: refreshes that were done or failed, and how long after they were asked for. */
+export interface WorkerFigures {
+  readonly refreshed: number;
+  readonly failed: number;
+  readonly lagMsP99: number | null;
+}
+
 /** What a worker did, as at most one line a second of each kind; nothing while it does nothing. */
 export class ActivityLog {
   readonly #log: Logger;
+  readonly #onFigures: (figures: WorkerFigures) => void;
   readonly #timer: NodeJS.Timeout;
   #claimed = 0;
   #recovered = 0;
@@ -14,8 +22,10 @@ export class ActivityLog {
   #statementsMs = 0;
   #lagsMs: number[] = [];
 
-  constructor(log: Logger) {
+  /** @param onFigures told of each second in which something was done, whatever the log's level */
+  constructor(log: Logger, onFigures: (figures: WorkerFigures) => void = () => undefined) {
     this.#log = log;
+    this.#onFigures = onFigures;
     this.#timer = setInterval(() => this.#write(), INTERVAL_MS);
   }
 
@@ -55,8 +65,10 @@ export class ActivityLog {
     const done = this.#changed + this.#unchanged + this.#failed;
     if (done > 0) {
       const ms = Math.round(this.#statementsMs);
+      const figures = { refreshed: done, failed: this.#failed, lagMsP99: this.#lagP99() };
+      this.#onFigures(figures);
       this.#log.info(
-        { refreshed: done, failed: this.#failed, lagMsP99: this.#lagP99() },
+        figures,
         `refreshed ${done}: ${this.#changed} changed, ${this.#unchanged} unchanged, ${this.#failed} failed, ${ms} ms`,
       );
     }

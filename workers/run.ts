@@ -18,7 +18,7 @@ import { connectRedis, settingsOf } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { ActivityHistory } from './activity-history.ts';
-import { ActivityLog } from './activity-log.ts';
+import { ActivityLog, type WorkerFigures } from './activity-log.ts';
 import { startFailedJanitor } from './failed-janitor.ts';
 import type { Probe } from './attempt.ts';
 import { createBacklogWorker } from './backlog-worker.ts';
@@ -31,12 +31,14 @@ import type { WatchedWorker } from './watched-worker.ts';
  * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
  * schema is there and Redis takes what the queue needs.
  * @param name tells this worker from all others, on the queue and the dashboard
+ * @param onFigures told once a second what was done
  */
 export async function runWorker(
   config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
   name: string,
+  onFigures?: (figures: WorkerFigures) => void,
 ): Promise<void> {
   const databaseUrl = config.DATABASE_URL;
   const database = openDatabase(databaseUrl, log, {
@@ -60,7 +62,7 @@ export async function runWorker(
 
   const history = new ActivityHistory(redis, config, name);
   lifecycle.onStop('the activity history', () => history.close());
-  const activity = new ActivityLog(log);
+  const activity = new ActivityLog(log, onFigures);
   lifecycle.onStop('the activity log', () => activity.close());
   const registry = createRegistry();
   const metrics = createRefreshMetrics(registry);

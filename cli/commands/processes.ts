@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { ignoredSettings, type StoresConfig } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
+import type { WorkerFigures } from '../../workers/activity-log.ts';
+import type { ChildMessage } from '../start/children.ts';
 import { instanceName } from '../instance-name.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
@@ -11,6 +13,7 @@ type Run = (
   lifecycle: Lifecycle,
   log: Logger,
   instance: string,
+  onFigures: (figures: WorkerFigures) => void,
 ) => Promise<void>;
 
 /** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
@@ -58,11 +61,15 @@ async function runProcess(role: string, config: StoresConfig, run: Run): Promise
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {
-    await run(config, lifecycle, log, instanceName());
-    // For tally start, whose child it may be.
-    if (process.connected) process.send?.('started');
+    await run(config, lifecycle, log, instanceName(), tellParent);
+    tellParent('started');
   } catch (error) {
     await lifecycle.stop();
     throw error;
   }
+}
+
+/** For tally start, whose child this process may be. One that is just ending hears nothing more, which is no error. */
+function tellParent(message: ChildMessage): void {
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }

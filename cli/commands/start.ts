@@ -141,10 +141,8 @@ async function run(
   const children = new Children({
     environment: childEnvironment(config),
     log,
-    onLine: (line) => {
-      recent.read(line);
-      screen.log(line);
-    },
+    onLine: (line) => screen.log(line),
+    onFigures: (figures) => recent.add(figures),
     onHopeless: (role) =>
       giveUp(
         new TallyError(

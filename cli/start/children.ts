@@ -4,15 +4,21 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describeError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/process/logger.ts';
+import type { WorkerFigures } from '../../workers/activity-log.ts';
 
 const RESTART_AFTER_MS = 1_000;
 const FAILED_STARTS = 3;
+
+/** What a child tells over its channel; sent by cli/commands/processes.ts. */
+export type ChildMessage = 'started' | WorkerFigures;
 
 interface Options {
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Logger;
   /** One line of a child's log, as JSON text. */
   readonly onLine: (line: string) => void;
+  /** What a worker did in a second. */
+  readonly onFigures: (figures: WorkerFigures) => void;
   /** A child has ended again and again before it had started, and is not started any more. */
   readonly onHopeless: (role: string) => void;
 }
@@ -103,8 +109,10 @@ export class Children {
       detached: true,
     });
     this.#children.add(child);
-    // The only thing that a child ever sends: see cli/commands/processes.ts.
-    child.once('message', onStarted);
+    child.on('message', (message: ChildMessage) => {
+      if (message === 'started') onStarted();
+      else this.#options.onFigures(message);
+    });
     if (child.stdout) createInterface({ input: child.stdout }).on('line', this.#options.onLine);
     try {
       await once(child, 'exit');

@@ -2,6 +2,7 @@ import type { Database } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { summarizeOutbox } from '../../shared/postgres/outbox.ts';
 import { countJobs, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import type { WorkerFigures } from '../../workers/activity-log.ts';
 
 const WINDOW_MS = 3_000;
 
@@ -16,30 +17,21 @@ export interface Progress {
   readonly outOfDate: number | null;
 }
 
-/** Reads the workers' log lines for what they did lately. */
+/** What all workers did lately. */
 export class RecentRefreshes {
-  #lines: { atMs: number; refreshed: number; lagMsP99: number | null }[] = [];
+  #seconds: (WorkerFigures & { readonly atMs: number })[] = [];
 
-  /** @param line one line of a process's log, JSON */
-  read(line: string): void {
-    if (!line.includes('"refreshed":')) return;
-    try {
-      const { refreshed, lagMsP99 } = JSON.parse(line) as {
-        refreshed: number;
-        lagMsP99: number | null;
-      };
-      this.#lines.push({ atMs: performance.now(), refreshed, lagMsP99 });
-    } catch {
-      // A line cut short by a killed process.
-    }
+  /** @param figures of one worker, of the second that has just ended */
+  add(figures: WorkerFigures): void {
+    this.#seconds.push({ ...figures, atMs: performance.now() });
   }
 
   /** Refreshes a second, and the highest p99 of any worker in any second, of the last 3 s. */
   summarize(): { refreshedPerSecond: number; lagMsP99: number | null } {
     const since = performance.now() - WINDOW_MS;
-    this.#lines = this.#lines.filter(({ atMs }) => atMs >= since);
-    const refreshed = this.#lines.reduce((sum, line) => sum + line.refreshed, 0);
-    const lags = this.#lines.flatMap(({ lagMsP99 }) => lagMsP99 ?? []);
+    this.#seconds = this.#seconds.filter(({ atMs }) => atMs >= since);
+    const refreshed = this.#seconds.reduce((sum, second) => sum + second.refreshed, 0);
+    const lags = this.#seconds.flatMap(({ lagMsP99 }) => lagMsP99 ?? []);
     return {
       refreshedPerSecond: Math.round(refreshed / (WINDOW_MS / 1000)),
       lagMsP99: lags.length === 0 ? null : Math.max(...lags),

@@ -114,3 +114,14 @@ test('closing writes what is left, once, and leaves no timer behind', () => {
   expect(messages()).toEqual(['claimed 1']);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test('figures are told each second in which something was done, also where nobody reads the log', () => {
+  const told: unknown[] = [];
+  const quiet = new ActivityLog(pino({ level: 'silent' }), (figures) => told.push(figures));
+  quiet.claimed(3);
+  quiet.refreshed(true, 7);
+  quiet.failed();
+  vi.advanceTimersByTime(5_000);
+  quiet.close();
+  expect(told).toEqual([{ refreshed: 2, failed: 1, lagMsP99: 7 }]);
+});

@@ -10,6 +10,7 @@ it('a process that cannot even be started is given up with its role, and stoppin
     environment: { TOO_LONG: 'x'.repeat(4_000_000) },
     log: silentLogger(),
     onLine: () => undefined,
+    onFigures: () => undefined,
     onHopeless: (role) => givenUp.push(role),
   });
   void children.start('producer', async () => ({}));

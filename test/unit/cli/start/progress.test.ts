@@ -15,54 +15,40 @@ describe('RecentRefreshes', () => {
 
   afterEach(() => vi.useRealTimers());
 
-  function read(refreshed: number, lagMsP99: number | null): void {
-    const msg = `refreshed ${refreshed}: 0 changed, ${refreshed} unchanged, 0 failed, 1 ms`;
-    recent.read(
-      JSON.stringify({ level: 'info', role: 'worker', refreshed, failed: 0, lagMsP99, msg }),
-    );
+  function add(refreshed: number, lagMsP99: number | null): void {
+    recent.add({ refreshed, failed: 0, lagMsP99 });
   }
 
-  test('without a line there is nothing a second and no lag', () => {
+  test('without figures there is nothing a second and no lag', () => {
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
   });
 
   test('refreshes of all workers are added up, and the highest lag counts', () => {
-    read(300, 20);
-    read(600, 90);
-    read(301, null);
+    add(300, 20);
+    add(600, 90);
+    add(301, null);
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 400, lagMsP99: 90 });
   });
 
   test('a rate is rounded to a whole number', () => {
-    read(5, null);
+    add(5, null);
     expect(recent.summarize().refreshedPerSecond).toBe(2);
   });
 
   test('a lag of 0 ms is a lag', () => {
-    read(1, 0);
+    add(1, 0);
     expect(recent.summarize().lagMsP99).toBe(0);
   });
 
   test('what is older than 3 s counts no more', () => {
-    read(300, 500);
+    add(300, 500);
     vi.advanceTimersByTime(2_000);
-    read(600, 20);
+    add(600, 20);
     vi.advanceTimersByTime(1_000);
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 300, lagMsP99: 500 });
     vi.advanceTimersByTime(1);
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 200, lagMsP99: 20 });
     vi.advanceTimersByTime(2_000);
-    expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
-  });
-
-  test.each([
-    '',
-    'plain text of a crash',
-    '{"level":"info","msg":"claimed 12"}',
-    '{"level":"info","refreshed":7,"lagM',
-    '{"msg":"a text with \\"refreshed\\":7 in it"}',
-  ])('the line %j tells of no refresh and breaks nothing', (line) => {
-    recent.read(line);
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
   });
 });
