@@ -2,7 +2,7 @@ import { TallyError } from '../shared/errors.ts';
 import { findCause } from '../shared/queue/queue-probe.ts';
 import { explainRedisError, isRefusal, type RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import { DatabaseWatch } from './database-watch.ts';
+import { DatabaseWatch } from './store-watch.ts';
 import type { Probe } from './attempt.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { Logger } from '../shared/process/logger.ts';
 import type { RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Probe } from './attempt.ts';
-import { DatabaseWatch } from './database-watch.ts';
+import { DatabaseWatch } from './store-watch.ts';
 import { ErrorLog } from './error-log.ts';
 import { PauseSwitch } from './pause-switch.ts';
 import { QueueWatch } from './queue-watch.ts';

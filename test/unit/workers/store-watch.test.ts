@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { DatabaseWatch } from '../../../workers/database-watch.ts';
+import { DatabaseWatch } from '../../../workers/store-watch.ts';
 import { BUSY_MACHINE_MS } from '../../support/wait.ts';
 
 const error = new Error('connect ECONNREFUSED');
