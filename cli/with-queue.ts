@@ -1,5 +1,5 @@
 import type { ConfigWith } from '../shared/process/config.ts';
-import type { FailedJobs } from '../shared/queue/failed-jobs.ts';
+import type { QueueAccess } from '../shared/queue/failed-jobs.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
 import { waitForRedis } from '../shared/queue/wait-for-redis.ts';
@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT_MS = 3_000;
  */
 export async function withQueue<T>(
   config: ConfigWith<'REDIS_URL'>,
-  work: (parts: FailedJobs) => Promise<T>,
+  work: (parts: QueueAccess) => Promise<T>,
   options: Parameters<typeof openRefreshQueue>[2] = {},
 ): Promise<T> {
   const redis = connectRedis(config, 'failFast', silentLogger());

@@ -13,12 +13,12 @@ import { logChanges } from './audit.ts';
 import { accountsOf, refuseCrossSite, refuseViewersChanges, requirePassword } from './auth.ts';
 import { createBoard } from './board.ts';
 import { createExecutionPages } from './execution/execution-page.ts';
-import { overviewPage } from './overview/overview-page.ts';
+import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
 
 // Bull Board styles its elements in place; everything else comes from its own files.
-const boardPolicy = contentSecurityPolicy({
+const boardHeaders = contentSecurityPolicy({
   useDefaults: false,
   directives: {
     defaultSrc: ["'self'"],
@@ -55,7 +55,7 @@ export function createDashboard(
   const accounts = accountsOf(config);
   app.use(accounts.length === 0 ? requireLocalHost : requirePassword(accounts, parts.log));
   app.use(logChanges(parts.log), refuseCrossSite, refuseViewersChanges);
-  app.use(boardPolicy, ownReferrer, notStored);
+  app.use(boardHeaders, ownReferrer, notStored);
   addMetrics(app, parts.registry);
   app.use(ownPages(config, parts));
   app.use('/', createBoard(parts));

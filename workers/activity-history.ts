@@ -4,7 +4,7 @@ import {
   countLag,
   noActivity,
   recordActivity,
-  type WorkerSign,
+  type WorkerHeartbeat,
 } from '../shared/queue/activity.ts';
 import type { Config } from '../shared/process/config.ts';
 
@@ -16,7 +16,7 @@ export class ActivityHistory {
   readonly #redis: Redis;
   readonly #config: Config;
   readonly #name: string;
-  readonly #sign: WorkerSign;
+  readonly #heartbeat: WorkerHeartbeat;
   #activity = noActivity();
   #timer: NodeJS.Timeout | undefined;
   #telling: Promise<void> | undefined;
@@ -25,7 +25,7 @@ export class ActivityHistory {
     this.#redis = redis;
     this.#config = config;
     this.#name = name;
-    this.#sign = {
+    this.#heartbeat = {
       startedAt: new Date().toISOString(),
       concurrency: config.WORKER_CONCURRENCY,
     };
@@ -75,7 +75,7 @@ export class ActivityHistory {
       this.#redis,
       this.#config,
       this.#name,
-      this.#sign,
+      this.#heartbeat,
       activity,
     ).catch(() => undefined);
     await this.#telling;

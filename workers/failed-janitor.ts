@@ -6,9 +6,9 @@ import { Turns } from '../shared/postgres/lease.ts';
 import {
   FAILED_PAGE,
   failedPages,
-  findJobs,
+  locateJobs,
   removeFailed,
-  type FailedJobs,
+  type QueueAccess,
 } from '../shared/queue/failed-jobs.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { startLoop, type Loop } from '../shared/process/loop.ts';
@@ -23,7 +23,7 @@ const ASK_MS = 5_000;
 // Of 50,000 records or failed jobs, each is looked at within two minutes.
 const COMPARED_PAGES = 10;
 
-interface Parts extends FailedJobs {
+interface Parts extends QueueAccess {
   readonly config: Config;
   readonly database: Database;
   readonly turns: Turns;
@@ -119,7 +119,7 @@ async function removeOvertaken(parts: Parts, signal: AbortSignal): Promise<Remov
       metrics.failedRemoved.inc({ reason }, removed);
     }
     const jobIds = rows.map(({ id }) => id);
-    const places = await findJobs(parts, jobIds);
+    const places = await locateJobs(parts, jobIds);
     // One that was recorded and then saved by another refresh may be about to fail: its record stays.
     await database.query(
       'DELETE FROM tally.failure WHERE (refreshed OR superseded) AND job_id = ANY ($1)',
@@ -169,7 +169,7 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
     );
     const unrecorded = jobs.filter(({ jobId }) => !recorded.has(jobId));
     // Asked again after the records: a job is removed before its record is, so one that is there never had any.
-    const places = await findJobs(
+    const places = await locateJobs(
       parts,
       unrecorded.map(({ jobId }) => jobId),
     );

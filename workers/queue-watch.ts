@@ -2,7 +2,7 @@ import { TallyError } from '../shared/errors.ts';
 import { findCause } from '../shared/queue/queue-probe.ts';
 import { explainRedisError, isRefusal, type RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
-import { DatabaseWatch } from './store-watch.ts';
+import { StoreWatch } from './store-watch.ts';
 import type { Probe } from './attempt.ts';
 
 /**
@@ -13,7 +13,7 @@ export class QueueWatch {
   readonly #probe: Probe;
   readonly #settings: RedisSettings;
   readonly #onAway: () => void;
-  readonly #watch: DatabaseWatch;
+  readonly #watch: StoreWatch;
   #asking = false;
 
   constructor(
@@ -23,7 +23,7 @@ export class QueueWatch {
     this.#probe = options.probe;
     this.#settings = options.settings;
     this.#onAway = options.onAway;
-    this.#watch = new DatabaseWatch(log, { ...options, store: 'the queue in Redis' });
+    this.#watch = new StoreWatch(log, { ...options, store: 'the queue in Redis' });
   }
 
   get away(): boolean {

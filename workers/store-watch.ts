@@ -4,22 +4,21 @@ import { Outage } from '../shared/process/outage.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
 import type { Probe } from './attempt.ts';
 
-// How long a database on which nobody tries a refresh counts as away after a probe that succeeded.
+// How long a store that nobody asks to serve a job counts as away after a probe that succeeded.
 const TRIAL_MS = 1_000;
 
 /**
- * Stops a worker from taking jobs while the database is away, and starts it again as soon as a
- * probe succeeds: at first every quarter of a second, later every 2 s. A database that answers may
- * still refuse every refresh (a full disk, a right that is missing), so the outage isn't over before a refresh
- * has succeeded, and one that fails pauses the worker again.
+ * Stops a worker from taking jobs while a store is away, and starts it again as soon as a probe succeeds: at first
+ * every quarter of a second, later every 2 s. A store that answers may still refuse every job (a full disk, a right that
+ * is missing), so the outage isn't over before it has served one, and one that it refuses pauses the worker again.
  */
-export class DatabaseWatch {
+export class StoreWatch {
   readonly #probe: Probe;
   readonly #outage: Outage;
   readonly #onAway: () => void;
   readonly #onBack: () => void;
   readonly #stop = new AbortController();
-  /** While the worker takes jobs again and none of them has told yet whether the database is back. */
+  /** While the worker takes jobs again and none of them has told yet whether the store is back. */
   #trial: { readonly ended: AbortController; failed: boolean } | undefined;
 
   constructor(
@@ -29,21 +28,21 @@ export class DatabaseWatch {
     this.#probe = options.probe;
     this.#onAway = options.onAway;
     this.#onBack = options.onBack;
-    this.#outage = new Outage(log, options.store ?? 'Postgres');
+    this.#outage = new Outage(log, options.store ?? 'Postgres', explainDatabaseError);
   }
 
   get away(): boolean {
     return this.#outage.ongoing;
   }
 
-  /** Tells that a refresh found the database away. Only the first of an outage has an effect. */
+  /** Tells that a job found the store away. Only the first of an outage has an effect. */
   reportAway(error: Error): void {
     if (this.#stop.signal.aborted) return;
     if (this.#outage.ongoing) {
       this.#endTrial(true);
       return;
     }
-    this.#outage.begin(explainDatabaseError(error));
+    this.#outage.begin(error);
     this.#onAway();
     void this.#waitUntilBack();
   }
@@ -74,7 +73,7 @@ export class DatabaseWatch {
     this.#outage.end();
   }
 
-  /** Lets the worker take jobs. @returns false when the database is away for them; then the worker is paused again */
+  /** Lets the worker take jobs. @returns false when the store is away for them; then the worker is paused again */
   async #tryRefreshes(): Promise<boolean> {
     const trial = { ended: new AbortController(), failed: false };
     this.#trial = trial;

@@ -1,14 +1,14 @@
 import type { Logger } from '../shared/process/logger.ts';
 import type { RedisSettings } from '../shared/queue/redis-errors.ts';
 import type { Probe } from './attempt.ts';
-import { DatabaseWatch } from './store-watch.ts';
+import { StoreWatch } from './store-watch.ts';
 import { ErrorLog } from './error-log.ts';
 import { PauseSwitch } from './pause-switch.ts';
 import { QueueWatch } from './queue-watch.ts';
 
 /** Both stores as the workers of one process see them: while one is unavailable, none of them takes jobs. */
 export interface StoreWatches {
-  readonly postgres: DatabaseWatch;
+  readonly postgres: StoreWatch;
   readonly redis: QueueWatch;
   readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
   /** For errors that are no outage of either store. */
@@ -28,7 +28,7 @@ export function watchStores(
   return {
     pauses,
     errors: new ErrorLog(log),
-    postgres: new DatabaseWatch(log, {
+    postgres: new StoreWatch(log, {
       probe: probes.postgres,
       onAway: () => pauses.hold('Postgres'),
       onBack: () => pauses.release('Postgres'),

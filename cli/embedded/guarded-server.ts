@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 import { once, serverEnvironment, until } from './server.ts';
-import type { Identity } from './server.ts';
+import type { SystemUser } from './server.ts';
 
 /** Longer than the guard takes to kill a server that doesn't stop when it is asked. */
 const GONE_TIMEOUT_MS = 20_000;
@@ -40,7 +40,7 @@ interface Options {
   /** File that the server reads as its standard input. */
   readonly input?: string;
   readonly cwd?: string;
-  readonly as?: Identity | undefined;
+  readonly as?: SystemUser | undefined;
 }
 
 /** A server process that ends with this one at the latest. */

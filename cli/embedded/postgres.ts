@@ -10,7 +10,7 @@ import { findBinaries, hasStatements, reach, type Binaries } from './postgres-bi
 import { canOwnBelow, nobody } from './server.ts';
 import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
 import { keptPassword, openLog, readIfThere, readPassword } from './server.ts';
-import type { EmbeddedOptions, EmbeddedServer, Identity } from './server.ts';
+import type { EmbeddedOptions, EmbeddedServer, SystemUser } from './server.ts';
 
 const START_TIMEOUT_MS = 120_000;
 const START_POLL_MS = 50;
@@ -33,7 +33,7 @@ interface Cluster {
   /** Postgres's data folder. */
   readonly data: string;
   readonly log: string;
-  readonly as: Identity | undefined;
+  readonly as: SystemUser | undefined;
 }
 
 /**
@@ -53,7 +53,7 @@ export async function startEmbeddedPostgres(options: PostgresOptions): Promise<E
 }
 
 async function start(options: PostgresOptions): Promise<EmbeddedServer> {
-  const as = await findIdentity(join(options.dataDirectory, 'cluster'));
+  const as = await findSystemUser(join(options.dataDirectory, 'cluster'));
   const refuge = join('/var/lib', `tally-${shortHash(resolve(options.projectDirectory))}`);
   const folder = await openDataFolder(options, refuge, as);
   const data = join(folder, 'cluster');
@@ -77,7 +77,7 @@ async function start(options: PostgresOptions): Promise<EmbeddedServer> {
 }
 
 /** As root: the owner of an existing cluster, else nobody, since Postgres refuses to run as root. */
-async function findIdentity(data: string): Promise<Identity | undefined> {
+async function findSystemUser(data: string): Promise<SystemUser | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const owner = fs.existsSync(data) ? fs.statSync(data) : undefined;
   if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid };
@@ -87,7 +87,7 @@ async function findIdentity(data: string): Promise<Identity | undefined> {
 async function openDataFolder(
   { dataDirectory, say }: PostgresOptions,
   refuge: string,
-  as: Identity | undefined,
+  as: SystemUser | undefined,
 ): Promise<string> {
   fs.mkdirSync(dataDirectory, { recursive: true });
   const given = fs.realpathSync(dataDirectory);
@@ -110,7 +110,7 @@ async function openDataFolder(
 async function createCluster(
   folder: string,
   binaries: string,
-  as: Identity | undefined,
+  as: SystemUser | undefined,
 ): Promise<string> {
   const data = join(folder, 'cluster');
   const passwordFile = join(folder, 'password');

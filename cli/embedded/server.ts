@@ -49,7 +49,7 @@ export interface EmbeddedServer {
 }
 
 /** Who a command runs as. */
-export interface Identity {
+export interface SystemUser {
   readonly uid: number;
   readonly gid: number;
 }
@@ -70,7 +70,7 @@ export function serverEnvironment(): Record<string, string | undefined> {
 export async function run(
   command: string,
   args: readonly string[],
-  options: { as?: Identity | undefined; cwd?: string } = {},
+  options: { as?: SystemUser | undefined; cwd?: string } = {},
 ): Promise<string> {
   return await new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -104,7 +104,7 @@ export async function run(
  * The user nobody, for a server that refuses to run as root.
  * @throws Error when there is none or we can't become it, as in some containers
  */
-export async function nobody(): Promise<Identity> {
+export async function nobody(): Promise<SystemUser> {
   try {
     const [uid, gid] = await Promise.all([
       run('id', ['-u', 'nobody']),
@@ -124,7 +124,7 @@ export async function nobody(): Promise<Identity> {
  * Whether a user can own and use things in our folder, which is opened for it. Tried out rather than
  * read from mode bits: the folders above, mounts and user namespaces have a say in it too.
  */
-export async function canOwnBelow(folder: string, as: Identity): Promise<boolean> {
+export async function canOwnBelow(folder: string, as: SystemUser): Promise<boolean> {
   let probe: string | undefined;
   try {
     chmodSync(folder, 0o755);
@@ -202,7 +202,7 @@ export function isAlive(pid: number): boolean {
  * got the pid of an earlier one. Looked up as the server's user: root may not without ptrace, as in
  * a container. Where there is no /proc, the folder has to be in the server's command line.
  */
-export async function worksIn(pid: number, folder: string, as?: Identity): Promise<boolean> {
+export async function worksIn(pid: number, folder: string, as?: SystemUser): Promise<boolean> {
   if (!isAlive(pid)) return false;
   if (process.platform === 'linux') {
     const cwd = await run('readlink', [`/proc/${pid}/cwd`], { as }).catch(() => '');

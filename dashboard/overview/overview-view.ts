@@ -1,10 +1,12 @@
+import type { RequestHandler } from 'express';
 import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { WorkerOnline } from './worker-list.ts';
 import { chart } from './chart.ts';
 import { jobUrl } from '../execution/execution-view.ts';
 import { counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
-import { FAILURES_READ, type Failures, type Overview } from './overview.ts';
+import { sendPage } from '../page.ts';
+import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
 // "Now" is the last minute: ten seconds alone jump about.
 const NOW_POINTS = 60 / BUCKET_SECONDS;
@@ -13,9 +15,24 @@ const LAG_TOPS_MS = [
   3_600_000,
 ];
 const LEAST_POINTS = 300 / BUCKET_SECONDS;
+const RELOAD_SECONDS = 10;
+
+/** `/overview`: who does what, what waits, what failed and why. It shows what is known when a store is away. */
+export function overviewPage(parts: Parameters<typeof readOverview>[0]): RequestHandler {
+  return async (_request, response) => {
+    const overview = await readOverview(parts);
+    const away = overview.redisIsAway || overview.databaseIsAway;
+    sendPage(response, away ? 503 : 200, {
+      title: 'Overview',
+      here: 'overview',
+      reloadSeconds: RELOAD_SECONDS,
+      body: overviewBody(overview, Date.now()),
+    });
+  };
+}
 
 /** The page that is looked at first. */
-export function overviewBody(overview: Overview, nowMs: number): Html {
+function overviewBody(overview: Overview, nowMs: number): Html {
   return html`<h1 class="hidden">Overview</h1>
     ${notices(overview)} ${tiles(overview)}
     <div class="cards">

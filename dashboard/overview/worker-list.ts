@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { readSigns } from '../../shared/queue/activity.ts';
+import { readHeartbeats } from '../../shared/queue/activity.ts';
 import { connectedWorkers } from '../../shared/queue/connected-workers.ts';
 import type { Config } from '../../shared/process/config.ts';
 import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
@@ -10,7 +10,7 @@ const ACTIVE_SHOWN = 2_000;
 /** A worker that is connected to the queue. */
 export interface WorkerOnline {
   readonly name: string;
-  /** Since when it runs, ISO, UTC; without a sign of it, since when it is connected. */
+  /** Since when it runs, ISO, UTC; without a heartbeat, since when it is connected. */
   readonly since: string;
   /** Jobs that it takes at most; null when it hasn't told. */
   readonly concurrency: number | null;
@@ -33,8 +33,8 @@ export async function listWorkers(
     connectedWorkers(queue, redis),
     redis.lrange(queue.toKey('active'), 0, ACTIVE_SHOWN - 1),
   ]);
-  const [signs, jobs] = await Promise.all([
-    readSigns(
+  const [heartbeats, jobs] = await Promise.all([
+    readHeartbeats(
       redis,
       config,
       connected.map(({ name }) => name),
@@ -46,11 +46,11 @@ export async function listWorkers(
     .map(({ name, connectedSeconds }, at) => {
       const own = jobs.filter(({ worker }) => worker === name);
       const longest = own.toSorted((a, b) => a.startedMs - b.startedMs)[0];
-      const sign = signs[at];
+      const heartbeat = heartbeats[at];
       return {
         name,
-        since: sign?.startedAt ?? new Date(nowMs - connectedSeconds * 1_000).toISOString(),
-        concurrency: sign?.concurrency ?? null,
+        since: heartbeat?.startedAt ?? new Date(nowMs - connectedSeconds * 1_000).toISOString(),
+        concurrency: heartbeat?.concurrency ?? null,
         active: own.length,
         longest:
           longest === undefined

@@ -40,7 +40,7 @@ export function countLag(activity: Activity, lagMs: number): void {
 }
 
 /** How a worker shows itself on the overview. */
-export interface WorkerSign {
+export interface WorkerHeartbeat {
   readonly startedAt: string;
   readonly concurrency: number;
 }
@@ -54,7 +54,7 @@ export async function recordActivity(
   redis: Redis,
   config: Config,
   name: string,
-  sign: WorkerSign,
+  heartbeat: WorkerHeartbeat,
   activity: Activity,
 ): Promise<void> {
   // By the clock of Redis: those of the workers may differ. Half a bucket back, because the time that
@@ -66,7 +66,7 @@ export async function recordActivity(
   );
   const commands = redis
     .multi()
-    .set(workerKey(config, name), JSON.stringify(sign), 'EX', SIGN_OF_LIFE_SECONDS);
+    .set(workerKey(config, name), JSON.stringify(heartbeat), 'EX', SIGN_OF_LIFE_SECONDS);
   const counts = {
     refreshed: activity.refreshed,
     failed: activity.failed,
@@ -133,20 +133,20 @@ function percentile(lags: readonly number[], part: number): number | null {
  * What these workers said of themselves; null for one that said nothing, or nothing that can be read.
  * @throws the error of ioredis
  */
-export async function readSigns(
+export async function readHeartbeats(
   redis: Redis,
   config: Config,
   names: readonly string[],
-): Promise<(WorkerSign | null)[]> {
+): Promise<(WorkerHeartbeat | null)[]> {
   if (names.length === 0) return [];
-  const signs = await redis.mget(names.map((name) => workerKey(config, name)));
-  return signs.map((sign) => (sign === null ? null : readSign(sign)));
+  const texts = await redis.mget(names.map((name) => workerKey(config, name)));
+  return texts.map((text) => (text === null ? null : readHeartbeat(text)));
 }
 
-// Anyone with access to Redis can write there; what is no sign of life is as none.
-function readSign(text: string): WorkerSign | null {
+// Anyone with access to Redis can write there; what is no heartbeat is as none.
+function readHeartbeat(text: string): WorkerHeartbeat | null {
   try {
-    const { startedAt, concurrency } = JSON.parse(text) as Partial<WorkerSign>;
+    const { startedAt, concurrency } = JSON.parse(text) as Partial<WorkerHeartbeat>;
     return typeof startedAt === 'string' &&
       !Number.isNaN(Date.parse(startedAt)) &&
       typeof concurrency === 'number'

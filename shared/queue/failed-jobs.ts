@@ -9,8 +9,8 @@ export const FAILED_PAGE = 500;
 // 31 December 9999, the last that an ISO date has four digits for.
 const LATEST_MS = 253_402_300_799_999;
 
-/** What one needs to work on failed jobs: the queue, and the connection it uses. */
-export interface FailedJobs {
+/** The queue, and the connection it uses for what BullMQ has no call. */
+export interface QueueAccess {
   readonly queue: RefreshQueue;
   readonly redis: Redis;
 }
@@ -30,7 +30,7 @@ export interface FailedPage {
  * @throws the error of ioredis
  */
 export async function* failedPages(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   from = '0',
 ): AsyncGenerator<FailedPage> {
   const failed = queue.toKey('failed');
@@ -56,7 +56,7 @@ export async function* failedPages(
  * @throws the error of ioredis
  */
 export async function newestFailures(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   limit: number,
 ): Promise<Failure[]> {
   const found = await redis.zrevrange(queue.toKey('failed'), 0, limit - 1, 'WITHSCORES');
@@ -84,7 +84,7 @@ function momentOf(score: string | undefined): number {
 }
 
 async function readJobs(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   entries: readonly Entry[],
 ): Promise<Failure[]> {
   const pipeline = redis.pipeline();
@@ -112,7 +112,7 @@ function identityIn(data: string): Identity | undefined {
  * @throws the error of ioredis
  */
 export async function readFailedReasons(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   jobIds: readonly string[],
 ): Promise<Map<string, string>> {
   if (jobIds.length === 0) return new Map();
@@ -130,8 +130,8 @@ export type JobPlace = 'failed' | 'elsewhere' | 'gone';
  * @param jobIds a page
  * @throws the error of ioredis: an answer that didn't come never counts as "gone"
  */
-export async function findJobs(
-  { queue, redis }: FailedJobs,
+export async function locateJobs(
+  { queue, redis }: QueueAccess,
   jobIds: readonly string[],
 ): Promise<JobPlace[]> {
   const pipeline = redis.pipeline();
@@ -151,10 +151,10 @@ export async function findJobs(
  * @throws the error of ioredis; some may have been removed then
  */
 export async function removeFailed(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   jobIds: readonly string[],
 ): Promise<number> {
-  const places = await findJobs({ queue, redis }, jobIds);
+  const places = await locateJobs({ queue, redis }, jobIds);
   // All are sent before the first answer is read; each is a short command of its own.
   const removed = await Promise.all(
     jobIds.filter((_jobId, index) => places[index] === 'failed').map((id) => queue.remove(id)),

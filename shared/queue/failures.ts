@@ -6,11 +6,11 @@ import {
   recordedJobs,
   type FailureRecord,
 } from '../postgres/failures.ts';
-import { failedPages, newestFailures, readFailedReasons, type FailedJobs } from './failed-jobs.ts';
+import { failedPages, newestFailures, readFailedReasons, type QueueAccess } from './failed-jobs.ts';
 import type { Failure } from './failure-causes.ts';
 
 /** What one needs to know of failures: Postgres has the records, Redis the jobs. */
-export interface FailureStores extends FailedJobs {
+export interface FailureStores extends QueueAccess {
   readonly database: Database;
 }
 
@@ -74,7 +74,7 @@ async function* recordPages(
 }
 
 async function failuresOf(
-  stores: FailedJobs,
+  stores: QueueAccess,
   records: readonly FailureRecord[],
 ): Promise<Failure[]> {
   // Records of older versions have no error; while Redis has the job, it does.

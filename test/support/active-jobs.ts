@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
+import type { QueueAccess } from '../../shared/queue/failed-jobs.ts';
 
 // Runs that are to be seen take several times as long.
 const LOOK_EVERY_MS = 2;
@@ -18,7 +18,7 @@ export interface ActiveJobsWatch {
  * Looks again and again at the lists of active and of waiting jobs. Both come from one transaction of Redis, so
  * what is seen was so at one moment; a run must take long enough for a look to meet it.
  */
-export function watchActiveJobs({ queue, redis }: FailedJobs): ActiveJobsWatch {
+export function watchActiveJobs({ queue, redis }: QueueAccess): ActiveJobsWatch {
   const twice = new Set<string>();
   let busyLooks = 0;
   const end = new AbortController();

@@ -1,5 +1,5 @@
 import { formatIdentity, type Identity } from '../../shared/execution.ts';
-import type { FailedJobs } from '../../shared/queue/failed-jobs.ts';
+import type { QueueAccess } from '../../shared/queue/failed-jobs.ts';
 
 export interface FailedJob {
   readonly jobId: string;
@@ -14,7 +14,7 @@ const CHUNK = 1_000;
 
 /** Puts jobs into the failed state as BullMQ keeps them, tens of thousands in a moment. */
 export async function createFailedJobs(
-  { queue, redis }: FailedJobs,
+  { queue, redis }: QueueAccess,
   jobs: readonly FailedJob[],
 ): Promise<void> {
   for (let from = 0; from < jobs.length; from += CHUNK) {
@@ -55,7 +55,7 @@ export function failuresOf(
  * @param data the payload of each; an identity also gives the job its id
  */
 export async function addFailedJobs(
-  stores: FailedJobs,
+  stores: QueueAccess,
   count: number,
   data: (n: number) => unknown,
 ): Promise<void> {

@@ -1,11 +1,11 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { DatabaseWatch } from '../../../workers/store-watch.ts';
 import { BUSY_MACHINE_MS } from '../../support/wait.ts';
+import { StoreWatch } from '../../../workers/store-watch.ts';
 
 const error = new Error('connect ECONNREFUSED');
-let watch: DatabaseWatch;
+let watch: StoreWatch;
 let lines: string[];
 let events: string[];
 /** Answers of the probe in their order; when none is left it waits for `answerProbe`. */
@@ -19,7 +19,7 @@ beforeEach(() => {
   probeAnswers = [];
   probes = 0;
   const write = (line: string): number => lines.push(JSON.parse(line).msg);
-  watch = new DatabaseWatch(pino({ level: 'trace' }, { write }), {
+  watch = new StoreWatch(pino({ level: 'trace' }, { write }), {
     probe: async () => {
       probes++;
       const asked = new Promise<boolean>((resolve) => (answerProbe = resolve));
