@@ -212,8 +212,9 @@ async function openStores(
     lifecycle.onStop('the embedded Redis', () => redis.stop());
     redisUrl = redis.url;
   }
-  const dashboard = await UsablePort.choose('DASHBOARD_PORT', given.DASHBOARD_PORT, say);
-  const producer = await UsablePort.choose('PRODUCER_PORT', given.PRODUCER_PORT, say);
+  const host = given.HTTP_HOST;
+  const dashboard = await UsablePort.choose('DASHBOARD_PORT', given.DASHBOARD_PORT, host, say);
+  const producer = await UsablePort.choose('PRODUCER_PORT', given.PRODUCER_PORT, host, say);
   const config = withSettings(given, { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl });
   return { config, dashboard, producer };
 }

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 
 const PORT_ATTEMPTS = 3;
+const LOOPBACK = '127.0.0.1';
 
 export interface ReservedPort {
   readonly port: number;
@@ -9,12 +10,20 @@ export interface ReservedPort {
 }
 
 /**
- * Takes a port on 127.0.0.1 and holds it: the preferred one if it is free, else any.
- * @throws when not even one port can be bound
+ * Takes a port and holds it: the preferred one if nobody else has it, else any.
+ * @throws the error of Node when none can be bound on this host, or when the preferred one may not be used
  */
-export async function reservePort(preferred: number | undefined): Promise<ReservedPort> {
-  if (preferred === undefined) return await bind(0);
-  return await bind(preferred).catch(() => bind(0));
+export async function reservePort(
+  preferred: number | undefined,
+  host = LOOPBACK,
+): Promise<ReservedPort> {
+  if (preferred === undefined) return await bind(0, host);
+  try {
+    return await bind(preferred, host);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')) throw error;
+    return await bind(0, host);
+  }
 }
 
 /**
@@ -48,17 +57,17 @@ export async function onFreePort<T>(
 }
 
 async function canBind(port: number): Promise<boolean> {
-  const reserved = await bind(port).catch(() => undefined);
+  const reserved = await bind(port, LOOPBACK).catch(() => undefined);
   await reserved?.release();
   return reserved !== undefined;
 }
 
-async function bind(port: number): Promise<ReservedPort> {
+async function bind(port: number, host: string): Promise<ReservedPort> {
   return await new Promise((resolve, reject) => {
     // Whoever comes before the right one listens must not wait for an answer.
     const server = createServer((socket) => socket.destroy());
     server.once('error', reject);
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => {
+    server.listen({ port, host, exclusive: true }, () => {
       // A port that is held is no reason for a process to go on.
       server.unref();
       const address = server.address();

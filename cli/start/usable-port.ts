@@ -1,4 +1,5 @@
 import { TallyError } from '../../shared/errors.ts';
+import { cannotListen } from '../../shared/http/cannot-listen.ts';
 import { isGiven } from '../../shared/process/config.ts';
 import { reservePort, type ReservedPort } from '../embedded/ports.ts';
 
@@ -10,34 +11,47 @@ type PortVariable = 'DASHBOARD_PORT' | 'PRODUCER_PORT';
  */
 export class UsablePort {
   readonly #variable: PortVariable;
+  readonly #host: string;
   readonly #say: (line: string) => void;
   #reserved: ReservedPort;
 
   /**
    * Takes the port itself when a person has set its variable; else another one when it is taken.
-   * @throws TallyError PORT_IN_USE
+   * @param host where the process is to listen: a port that is free on another address may be taken there
+   * @throws TallyError PORT_IN_USE, CANNOT_LISTEN
    */
   static async choose(
     variable: PortVariable,
     wanted: number,
+    host: string,
     say: (line: string) => void,
   ): Promise<UsablePort> {
-    const reserved = await reservePort(wanted === 0 ? undefined : wanted);
-    const port = new UsablePort(variable, reserved, say);
+    const reserved = await reservePort(wanted === 0 ? undefined : wanted, host).catch(
+      (error: NodeJS.ErrnoException) => {
+        throw cannotListen(error, host, wanted, variable);
+      },
+    );
+    const port = new UsablePort(variable, host, reserved, say);
     if (reserved.port === wanted || wanted === 0) return port;
     if (isGiven(variable)) {
       await reserved.release();
       throw new TallyError(
         'PORT_IN_USE',
-        `port ${wanted} is in use; set ${variable} to another one`,
+        `port ${wanted} on ${host} is in use; set ${variable} to another one`,
       );
     }
     port.#sayTaken(wanted);
     return port;
   }
 
-  private constructor(variable: PortVariable, reserved: ReservedPort, say: (line: string) => void) {
+  private constructor(
+    variable: PortVariable,
+    host: string,
+    reserved: ReservedPort,
+    say: (line: string) => void,
+  ) {
     this.#variable = variable;
+    this.#host = host;
     this.#reserved = reserved;
     this.#say = say;
   }
@@ -50,7 +64,7 @@ export class UsablePort {
   async handOver(failedStarts: number): Promise<NodeJS.ProcessEnv> {
     if (failedStarts > 0 && !isGiven(this.#variable)) {
       const before = this.number;
-      this.#reserved = await reservePort(before);
+      this.#reserved = await reservePort(before, this.#host);
       if (this.number !== before) this.#sayTaken(before);
     }
     await this.#reserved.release();

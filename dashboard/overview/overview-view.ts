@@ -52,7 +52,7 @@ function notices({ queue, backlogPaused, workers, redisIsAway, databaseIsAway }:
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 
-function tiles({ queue, workers, outbox, backlog, history, failures }: Overview): Html {
+function tiles({ queue, workers, outbox, backlog, history, failed }: Overview): Html {
   const show = (value: number | null | undefined): string =>
     value === null || value === undefined ? '?' : number(value);
   const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
@@ -67,7 +67,7 @@ function tiles({ queue, workers, outbox, backlog, history, failures }: Overview)
     ${tile('Waiting', board('waiting', queue?.waiting), oldest === null ? '' : `oldest ${duration(oldest * 1_000)}`)}
     ${tile('Running', board('active', queue?.active), workers === null ? '' : `on ${counted(workers.length, 'worker')}`)}
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
-    ${tile('Failed', board('failed', failures?.count, failures?.count ? 'bad' : ''), failures?.count ? needsPerson(failures.count) : '')}
+    ${tile('Failed', board('failed', failed, failed ? 'bad' : ''), failed ? needsPerson(failed) : '')}
     ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
     ${tile('Backlog', html`<a href="/queue/backlog">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
     ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}

@@ -26,9 +26,8 @@ interface ReconcilerNote {
   readonly lastPassAt: string | null;
 }
 
-/** What failed for good and still needs a person. */
+/** What failed for good and still needs a person, by its cause: executions, and failed jobs that are no refresh of one. */
 export interface Failures {
-  readonly count: number;
   /** Of the newest. */
   readonly causes: readonly FailureCause[];
   /** There are more than were looked at. */
@@ -41,6 +40,8 @@ export interface Overview {
     (QueueCounts & { readonly paused: boolean; readonly oldest: number | null }) | null;
   readonly workers: readonly WorkerOnline[] | null;
   readonly history: readonly ActivityPoint[] | null;
+  /** Executions that need a person: the records in Postgres, as every command and metric counts them. */
+  readonly failed: number | null;
   readonly failures: Failures | null;
   readonly outbox: OutboxSummary | null;
   /** Rows of the outbox that are left to the backlog lane. */
@@ -67,6 +68,7 @@ export async function readOverview(parts: {
     oldest,
     workers,
     history,
+    failed,
     failures,
     outbox,
     backlog,
@@ -78,6 +80,7 @@ export async function readOverview(parts: {
     inTime(oldestWaitingSeconds(queue)),
     inTime(listWorkers(queue, redis, config)),
     inTime(readActivity(redis, config)),
+    inTime(countFailures(database)),
     inTime(readFailures(parts)),
     inTime(summarizeOutbox(database)),
     inTime(countBacklog(database, config.BACKLOG_AFTER_MS)),
@@ -91,6 +94,7 @@ export async function readOverview(parts: {
         : { ...queueCounts, paused: valueOf(paused) ?? false, oldest: valueOf(oldest) },
     workers: valueOf(workers),
     history: valueOf(history),
+    failed: valueOf(failed),
     failures: valueOf(failures),
     outbox: valueOf(outbox),
     backlog: valueOf(backlog),
@@ -114,7 +118,6 @@ async function readFailures(stores: Parameters<typeof readOverview>[0]): Promise
   const causes = new FailureCauses();
   for (const failure of [...recorded, ...unrecorded]) causes.add(failure);
   return {
-    count: records + unrecorded.length,
     causes: causes.list(),
     more: records > FAILURES_READ || jobs > FAILURES_READ,
   };

@@ -4,8 +4,7 @@ import express, { type ErrorRequestHandler, type Express, type RequestHandler } 
 import helmet, { crossOriginOpenerPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
 import type { TrustedProxies } from '../process/config.ts';
-import { TallyError } from '../errors.ts';
-import { hostAndPort } from './address.ts';
+import { cannotListen } from './cannot-listen.ts';
 import { checkHealth, type HealthCheck } from './health.ts';
 
 const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -126,37 +125,13 @@ export async function listen(
   app.use(answerNotFound, answerError);
   const server = createServer({ requestTimeout: 30_000, headersTimeout: 10_000 }, app);
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'CANNOT_LISTEN';
-      reject(new TallyError(code, listenProblem(error, host, port, variable), { cause: error }));
-    });
+    server.once('error', (error) => reject(cannotListen(error, host, port, variable)));
     server.listen(port, host, resolve);
   });
   return {
     port: (server.address() as AddressInfo).port,
     close: () => closeServer(server),
   };
-}
-
-function listenProblem(
-  { message, code = message }: NodeJS.ErrnoException,
-  host: string,
-  port: number,
-  variable: string,
-): string {
-  switch (code) {
-    case 'EADDRINUSE':
-      return `port ${port} on ${host} is in use; set ${variable} to another one`;
-    case 'EACCES':
-      return `port ${port} on ${host} is not for this user (EACCES); set ${variable} to a port from 1024`;
-    case 'EADDRNOTAVAIL':
-      return `no network interface of this machine has the address ${host} (EADDRNOTAVAIL); set HTTP_HOST to one that it has`;
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `the name ${host} has no address here (${code}); check HTTP_HOST`;
-    default:
-      return `cannot listen on ${hostAndPort(host, port)} (${code}); check HTTP_HOST and ${variable}`;
-  }
 }
 
 function closeServer(server: Server): Promise<void> {

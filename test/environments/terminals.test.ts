@@ -143,7 +143,7 @@ describe('npm start', () => {
     const loser = await runTally(args('loser'), { DASHBOARD_PORT: port });
     expect(loser.code).toBe(1);
     expect(loser.output.split('\n').at(-1)).toBe(
-      `tally: port ${port} is in use; set DASHBOARD_PORT to another one`,
+      `tally: port ${port} on 127.0.0.1 is in use; set DASHBOARD_PORT to another one`,
     );
     expect(leftOver(join(folder, 'loser'))).toBe('');
     await first.said(`Dashboard: http://127.0.0.1:${port}`, 90_000);

@@ -1,12 +1,14 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../../shared/postgres/database.ts';
+import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { connectRedis } from '../../../shared/queue/redis.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
+import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
-import { startWorker } from '../../support/processes.ts';
+import { runTally, startWorker } from '../../support/processes.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -208,6 +210,27 @@ describe('the search', () => {
   });
 });
 
+const failedTile = (page: string): string | undefined =>
+  /<dt>Failed<\/dt>\s*<dd><a[^>]*>(.*?)<\/a>/.exec(page)?.[1];
+
+async function failedInStatus(): Promise<number> {
+  const { output } = await runTally(['status', '--json'], environment);
+  return (JSON.parse(output) as { failures: number }).failures;
+}
+
+it('the overview and tally status count the same failures: executions, whether Redis has their jobs or not', async () => {
+  const before = await failedInStatus();
+  const id = await newExecution();
+  const failure = { ...identity(id), error: 'no', sqlState: undefined, attempts: 1, attemptMs: 0 };
+  await recordFailure(database, { ...failure, jobId: `${id}:REPLICATION:lost` });
+  await addFailedJobs(stores, 3, () => ({ nothing: true }));
+  const { text } = await pageOf('/overview');
+  expect(failedTile(text)).toBe(String(before + 1));
+  expect(await failedInStatus()).toBe(before + 1);
+  // What is no refresh of an execution is not hidden.
+  expect(text).toMatch(/quota of project/);
+});
+
 describe('while a store is away', () => {
   it('Redis: the pages show what Postgres knows, and "Refresh now" says that it can not', async () => {
     const id = await newExecution();
@@ -227,6 +250,7 @@ describe('while a store is away', () => {
     const overview = await pageOf('/overview', lonely.url);
     expect(overview.status).toBe(503);
     expect(overview.text).toContain('Redis does not answer');
+    expect(failedTile(overview.text)).toBe(String(await failedInStatus()));
     redis.disconnect();
   });
 

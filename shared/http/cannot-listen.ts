@@ -1,0 +1,34 @@
+import { TallyError } from '../errors.ts';
+import { hostAndPort } from './address.ts';
+
+/** Why a server can't listen, and which setting to change. */
+export function cannotListen(
+  error: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+  variable: string,
+): TallyError {
+  const code = error.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'CANNOT_LISTEN';
+  return new TallyError(code, listenProblem(error, host, port, variable), { cause: error });
+}
+
+function listenProblem(
+  { message, code = message }: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+  variable: string,
+): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} on ${host} is in use; set ${variable} to another one`;
+    case 'EACCES':
+      return `port ${port} on ${host} is not for this user (EACCES); set ${variable} to a port from 1024`;
+    case 'EADDRNOTAVAIL':
+      return `no network interface of this machine has the address ${host} (EADDRNOTAVAIL); set HTTP_HOST to one that it has`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the name ${host} has no address here (${code}); check HTTP_HOST`;
+    default:
+      return `cannot listen on ${hostAndPort(host, port)} (${code}); check HTTP_HOST and ${variable}`;
+  }
+}
