@@ -31,7 +31,7 @@ export async function startPgbouncer(
 ): Promise<Pgbouncer> {
   const program = findOnPath(['pgbouncer']);
   if (program === undefined)
-    throw new Error('pgbouncer is not on PATH; run: node cli/setup.mjs --test --environments');
+    throw new Error('pgbouncer is not on PATH; run: node deploy/setup.mjs --test --environments');
   const server = new URL(postgresUrl);
   const port = await freePort(undefined);
   const folder = newFolder();

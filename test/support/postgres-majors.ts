@@ -16,7 +16,9 @@ export async function binariesOf(major: number): Promise<Binaries> {
   const module = pathToFileURL(join(PACKAGES, `postgres-${major}`, 'dist', 'index.js')).href;
   const binaries = await findPackaged(module);
   if (binaries === undefined) {
-    throw new Error(`there is no Postgres ${major}; run: node cli/setup.mjs --test --environments`);
+    throw new Error(
+      `there is no Postgres ${major}; run: node deploy/setup.mjs --test --environments`,
+    );
   }
   return binaries;
 }
