@@ -38,6 +38,16 @@ beforeEach(() => {
 });
 
 describe('stopping', () => {
+  test('ends what waits for something at once, not when all is closed', async () => {
+    let close: () => void = () => undefined;
+    lifecycle.onStop('a', () => new Promise<void>((closed) => (close = closed)));
+    expect(lifecycle.signal.aborted).toBe(false);
+    const stopped = lifecycle.stop();
+    expect(lifecycle.signal.aborted).toBe(true);
+    close();
+    await stopped;
+  });
+
   test('closes what was opened last first, one after the other', async () => {
     const steps: string[] = [];
     for (const name of ['a', 'b', 'c']) {
