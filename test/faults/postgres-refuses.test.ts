@@ -4,6 +4,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -31,10 +32,7 @@ async function enqueueNew(count: number): Promise<number[]> {
 }
 
 async function allDone(): Promise<void> {
-  await until('all to be done', async () => {
-    const { waiting, active, delayed } = await countJobs(queue);
-    return waiting + active + delayed === 0;
-  });
+  await until('all to be done', () => settled(queue));
 }
 
 async function attemptsUsed(worker: TallyProcess): Promise<number> {

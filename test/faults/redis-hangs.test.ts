@@ -1,8 +1,8 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
@@ -52,11 +52,7 @@ it('a Redis that hangs under load: the API accepts, tally enqueue fails in time,
   await producer.said('Redis is away');
   proxy.mode = 'pass';
 
-  await until('all to be refreshed', async () => (await outboxRows(database)) === 0);
-  await until('the queue to be empty', async () => {
-    const { waiting, active, delayed } = await countJobs(queue);
-    return waiting + active + delayed === 0;
-  });
+  await until('all to be refreshed', () => allSettled({ queue, database }));
   await producer.said('Redis is back');
   // Asked for ten times while Redis hung, and sent once: the outbox had all of it.
   expect(await countByRevision(database, asked)).toEqual({ 1: 5 });

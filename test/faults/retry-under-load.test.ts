@@ -1,10 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions } from '../support/executions.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -17,10 +18,7 @@ const { database, queue, redis, environment } = await createStores(
   undefined,
   { capture: true },
 );
-const settled = async () => {
-  const { waiting, active, delayed } = await countJobs(queue);
-  return waiting + active + delayed === 0 && (await outboxRows(database)) === 0;
-};
+const isDone = () => allSettled({ queue, database });
 
 /** Makes each update of an execution take 15 ms, and fail with the probability that is set. */
 async function installFailures() {
@@ -105,7 +103,7 @@ it('an operator who retries in a loop, on the board and on the command line, und
 
   await setFailures(0);
   await runTally(['retry', '--all'], environment);
-  await until('all to be done', settled);
+  await until('all to be done', isDone);
   const { twice, busyLooks } = await watch.stop();
   expect(twice).toEqual([]);
   expect(busyLooks).toBeGreaterThan(100);
@@ -118,11 +116,11 @@ it('an operator who retries in a loop, on the board and on the command line, und
   await setFailures(1);
   await changeTasks(ids);
   await until('all to fail', async () => (await failedIds()).size === EXECUTIONS);
-  await until('the last try', settled);
+  await until('the last try', isDone);
   await setFailures(0);
   const changed = ids.filter((_id, index) => index % 2 === 0);
   await changeTasks(changed);
-  await until('the changes to be refreshed', settled);
+  await until('the changes to be refreshed', isDone);
   await askJanitor();
   const others = ids.filter((_id, index) => index % 2 === 1);
   await until(
@@ -132,7 +130,7 @@ it('an operator who retries in a loop, on the board and on the command line, und
   expect([...(await failedIds())].toSorted((a, b) => a - b)).toEqual(others);
   const { output } = await runTally(['retry', '--all'], environment);
   expect(output).toBe(`retried ${others.length}`);
-  await until('these to be refreshed', settled);
+  await until('these to be refreshed', isDone);
   expect((await failedIds()).size).toBe(0);
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   for (const child of processes) child.kill('SIGTERM');

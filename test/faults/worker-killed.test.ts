@@ -3,6 +3,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { someoneToWait } from '../support/lock-waits.ts';
 import { startWorker } from '../support/processes.ts';
+import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
@@ -11,7 +12,7 @@ const INTERVAL_MS = 1_000;
 const { database, queue, environment } = await createStores({
   LOCK_DURATION_MS: String(LOCK_MS),
   STALLED_INTERVAL_MS: String(INTERVAL_MS),
-  SHUTDOWN_GRACE_MS: '5000',
+  SHUTDOWN_GRACE_MS: '30000',
 });
 const url = environment.DATABASE_URL;
 
@@ -52,10 +53,7 @@ it('a worker killed in the middle of a batch has its jobs done by another, withi
   await victim.ended;
   await gate.open();
   const rescuer = await startWorker(environment);
-  await until('all to be refreshed', async () => {
-    const { waiting, active, delayed } = await countJobs(queue);
-    return waiting + active + delayed === 0;
-  });
+  await until('all to be refreshed', () => settled(queue));
   // Detection needs two passes of the checker; the rest is the start of a process.
   expect(performance.now() - killedMs).toBeLessThan(LOCK_MS + 2 * INTERVAL_MS + BUSY_MACHINE_MS);
   expect(await queue.getFailedCount()).toBe(0);

@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
+import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -52,10 +53,7 @@ it('workers that are killed again and again under load: nothing is failed, every
     recovered += recoveries(victim?.lines ?? []);
     workers[kill % WORKERS] = await startWorker(environment);
   }
-  await until('all to be done', async () => {
-    const { waiting, active, delayed } = await countJobs(queue);
-    return waiting + active + delayed === 0 && (await outboxRows(database)) === 0;
-  });
+  await until('all to be done', () => allSettled({ queue, database }));
   recovered += workers.reduce((sum, { lines }) => sum + recoveries(lines), 0);
   expect(recovered).toBeGreaterThan(0);
   expect(await countJobs(queue)).toMatchObject({ failed: 0 });

@@ -1,9 +1,9 @@
 import type { Client } from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import { createExecutions, readExecution } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
+import { allSettled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -32,10 +32,7 @@ afterEach(async () => {
 });
 
 async function quiet(): Promise<void> {
-  await until('outbox and queue to be empty', async () => {
-    const { waiting, active, delayed } = await countJobs(queue);
-    return waiting + active + delayed + (await outboxRows(database)) === 0;
-  });
+  await until('outbox and queue to be empty', () => allSettled({ queue, database }));
 }
 
 const any = (ids: readonly number[]): number => ids[Math.floor(Math.random() * ids.length)] ?? 0;

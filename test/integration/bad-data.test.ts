@@ -1,10 +1,11 @@
 import { beforeEach, expect, it } from 'vitest';
-import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { createFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
 import { runTally } from '../support/processes.ts';
+import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -33,10 +34,10 @@ it('a job whose data or options are no JSON is done once, and the queue drains',
   await writeJob('bad:opts:4', { data: good, opts: 'no', progress: 'no' });
   await enqueueRefreshes(queue, [{ executionId: other, vendor: 'REPLICATION' }]);
   await openWorker(environment);
-  await until('the queue to drain', async () => {
-    const { waiting, active, delayed, failed } = await countJobs(queue);
-    return waiting + active + delayed === 0 && failed === 3;
-  });
+  await until(
+    'the queue to drain',
+    async () => (await settled(queue)) && (await queue.getFailedCount()) === 3,
+  );
   for (const done of [id, other]) {
     expect(await readExecution(database, done)).toMatchObject({ status: 'Success', revision: 1 });
   }

@@ -5,23 +5,16 @@ import {
   enqueueRefreshes,
   retryFailedRefresh,
 } from '../../../shared/queue/refresh-queue.ts';
-import {
-  countByRevision,
-  createExecutions,
-  outboxRows,
-  readExecution,
-} from '../../support/executions.ts';
+import { countByRevision, createExecutions, readExecution } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
+import { allSettled, settled } from '../../support/settled.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { database, queue, environment } = await createStores({ JOB_ATTEMPTS: '2' });
 const refreshOf = (executionId: number) => ({ executionId, vendor: 'REPLICATION' });
-const settled = async () => {
-  const { waiting, active, delayed } = await countJobs(queue);
-  return waiting + active + delayed === 0;
-};
+const isSettled = () => settled(queue);
 
 beforeEach(async () => {
   await queue.obliterate({ force: true });
@@ -53,7 +46,7 @@ describe('one identity', () => {
     await database.query(`UPDATE task SET status = 'Success'`);
     expect(await countJobs(queue)).toMatchObject({ waiting: 0, active: 1 });
     await holder.query('ROLLBACK');
-    await until('the queue to be empty', settled);
+    await until('the queue to be empty', isSettled);
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
   });
 
@@ -80,7 +73,7 @@ describe('one identity', () => {
     await database.query('DROP TRIGGER poison ON execution');
     const [failed] = await queue.getFailed();
     if (failed) await retryFailedRefresh(queue, failed);
-    await until('it to be refreshed', settled);
+    await until('it to be refreshed', isSettled);
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 1 });
     expect(await countJobs(queue)).toMatchObject({ failed: 0 });
   });
@@ -99,7 +92,7 @@ describe('a bad one harms only itself', () => {
       await recordRefreshes(database, ids.map(refreshOf), 'api');
       await openProducer(environment);
       await openWorker(environment);
-      await until('all to be settled', async () => (await outboxRows(database)) === 0 && settled());
+      await until('all to be settled', () => allSettled({ queue, database }));
       const failed = await queue.getFailed();
       expect(failed.map((job) => job.data.executionId)).toEqual([bad]);
       expect(failed[0]?.attemptsMade).toBe(2);
@@ -129,7 +122,7 @@ describe('a bad one harms only itself', () => {
     expect(await countByRevision(database, ids)).toEqual({ 0: 1, 2: 199 });
     expect(await countJobs(queue)).toMatchObject({ active: 1, failed: 0, delayed: 0 });
     await holder.query('ROLLBACK');
-    await until('it to be refreshed', settled);
+    await until('it to be refreshed', isSettled);
     expect(await countByRevision(database, ids)).toEqual({ 1: 1, 2: 199 });
   });
 
@@ -137,7 +130,7 @@ describe('a bad one harms only itself', () => {
     const [id = 0] = await createExecutions(database, 1, []);
     const worker = await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
-    await until('both to be done', settled);
+    await until('both to be done', isSettled);
     expect(await countJobs(queue)).toMatchObject({ failed: 0 });
     const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
     const metrics = await (await fetch(`${address}/metrics`)).text();
