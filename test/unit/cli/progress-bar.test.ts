@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { describeProgress } from '../../../cli/progress-bar.ts';
 
-test.each([
+it.each([
   [0, 6_000, 50, ['0 of 6000 executions', '---------- 0 %']],
   [1_500, 6_000, 10_000, ['1500 of 6000 executions', '===------- 25 %', '30 s left']],
   [1_000, 361_000, 5_000, ['1000 of 361000 executions', '---------- 0 %', '30 min left']],

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { canRewrite, fitting, StatusLine } from '../../../cli/status-line.ts';
 
 const CLEAR_LINE = '\r\u001b[2K';
@@ -21,7 +21,7 @@ function terminalOf(columns: number) {
 }
 
 describe('a status line', () => {
-  test('stays below what is written above it, and takes no text with it', () => {
+  it('stays below what is written above it, and takes no text with it', () => {
     const terminal = terminalOf(80);
     const line = new StatusLine(terminal);
     line.show(['waiting 1']);
@@ -33,7 +33,7 @@ describe('a status line', () => {
     expect(terminal.lines).toEqual(['one', 'two', 'done', '']);
   });
 
-  test('that is kept leaves its line to itself', () => {
+  it('that is kept leaves its line to itself', () => {
     const terminal = terminalOf(80);
     const line = new StatusLine(terminal);
     line.show(['waiting 0']);
@@ -42,19 +42,19 @@ describe('a status line', () => {
     expect(terminal.lines).toEqual(['waiting 0', 'Stopped.', '']);
   });
 
-  test('never reaches the last column: parts that have no room are left out, the first one never', () => {
+  it('never reaches the last column: parts that have no room are left out, the first one never', () => {
     const parts = ['waiting 12', 'running 3', 'refreshed/s 200'];
     expect(fitting(parts, terminalOf(41))).toBe('waiting 12 | running 3 | refreshed/s 200');
     expect(fitting(parts, terminalOf(40))).toBe('waiting 12 | running 3');
     expect(fitting(parts, terminalOf(5))).toBe('waiting 12');
   });
 
-  test('on a terminal that tells no size has the room of a usual one', () => {
+  it('on a terminal that tells no size has the room of a usual one', () => {
     const parts = ['waiting 12', 'running 3', 'refreshed/s 200'];
     expect(fitting(parts, terminalOf(0))).toBe('waiting 12 | running 3 | refreshed/s 200');
   });
 
-  test('is written over on a terminal only, and not on a dumb one', () => {
+  it('is written over on a terminal only, and not on a dumb one', () => {
     expect(canRewrite(terminalOf(80), 'xterm')).toBe(true);
     expect(canRewrite(terminalOf(80), 'dumb')).toBe(false);
     expect(canRewrite({ write: () => undefined }, 'xterm')).toBe(false);

@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import type { RequestHandler } from 'express';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { refuseCrossSite, requirePassword } from '../../../dashboard/auth.ts';
 import { createApp, listen, type RunningServer } from '../../../shared/http/server.ts';
 import { silent } from '../../support/stores.ts';
@@ -46,13 +46,13 @@ async function statusOf(method: string, headersFor: (host: string) => Headers): 
 }
 
 describe('the password', () => {
-  test('lets in who has it, also with a colon and an accent', async () => {
+  it('lets in who has it, also with a colon and an accent', async () => {
     const response = await ask(basic('admin:gehéim:pass'));
     expect(response.status).toBe(200);
     expect(await response.text()).toBe('inside');
   });
 
-  test.each([
+  it.each([
     ['nothing', {}],
     ['a wrong user', basic('root:gehéim:pass')],
     ['a user in other letters', basic('Admin:gehéim:pass')],
@@ -76,7 +76,7 @@ describe('the password', () => {
 describe('refuseCrossSite', () => {
   const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
 
-  test.each([
+  it.each([
     ['cross-site', 'POST'],
     ['cross-site', 'PUT'],
     ['cross-site', 'PATCH'],
@@ -88,11 +88,11 @@ describe('refuseCrossSite', () => {
     expect(await statusOf(method, () => headers)).toBe(403);
   });
 
-  test.each(['same-origin', 'none'])('a browser that says Sec-Fetch-Site: %s may', async (site) => {
+  it.each(['same-origin', 'none'])('a browser that says Sec-Fetch-Site: %s may', async (site) => {
     expect(await statusOf('POST', () => ({ ...FORM, 'sec-fetch-site': site }))).toBe(200);
   });
 
-  test('what the browser says of the site counts more than a fitting Origin', async () => {
+  it('what the browser says of the site counts more than a fitting Origin', async () => {
     const headers = { 'sec-fetch-site': 'cross-site', origin: 'http://tally.example' };
     expect(await statusOf('POST', () => ({ ...headers, host: 'tally.example' }))).toBe(403);
     expect(await statusOf('POST', () => ({ origin: headers.origin, host: 'tally.example' }))).toBe(
@@ -100,29 +100,29 @@ describe('refuseCrossSite', () => {
     );
   });
 
-  test.each(['https://evil.example', 'null', '', 'http://127.0.0.1', 'http://127.0.0.1:1'])(
+  it.each(['https://evil.example', 'null', '', 'http://127.0.0.1', 'http://127.0.0.1:1'])(
     'a change with the foreign origin %j is refused',
     async (origin) => {
       expect(await statusOf('POST', () => ({ ...FORM, origin }))).toBe(403);
     },
   );
 
-  test.each(['http', 'https'])('a change with our own origin over %s passes', async (scheme) => {
+  it.each(['http', 'https'])('a change with our own origin over %s passes', async (scheme) => {
     const headers = (host: string): Headers => ({ ...FORM, origin: `${scheme}://${host}` });
     expect(await statusOf('POST', headers)).toBe(200);
   });
 
-  test.each(['GET', 'HEAD', 'OPTIONS'])('a %s changes nothing and passes', async (method) => {
+  it.each(['GET', 'HEAD', 'OPTIONS'])('a %s changes nothing and passes', async (method) => {
     const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' };
     expect(await statusOf(method, () => headers)).toBe(200);
   });
 
-  test('a program, which sends neither header, passes', async () => {
+  it('a program, which sends neither header, passes', async () => {
     expect(await statusOf('POST', () => ({ 'content-type': 'application/json' }))).toBe(200);
     expect(await statusOf('POST', () => ({}))).toBe(200);
   });
 
-  test.each(['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain'])(
+  it.each(['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain'])(
     'neither header and a body of type %s, which an old browser would send for any page, is refused',
     async (type) => {
       const headers = { 'content-type': type, 'content-length': '0' };

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { ago, counted, duration, moment, number } from '../../../dashboard/format.ts';
 
-test.each([
+it.each([
   [0, '0 ms'],
   [999.4, '999 ms'],
   [1_000, '1.0 s'],
@@ -16,7 +16,7 @@ test.each([
   expect(duration(ms)).toBe(text);
 });
 
-test.each([
+it.each([
   [0, '0'],
   [0.25, '0.3'],
   [12.7, '13'],
@@ -25,7 +25,7 @@ test.each([
   expect(number(value)).toBe(text);
 });
 
-test('a moment is shown in UTC, with how far it is away in either direction', () => {
+it('a moment is shown in UTC, with how far it is away in either direction', () => {
   const now = Date.parse('2026-01-02T03:04:05Z');
   expect(moment('2026-01-02T03:03:55.500Z', now).text).toContain('2026-01-02 03:03:55');
   expect(moment('2026-01-02T03:03:55.500Z', now).text).toContain('9.5 s ago');
@@ -33,7 +33,7 @@ test('a moment is shown in UTC, with how far it is away in either direction', ()
   expect(moment(null, now).text).toContain('none');
 });
 
-test('one is counted in the singular', () => {
+it('one is counted in the singular', () => {
   expect([counted(1, 'job'), counted(2, 'job'), counted(0, 'try', 'tries')]).toEqual([
     '1 job',
     '2 jobs',

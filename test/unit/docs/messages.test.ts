@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 
 /**
  * Whoever searches the documents for a message has to find the one that is printed. So each message in a table of
@@ -22,15 +22,15 @@ const messages = TABLES.flatMap(({ file, columns }) => documentedMessages(file, 
 const product = PRODUCT.flatMap(sources).flatMap(literalParts);
 const expectations = sources('test').map(expectedText).join('\n');
 
-test('the documents have messages in the tables that are searched', () => {
+it('the documents have messages in the tables that are searched', () => {
   expect(messages.length).toBeGreaterThan(50);
 });
 
-test.each(messages)('the documented message "%s" is one of the product', (message) => {
+it.each(messages)('the documented message "%s" is one of the product', (message) => {
   expect(partsOf(message).filter((part) => !isMadeOf(part, product))).toEqual([]);
 });
 
-test.each(messages)('the documented message "%s" is one that a test has seen', (message) => {
+it.each(messages)('the documented message "%s" is one that a test has seen', (message) => {
   const seen = partsOf(message).some((part) =>
     windows(part).some((window) => expectations.includes(window)),
   );

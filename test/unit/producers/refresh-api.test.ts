@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { pino } from 'pino';
 import type pg from 'pg';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { apiIsOff, createRefreshApi } from '../../../producers/refresh-api.ts';
 import { loadConfig } from '../../../shared/process/config.ts';
 import type { Database } from '../../../shared/postgres/database.ts';
@@ -95,14 +95,14 @@ function list(length: number): { executionId: number; vendor: string }[] {
 }
 
 describe('accepted', () => {
-  test('a single refresh is recorded as asked by the API and answered with 202', async () => {
+  it('a single refresh is recorded as asked by the API and answered with 202', async () => {
     const response = await post(JSON.stringify(GOOD));
     expect(response.status).toBe(202);
     expect(await response.json()).toEqual({ accepted: 1 });
     expect(database.recorded).toEqual([[[42], ['REPLICATION'], 'api', 0]]);
   });
 
-  test('a list is recorded in one statement, in its order', async () => {
+  it('a list is recorded in one statement, in its order', async () => {
     const refreshes = [GOOD, { executionId: 7, vendor: 'GC' }];
     const response = await post(JSON.stringify({ refreshes }));
     expect(response.status).toBe(202);
@@ -110,28 +110,28 @@ describe('accepted', () => {
     expect(database.recorded).toEqual([[[42, 7], ['REPLICATION', 'GC'], 'api', 0]]);
   });
 
-  test('1,000 refreshes are accepted at once', async () => {
+  it('1,000 refreshes are accepted at once', async () => {
     const response = await post(JSON.stringify({ refreshes: list(1_000) }));
     expect(response.status).toBe(202);
     expect(await response.json()).toEqual({ accepted: 1_000 });
     expect(database.recorded).toHaveLength(1);
   });
 
-  test('application/json with a charset is JSON, too', async () => {
+  it('application/json with a charset is JSON, too', async () => {
     const headers = { 'content-type': 'application/json; charset=utf-8' };
     expect((await post(JSON.stringify(GOOD), headers)).status).toBe(202);
   });
 });
 
 describe('refused input', () => {
-  test('of 1,000 items one bad is named by its index, and nothing is recorded', async () => {
+  it('of 1,000 items one bad is named by its index, and nothing is recorded', async () => {
     const refreshes: unknown[] = list(1_000);
     refreshes[637] = { executionId: 638, vendor: '' };
     const body = await expectRefusal(await post(JSON.stringify({ refreshes })), 400, 'BAD_REQUEST');
     expect(body.error.items).toEqual([{ index: 637, problem: expect.stringContaining('vendor') }]);
   });
 
-  test('every bad item is named with its own problem', async () => {
+  it('every bad item is named with its own problem', async () => {
     const refreshes = [null, GOOD, 'x', { executionId: 2 ** 53, vendor: 'GC' }, { executionId: 1 }];
     const body = await expectRefusal(await post(JSON.stringify({ refreshes })), 400, 'BAD_REQUEST');
     expect(body.error.items).toEqual([
@@ -142,13 +142,13 @@ describe('refused input', () => {
     ]);
   });
 
-  test('a bad single refresh is named as item 0', async () => {
+  it('a bad single refresh is named as item 0', async () => {
     const response = await post('{"executionId":"42","vendor":"GC"}');
     const body = await expectRefusal(response, 400, 'BAD_REQUEST');
     expect(body.error.items).toEqual([{ index: 0, problem: expect.stringContaining('execution') }]);
   });
 
-  test.each([
+  it.each([
     ['a bare list', `[${JSON.stringify(GOOD)}]`, 'the body is a list; send {"refreshes": ['],
     ['null', 'null', 'the body is null; send'],
     ['a number', '42', 'the body is a number; send'],
@@ -159,7 +159,7 @@ describe('refused input', () => {
     expect(body.error.items).toEqual([]);
   });
 
-  test.each([
+  it.each([
     ['1,001 items', JSON.stringify({ refreshes: list(1_001) })],
     ['an empty list', '{"refreshes":[]}'],
     ['a list that is none', '{"refreshes":{"0":1}}'],
@@ -170,7 +170,7 @@ describe('refused input', () => {
     await expectRefusal(await post(body), 400, 'BAD_REQUEST');
   });
 
-  test.each(['text/plain', 'application/x-www-form-urlencoded', 'application/json-seq'])(
+  it.each(['text/plain', 'application/x-www-form-urlencoded', 'application/json-seq'])(
     '%s, which a foreign page might send unasked, is refused whatever it holds',
     async (type) => {
       const response = await post(JSON.stringify(GOOD), { 'content-type': type });
@@ -178,17 +178,17 @@ describe('refused input', () => {
     },
   );
 
-  test('a body over 1 MiB is too large', async () => {
+  it('a body over 1 MiB is too large', async () => {
     const body = JSON.stringify({ ...GOOD, more: 'x'.repeat(1024 * 1024) });
     await expectRefusal(await post(body), 413, 'TOO_LARGE');
   });
 
-  test('a body of just 1 MiB is not too large', async () => {
+  it('a body of just 1 MiB is not too large', async () => {
     const body = JSON.stringify(GOOD).padEnd(1024 * 1024, ' ');
     expect((await post(body)).status).toBe(202);
   });
 
-  test('a body that claims to be compressed and is not is a bad request', async () => {
+  it('a body that claims to be compressed and is not is a bad request', async () => {
     const response = await post(JSON.stringify(GOOD), { ...JSON_TYPE, 'content-encoding': 'gzip' });
     await expectRefusal(response, 400, 'BAD_REQUEST');
   });
@@ -197,13 +197,13 @@ describe('refused input', () => {
 describe('with API_TOKEN', () => {
   const environment = { API_TOKEN: 'a-long-random-word' };
 
-  test('the right token is let in', async () => {
+  it('the right token is let in', async () => {
     const headers = { ...JSON_TYPE, authorization: 'Bearer a-long-random-word' };
     expect((await post(JSON.stringify(GOOD), headers, environment)).status).toBe(202);
     expect(database.recorded).toHaveLength(1);
   });
 
-  test.each([
+  it.each([
     ['no token', {}],
     ['a wrong token', { authorization: 'Bearer another-random-word' }],
     ['the beginning of the token', { authorization: 'Bearer a-long' }],
@@ -219,7 +219,7 @@ describe('with API_TOKEN', () => {
 });
 
 describe('wrong tokens', () => {
-  test('are answered with 429 after ten within a minute, and the right one is still let in', async () => {
+  it('are answered with 429 after ten within a minute, and the right one is still let in', async () => {
     const port = await serve({ API_TOKEN: 'a-long-random-word' });
     const ask = (token?: string): Promise<Response> =>
       fetch(`http://127.0.0.1:${port}/v1/refreshes`, {
@@ -235,7 +235,7 @@ describe('wrong tokens', () => {
     expect(logLines.join('')).not.toContain('guess');
   });
 
-  test.each(['bearer', 'BEARER', 'Bearer '])('the scheme may be written %s', async (scheme) => {
+  it.each(['bearer', 'BEARER', 'Bearer '])('the scheme may be written %s', async (scheme) => {
     const headers = { ...JSON_TYPE, authorization: `${scheme} a-long-random-word` };
     const environment = { API_TOKEN: 'a-long-random-word' };
     expect((await post(JSON.stringify(GOOD), headers, environment)).status).toBe(202);
@@ -243,22 +243,22 @@ describe('wrong tokens', () => {
 });
 
 describe('by host', () => {
-  test('a foreign host is refused when there is no token', async () => {
+  it('a foreign host is refused when there is no token', async () => {
     expect(await statusFor('evil.example', {})).toBe(403);
     expect(database.recorded).toEqual([]);
   });
 
-  test('this machine is answered when there is no token', async () => {
+  it('this machine is answered when there is no token', async () => {
     expect(await statusFor('localhost:3001', {})).toBe(202);
   });
 
-  test('any host is answered to whoever has the token', async () => {
+  it('any host is answered to whoever has the token', async () => {
     const environment = { API_TOKEN: 'a-long-random-word' };
     expect(await statusFor('tally.example', environment, 'a-long-random-word')).toBe(202);
   });
 });
 
-test('Postgres being away is a 503 that promises nothing, and one warning in the log', async () => {
+it('Postgres being away is a 503 that promises nothing, and one warning in the log', async () => {
   database.failure = new Error('timeout expired');
   const response = await post(JSON.stringify({ refreshes: list(3) }));
   const body = await expectRefusal(response, 503, 'DATABASE_AWAY');
@@ -268,7 +268,7 @@ test('Postgres being away is a 503 that promises nothing, and one warning in the
   expect(lines).toEqual([expect.objectContaining({ level: pino.levels.values['warn'], msg })]);
 });
 
-test('the API that is off answers 403 and says what would turn it on', async () => {
+it('the API that is off answers 403 and says what would turn it on', async () => {
   const app = createApp().use('/v1', apiIsOff);
   const server = await listen(app, '127.0.0.1', 0, 'PRODUCER_PORT');
   servers.push(server);

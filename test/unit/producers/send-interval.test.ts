@@ -1,11 +1,11 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { SendInterval } from '../../../producers/send-interval.ts';
 
-test('an identity that was never sent does not wait', () => {
+it('an identity that was never sent does not wait', () => {
   expect(new SendInterval(250).waitMs('42:GC', 1_000)).toBe(0);
 });
 
-test('an identity that was sent waits for the rest of the interval, and not longer', () => {
+it('an identity that was sent waits for the rest of the interval, and not longer', () => {
   const interval = new SendInterval(250);
   interval.markSent('42:GC', 1_000);
   expect(
@@ -13,14 +13,14 @@ test('an identity that was sent waits for the rest of the interval, and not long
   ).toEqual([250, 150, 1, 0, 0]);
 });
 
-test('an identity does not wait for another one', () => {
+it('an identity does not wait for another one', () => {
   const interval = new SendInterval(250);
   interval.markSent('42:GC', 1_000);
   expect(interval.waitMs('42:REPLICATION', 1_000)).toBe(0);
   expect(interval.waitMs('43:GC', 1_000)).toBe(0);
 });
 
-test('sending again starts the interval again', () => {
+it('sending again starts the interval again', () => {
   const interval = new SendInterval(250);
   interval.markSent('42:GC', 1_000);
   interval.markSent('42:GC', 1_300);
@@ -28,7 +28,7 @@ test('sending again starts the interval again', () => {
   expect(interval.size).toBe(1);
 });
 
-test('what may be sent again is forgotten, so that memory follows the rate of sending', () => {
+it('what may be sent again is forgotten, so that memory follows the rate of sending', () => {
   const interval = new SendInterval(250);
   for (let id = 0; id < 1_000; id++) interval.markSent(`${id}:GC`, id);
   expect(interval.size).toBe(250);
@@ -36,7 +36,7 @@ test('what may be sent again is forgotten, so that memory follows the rate of se
   expect(interval.size).toBe(1);
 });
 
-test('one that was sent again lately is not forgotten because its first time is old', () => {
+it('one that was sent again lately is not forgotten because its first time is old', () => {
   const interval = new SendInterval(250);
   interval.markSent('a', 1_000);
   interval.markSent('b', 1_100);
@@ -46,7 +46,7 @@ test('one that was sent again lately is not forgotten because its first time is 
   expect(interval.size).toBe(2);
 });
 
-test('beyond the most entries the oldest is forgotten, and may be sent early', () => {
+it('beyond the most entries the oldest is forgotten, and may be sent early', () => {
   const interval = new SendInterval(250, 3);
   for (const identity of ['a', 'b', 'c', 'd']) interval.markSent(identity, 1_000);
   expect(interval.size).toBe(3);
@@ -56,7 +56,7 @@ test('beyond the most entries the oldest is forgotten, and may be sent early', (
   ]);
 });
 
-test('a burst of 150,000 identities within one interval stays within the bound', () => {
+it('a burst of 150,000 identities within one interval stays within the bound', () => {
   const interval = new SendInterval(60_000);
   for (let id = 0; id < 150_000; id++) interval.markSent(`${id}:GC`, 1_000);
   expect(interval.size).toBe(100_000);
@@ -71,14 +71,14 @@ function cpuMicrosecondsToSend(intervalMs: number): number {
   return user + system;
 }
 
-test('sending takes no longer the more is remembered', () => {
+it('sending takes no longer the more is remembered', () => {
   cpuMicrosecondsToSend(10);
   // A map whose first entries were deleted is walked from its beginning: with 20,000 identities in an
   // interval that is 15 us a call, and this ratio about 30 instead of about 1.
   expect(cpuMicrosecondsToSend(1_000) / cpuMicrosecondsToSend(10)).toBeLessThan(8);
 });
 
-test('an interval of 0 never makes anything wait and remembers nothing', () => {
+it('an interval of 0 never makes anything wait and remembers nothing', () => {
   const interval = new SendInterval(0);
   interval.markSent('42:GC', 1_000);
   expect(interval.waitMs('42:GC', 1_000)).toBe(0);

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { describeError, TallyError, UsageError } from '../../../shared/errors.ts';
 
-test.each([
+it.each([
   ['an error', new Error('it broke'), 'it broke'],
   ['an error without a message', new RangeError(), 'RangeError'],
   ['a text', 'only a text', 'only a text'],
@@ -13,7 +13,7 @@ test.each([
   expect(describeError(thrown)).toBe(text);
 });
 
-test('a refused connection to two addresses is described by both, not by an empty text', () => {
+it('a refused connection to two addresses is described by both, not by an empty text', () => {
   const error = new AggregateError([
     new Error('connect ECONNREFUSED ::1:5432'),
     new AggregateError([new Error('connect ECONNREFUSED 127.0.0.1:5432')]),
@@ -23,17 +23,17 @@ test('a refused connection to two addresses is described by both, not by an empt
   );
 });
 
-test('an aggregate of nothing is described by some text', () => {
+it('an aggregate of nothing is described by some text', () => {
   expect(describeError(new AggregateError([]))).not.toBe('');
 });
 
-test('a description is one line', () => {
+it('a description is one line', () => {
   expect(describeError(new Error('first\n   second\r\n third\n'))).not.toMatch(/[\r\n]/);
   expect(describeError(new Error('first\n   second'))).toBe('first second');
   expect(describeError(new AggregateError([new Error('a\nb'), 'c\nd']))).toBe('a b; c d');
 });
 
-test('a wrong setting is a TallyError that commands can tell from others', () => {
+it('a wrong setting is a TallyError that commands can tell from others', () => {
   const cause = new Error('why');
   const error = new UsageError('X is wrong', { cause });
   expect(error).toBeInstanceOf(TallyError);

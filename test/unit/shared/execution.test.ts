@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { TallyError } from '../../../shared/errors.ts';
 import {
   executionIdProblem,
@@ -19,7 +19,7 @@ function refusal(text: string): TallyError {
 }
 
 describe('parseIdentity', () => {
-  test.each([
+  it.each([
     ['42:REPLICATION', 42, 'REPLICATION'],
     ['1:GC', 1, 'GC'],
     ['7:P2P_PREHEAT', 7, 'P2P_PREHEAT'],
@@ -33,7 +33,7 @@ describe('parseIdentity', () => {
     expect(formatIdentity(identity)).toBe(text);
   });
 
-  test.each([
+  it.each([
     ['x:GC', 'execution id must be a whole number from 1'],
     ['0:GC', 'execution id must be a whole number from 1'],
     ['-1:GC', 'execution id must be a whole number from 1'],
@@ -55,37 +55,32 @@ describe('parseIdentity', () => {
     expect(message).toContain('42:REPLICATION');
   });
 
-  test('repeats the refused text, but of a very long one only the beginning', () => {
+  it('repeats the refused text, but of a very long one only the beginning', () => {
     expect(refusal('4 2:GC').message).toContain('"4 2:GC"');
     expect(refusal('x'.repeat(100_000)).message.length).toBeLessThan(300);
   });
 });
 
-test.each([1, 42, Number.MAX_SAFE_INTEGER])('%d is an execution id', (value) => {
+it.each([1, 42, Number.MAX_SAFE_INTEGER])('%d is an execution id', (value) => {
   expect(executionIdProblem(value)).toBeUndefined();
 });
 
-test.each([0, -1, 1.5, Number.NaN, Infinity, 2 ** 53, '42', 42n, null, undefined, [42], {}])(
+it.each([0, -1, 1.5, Number.NaN, Infinity, 2 ** 53, '42', 42n, null, undefined, [42], {}])(
   '%s is no execution id',
   (value) => {
     expect(executionIdProblem(value)).toMatch(/execution id/);
   },
 );
 
-test.each([
-  'A',
-  'GARBAGE_COLLECTION',
-  'scan-all',
-  ' ',
-  '\u0001',
-  'é'.repeat(255),
-  '😀'.repeat(255),
-])('%j is a vendor', (value) => {
-  expect(vendorProblem(value)).toBeUndefined();
-  expect(vendorOf(value)).toBe(value);
-});
+it.each(['A', 'GARBAGE_COLLECTION', 'scan-all', ' ', '\u0001', 'é'.repeat(255), '😀'.repeat(255)])(
+  '%j is a vendor',
+  (value) => {
+    expect(vendorProblem(value)).toBeUndefined();
+    expect(vendorOf(value)).toBe(value);
+  },
+);
 
-test.each(['', '\u0000', '\ud800', 'V'.repeat(256), '😀'.repeat(256), 7, null, undefined, ['GC']])(
+it.each(['', '\u0000', '\ud800', 'V'.repeat(256), '😀'.repeat(256), 7, null, undefined, ['GC']])(
   '%j is no vendor',
   (value) => {
     expect(vendorProblem(value)).toMatch(/vendor/);

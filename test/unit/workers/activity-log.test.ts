@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ActivityLog } from '../../../workers/activity-log.ts';
 
 let lines: Record<string, unknown>[];
@@ -25,12 +25,12 @@ function times(count: number, action: () => void): void {
   for (let n = 0; n < count; n++) action();
 }
 
-test('a worker that does nothing logs nothing', () => {
+it('a worker that does nothing logs nothing', () => {
   vi.advanceTimersByTime(3_600_000);
   expect(lines).toEqual([]);
 });
 
-test('a second of work is one line of each kind, in the documented forms', () => {
+it('a second of work is one line of each kind, in the documented forms', () => {
   times(2, () => activity.recovered());
   times(12, () => activity.claimed(1));
   times(6, () => activity.refreshed(true, 10));
@@ -48,7 +48,7 @@ test('a second of work is one line of each kind, in the documented forms', () =>
   ]);
 });
 
-test('each second tells of that second only', () => {
+it('each second tells of that second only', () => {
   activity.claimed(1);
   activity.refreshed(true, 500);
   activity.failed();
@@ -70,13 +70,13 @@ test('each second tells of that second only', () => {
   ]);
 });
 
-test('jobs that were claimed and are not done yet are no refreshes', () => {
+it('jobs that were claimed and are not done yet are no refreshes', () => {
   activity.claimed(1);
   vi.advanceTimersByTime(1_000);
   expect(messages()).toEqual(['claimed 1']);
 });
 
-test('recovered jobs are a warning, the rest is not', () => {
+it('recovered jobs are a warning, the rest is not', () => {
   activity.recovered();
   activity.claimed(1);
   activity.failed();
@@ -84,7 +84,7 @@ test('recovered jobs are a warning, the rest is not', () => {
   expect(lines.map(({ level }) => level)).toEqual([40, 30, 30]);
 });
 
-test.each([
+it.each([
   [100, 99],
   [200, 198],
   [1, 1],
@@ -94,20 +94,20 @@ test.each([
   expect(lines).toMatchObject([{ lagMsP99: p99 }]);
 });
 
-test('lags are compared as numbers and rounded', () => {
+it('lags are compared as numbers and rounded', () => {
   activity.refreshed(true, 9);
   activity.refreshed(true, 100.4);
   vi.advanceTimersByTime(1_000);
   expect(lines).toMatchObject([{ lagMsP99: 100 }]);
 });
 
-test('refreshes of which nobody knows the age have no p99', () => {
+it('refreshes of which nobody knows the age have no p99', () => {
   activity.refreshed(true, null);
   vi.advanceTimersByTime(1_000);
   expect(lines).toMatchObject([{ refreshed: 1, lagMsP99: null }]);
 });
 
-test('closing writes what is left, once, and leaves no timer behind', () => {
+it('closing writes what is left, once, and leaves no timer behind', () => {
   activity.claimed(1);
   activity.close();
   activity.close();
@@ -115,7 +115,7 @@ test('closing writes what is left, once, and leaves no timer behind', () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('figures are told each second in which something was done, also where nobody reads the log', () => {
+it('figures are told each second in which something was done, also where nobody reads the log', () => {
   const told: unknown[] = [];
   const quiet = new ActivityLog(pino({ level: 'silent' }), (figures) => told.push(figures));
   quiet.claimed(3);

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { Batcher } from '../../../workers/batcher.ts';
 import type { RefreshResult, RefreshResults } from '../../../workers/refresh-batch.ts';
 import type { RefreshReport } from '../../../workers/refresh-executions.ts';
@@ -72,7 +72,7 @@ async function longEnoughToGather(): Promise<void> {
 }
 
 describe('gathering', () => {
-  test('what is asked for at the same time is one statement', async () => {
+  it('what is asked for at the same time is one statement', async () => {
     const batcher = createBatcher();
     const results = Promise.all([1, 2, 3].map((id) => batcher.refresh(id)));
     (await statement(0)).answer();
@@ -81,7 +81,7 @@ describe('gathering', () => {
     expect(sizes).toEqual([3]);
   });
 
-  test('an execution that is asked for twice in one gathering is asked once and settles both', async () => {
+  it('an execution that is asked for twice in one gathering is asked once and settles both', async () => {
     const batcher = createBatcher();
     const results = Promise.all([7, 7].map((id) => batcher.refresh(id)));
     (await statement(0)).answer();
@@ -89,7 +89,7 @@ describe('gathering', () => {
     expect(sent.map(({ ids }) => ids)).toEqual([[7]]);
   });
 
-  test('no batch is larger than the largest size, and nothing is left out', async () => {
+  it('no batch is larger than the largest size, and nothing is left out', async () => {
     const batcher = createBatcher({ maxBatchSize: 10 });
     const results = Promise.all(Array.from({ length: 25 }, (_, id) => batcher.refresh(id)));
     for (let index = 0; index < 3; index++) (await statement(index)).answer();
@@ -99,7 +99,7 @@ describe('gathering', () => {
     expect(sizes).toEqual([10, 10, 5]);
   });
 
-  test('after a pause a lone refresh is sent as well', async () => {
+  it('after a pause a lone refresh is sent as well', async () => {
     const batcher = createBatcher();
     for (let round = 0; round < 3; round++) {
       const result = batcher.refresh(round);
@@ -111,7 +111,7 @@ describe('gathering', () => {
 });
 
 describe('one statement in flight', () => {
-  test('what arrives meanwhile waits for it and goes into the next batch together', async () => {
+  it('what arrives meanwhile waits for it and goes into the next batch together', async () => {
     const batcher = createBatcher();
     const first = batcher.refresh(1);
     const inFlight = await statement(0);
@@ -127,7 +127,7 @@ describe('one statement in flight', () => {
     expect(sent.map(({ ids }) => ids)).toEqual([[1], [2, 3]]);
   });
 
-  test('an execution asked for again while in flight gets a result that begins after that', async () => {
+  it('an execution asked for again while in flight gets a result that begins after that', async () => {
     const batcher = createBatcher();
     const before = batcher.refresh(1);
     const inFlight = await statement(0);
@@ -142,7 +142,7 @@ describe('one statement in flight', () => {
     expect(await after).toEqual(refreshed(1, 'changed'));
   });
 
-  test('a hundred waves of requests never have two statements at once', async () => {
+  it('a hundred waves of requests never have two statements at once', async () => {
     let inFlight = 0;
     let most = 0;
     const batcher = new Batcher({
@@ -167,7 +167,7 @@ describe('one statement in flight', () => {
 });
 
 describe('executions that another transaction holds', () => {
-  test('are refreshed again alone, waiting, and only then settled', async () => {
+  it('are refreshed again alone, waiting, and only then settled', async () => {
     const batcher = createBatcher();
     const free = batcher.refresh(1);
     const busy = batcher.refresh(2);
@@ -180,7 +180,7 @@ describe('executions that another transaction holds', () => {
     expect(sizes).toEqual([2, 1]);
   });
 
-  test('do not hold up the next batch', async () => {
+  it('do not hold up the next batch', async () => {
     const batcher = createBatcher();
     const busy = batcher.refresh(1);
     (await statement(0)).answer([1]);
@@ -192,7 +192,7 @@ describe('executions that another transaction holds', () => {
     expect(await busy).toEqual(refreshed(1, 'changed'));
   });
 
-  test('take no more than the given lanes, and all get their turn', async () => {
+  it('take no more than the given lanes, and all get their turn', async () => {
     const batcher = createBatcher({ lanes: 2 });
     const ids = [1, 2, 3, 4, 5];
     const results = Promise.all(ids.map((id) => batcher.refresh(id)));
@@ -210,7 +210,7 @@ describe('executions that another transaction holds', () => {
     expect(sent.slice(1).every(({ wait }) => wait)).toBe(true);
   });
 
-  test('find free lanes again after earlier ones were done', async () => {
+  it('find free lanes again after earlier ones were done', async () => {
     const batcher = createBatcher({ lanes: 1 });
     for (let round = 0; round < 3; round++) {
       const result = batcher.refresh(round);
@@ -220,7 +220,7 @@ describe('executions that another transaction holds', () => {
     }
   });
 
-  test('settle everyone who asked for them', async () => {
+  it('settle everyone who asked for them', async () => {
     const batcher = createBatcher();
     const results = Promise.all([7, 7, 7].map((id) => batcher.refresh(id)));
     (await statement(0)).answer([7]);
@@ -230,7 +230,7 @@ describe('executions that another transaction holds', () => {
 });
 
 describe('what did not go well', () => {
-  test('an execution of which nothing was reported has failed', async () => {
+  it('an execution of which nothing was reported has failed', async () => {
     const batcher = createBatcher();
     const reported = batcher.refresh(1);
     const missing = batcher.refresh(2);
@@ -242,7 +242,7 @@ describe('what did not go well', () => {
     });
   });
 
-  test.each(['failed', 'unavailable'] as const)(
+  it.each(['failed', 'unavailable'] as const)(
     '%s is told to whoever asked, as it is',
     async (kind) => {
       const batcher = createBatcher();

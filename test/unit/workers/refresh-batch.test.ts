@@ -1,5 +1,5 @@
 import { DatabaseError, type QueryResultRow } from 'pg';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../../shared/postgres/database.ts';
 import { NotConnectedError } from '../../../shared/postgres/error-kinds.ts';
 import { refreshBatch, type RefreshResults } from '../../../workers/refresh-batch.ts';
@@ -80,14 +80,14 @@ async function refresh(ids: readonly number[], wait = false): Promise<RefreshRes
   return results;
 }
 
-test('a batch is one statement, and each execution gets its own report', async () => {
+it('a batch is one statement, and each execution gets its own report', async () => {
   const results = await refresh(IDS);
   expect(database.statements).toEqual([{ ids: IDS, wait: false }]);
   expect(results.get(137)).toEqual({ kind: 'refreshed', report: reportOf(137) });
   expect(idsOf(results, 'refreshed')).toHaveLength(500);
 });
 
-test('whether to wait for locks is told to the database, in the halves, too', async () => {
+it('whether to wait for locks is told to the database, in the halves, too', async () => {
   database.answer = poisonedBy([2], sqlError(CHECK));
   await refresh([1, 2, 3], true);
   expect(database.statements.length).toBeGreaterThan(1);
@@ -95,7 +95,7 @@ test('whether to wait for locks is told to the database, in the halves, too', as
 });
 
 describe('a bad execution', () => {
-  test.each([1, 250, 251, 500])('among 500 fails alone: number %d', async (poison) => {
+  it.each([1, 250, 251, 500])('among 500 fails alone: number %d', async (poison) => {
     const error = sqlError(CHECK);
     database.answer = poisonedBy([poison], error);
     const results = await refresh(IDS);
@@ -106,21 +106,21 @@ describe('a bad execution', () => {
     expect(probes).toBe(0);
   });
 
-  test('does not harm the others when there are three of them', async () => {
+  it('does not harm the others when there are three of them', async () => {
     database.answer = poisonedBy([3, 77, 400], sqlError(CHECK));
     const results = await refresh(IDS);
     expect(idsOf(results, 'failed').toSorted((a, b) => a - b)).toEqual([3, 77, 400]);
     expect(idsOf(results, 'refreshed')).toHaveLength(497);
   });
 
-  test('that is alone fails after one statement', async () => {
+  it('that is alone fails after one statement', async () => {
     database.answer = poisonedBy([9], sqlError(CHECK));
     const results = await refresh([9]);
     expect(idsOf(results, 'failed')).toEqual([9]);
     expect(database.statements).toHaveLength(1);
   });
 
-  test('that ends its own backend is found, since a probe tells that the server is there', async () => {
+  it('that ends its own backend is found, since a probe tells that the server is there', async () => {
     database.answer = poisonedBy([123], reset);
     const results = await refresh(IDS);
     expect(results.get(123)).toEqual({ kind: 'failed', error: reset });
@@ -129,14 +129,14 @@ describe('a bad execution', () => {
     expect(probes).toBeGreaterThan(0);
   });
 
-  test('that ends every backend it runs in is given up after three of them', async () => {
+  it('that ends every backend it runs in is given up after three of them', async () => {
     database.answer = poisonedBy([9], sqlError('57P01'));
     expect(idsOf(await refresh([9]), 'failed')).toEqual([9]);
     expect(database.statements).toHaveLength(3);
     expect(probes).toBe(3);
   });
 
-  test.each(['55P03', '57014'])(
+  it.each(['55P03', '57014'])(
     'whose row is held by somebody else (%s) fails while the probe commits',
     async (state) => {
       database.answer = poisonedBy([9], sqlError(state));
@@ -147,7 +147,7 @@ describe('a bad execution', () => {
 });
 
 describe('an unavailable database', () => {
-  test('takes the whole batch with it, unsplit, and is not asked again', async () => {
+  it('takes the whole batch with it, unsplit, and is not asked again', async () => {
     const error = sqlError(STARTING);
     database.answer = () => {
       throw error;
@@ -159,7 +159,7 @@ describe('an unavailable database', () => {
     expect(probes).toBe(0);
   });
 
-  test('is noticed by a probe when the connection is lost', async () => {
+  it('is noticed by a probe when the connection is lost', async () => {
     probeFails = true;
     database.answer = poisonedBy([1], reset);
     const results = await refresh(IDS);
@@ -168,13 +168,13 @@ describe('an unavailable database', () => {
     expect(probes).toBe(1);
   });
 
-  test('costs no attempt of a single execution either', async () => {
+  it('costs no attempt of a single execution either', async () => {
     probeFails = true;
     database.answer = poisonedBy([9], sqlError('57P01'));
     expect(idsOf(await refresh([9]), 'unavailable')).toEqual([9]);
   });
 
-  test.each(['57014', '55P03'])(
+  it.each(['57014', '55P03'])(
     'is noticed by a probe when the server gives up waiting (%s)',
     async (state) => {
       probeFails = true;
@@ -184,7 +184,7 @@ describe('an unavailable database', () => {
     },
   );
 
-  test.each([
+  it.each([
     ['a backend that was ended once', sqlError('57P01')],
     ['a table that was locked until just now', sqlError('57014')],
     ['a lock that was held until just now', sqlError('55P03')],
@@ -197,14 +197,14 @@ describe('an unavailable database', () => {
     expect(probes).toBe(1);
   });
 
-  test('is a pool with no free connection, without a probe', async () => {
+  it('is a pool with no free connection, without a probe', async () => {
     const error = new NotConnectedError(new Error('timeout exceeded when trying to connect'));
     database.answer = poisonedBy([9], error);
     expect(idsOf(await refresh([9]), 'unavailable')).toEqual([9]);
     expect(probes).toBe(0);
   });
 
-  test('in the middle of a split leaves what was refreshed before', async () => {
+  it('in the middle of a split leaves what was refreshed before', async () => {
     // The whole batch fails by its poison, the first half is refreshed, then the server goes.
     database.answer = (ids, statement) => {
       if (statement > 2) throw sqlError(STARTING);
@@ -218,7 +218,7 @@ describe('an unavailable database', () => {
 });
 
 describe('contention', () => {
-  test.each([DEADLOCK, '40001'])('%s is tried again with the whole batch', async (state) => {
+  it.each([DEADLOCK, '40001'])('%s is tried again with the whole batch', async (state) => {
     database.answer = (_ids, statement) => {
       if (statement < 3) throw sqlError(state);
     };
@@ -228,21 +228,21 @@ describe('contention', () => {
     expect(probes).toBe(0);
   });
 
-  test('that does not end is given up after three more tries, and costs that one an attempt', async () => {
+  it('that does not end is given up after three more tries, and costs that one an attempt', async () => {
     database.answer = poisonedBy([2], sqlError(DEADLOCK));
     const results = await refresh([2]);
     expect(idsOf(results, 'failed')).toEqual([2]);
     expect(database.statements).toHaveLength(4);
   });
 
-  test('that follows one execution around does not harm the others', async () => {
+  it('that follows one execution around does not harm the others', async () => {
     database.answer = poisonedBy([2], sqlError(DEADLOCK));
     const results = await refresh([1, 2, 3, 4]);
     expect(idsOf(results, 'failed')).toEqual([2]);
     expect(idsOf(results, 'refreshed').toSorted((a, b) => a - b)).toEqual([1, 3, 4]);
   });
 
-  test('that turns into another error is not tried again for it', async () => {
+  it('that turns into another error is not tried again for it', async () => {
     database.answer = (_ids, statement) => {
       throw sqlError(statement === 1 ? DEADLOCK : STARTING);
     };
@@ -251,7 +251,7 @@ describe('contention', () => {
   });
 });
 
-test('something thrown that is no error becomes one', async () => {
+it('something thrown that is no error becomes one', async () => {
   probeFails = true;
   database.answer = () => {
     // oxlint-disable-next-line typescript/only-throw-error -- that is what is tested

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { BUSY_MACHINE_MS } from '../../support/wait.ts';
 import { StoreWatch } from '../../../workers/store-watch.ts';
 
@@ -32,19 +32,19 @@ beforeEach(() => {
 
 afterEach(() => watch.close());
 
-test('nothing is away before somebody says so', () => {
+it('nothing is away before somebody says so', () => {
   expect(watch.away).toBe(false);
   expect(events).toEqual([]);
 });
 
-test('an outage that 200 jobs run into pauses the worker once and is logged once', () => {
+it('an outage that 200 jobs run into pauses the worker once and is logged once', () => {
   for (let job = 0; job < 200; job++) watch.reportAway(error);
   expect(watch.away).toBe(true);
   expect(events).toEqual(['away']);
   expect(lines).toEqual(['Postgres is away: connect ECONNREFUSED; work waits until it is back']);
 });
 
-test('the worker goes on as soon as a probe succeeds, not at one that fails', async () => {
+it('the worker goes on as soon as a probe succeeds, not at one that fails', async () => {
   probeAnswers = [false];
   watch.reportAway(error);
   await vi.waitUntil(() => probes === 2, { timeout: 5_000 });
@@ -59,7 +59,7 @@ test('the worker goes on as soon as a probe succeeds, not at one that fails', as
   expect(lines[1]).toMatch(/^Postgres is back after \d+\.\d s$/);
 });
 
-test('a database that answers probes and refuses every refresh is one outage, logged once, with longer and longer pauses', async () => {
+it('a database that answers probes and refuses every refresh is one outage, logged once, with longer and longer pauses', async () => {
   probeAnswers = [true, true, true];
   watch.reportAway(error);
   for (let resumed = 1; resumed <= 3; resumed++) {
@@ -79,7 +79,7 @@ test('a database that answers probes and refuses every refresh is one outage, lo
   expect(lines).toHaveLength(2);
 });
 
-test('a database that answers and is asked for no refresh counts as back after a second', async () => {
+it('a database that answers and is asked for no refresh counts as back after a second', async () => {
   probeAnswers = [true];
   watch.reportAway(error);
   await vi.waitUntil(() => events.includes('back'), { timeout: 5_000 });
@@ -87,14 +87,14 @@ test('a database that answers and is asked for no refresh counts as back after a
   await vi.waitUntil(() => !watch.away, { timeout: 5_000 });
 });
 
-test('the first probe comes within a second', async () => {
+it('the first probe comes within a second', async () => {
   const begin = performance.now();
   watch.reportAway(error);
   await vi.waitUntil(() => probes === 1, { timeout: 20_000, interval: 5 });
   expect(performance.now() - begin).toBeLessThan(1_000 + BUSY_MACHINE_MS);
 });
 
-test('a second outage pauses the worker again', async () => {
+it('a second outage pauses the worker again', async () => {
   probeAnswers = [true, true];
   watch.reportAway(error);
   await vi.waitUntil(() => !watch.away, { timeout: 5_000 });
@@ -104,7 +104,7 @@ test('a second outage pauses the worker again', async () => {
   expect(probes).toBe(2);
 });
 
-test('a worker that is closed during an outage is not started again, and stops probing', async () => {
+it('a worker that is closed during an outage is not started again, and stops probing', async () => {
   probeAnswers = [true];
   watch.reportAway(error);
   watch.close();
@@ -114,7 +114,7 @@ test('a worker that is closed during an outage is not started again, and stops p
   expect(events).toEqual(['away']);
 });
 
-test('a probe that succeeds after the close does not start the worker', async () => {
+it('a probe that succeeds after the close does not start the worker', async () => {
   watch.reportAway(error);
   await vi.waitUntil(() => probes === 1, { timeout: 5_000 });
   watch.close();
@@ -125,7 +125,7 @@ test('a probe that succeeds after the close does not start the worker', async ()
   expect(lines).toHaveLength(1);
 });
 
-test('what is reported after the close has no effect', () => {
+it('what is reported after the close has no effect', () => {
   watch.close();
   watch.reportAway(error);
   expect(events).toEqual([]);

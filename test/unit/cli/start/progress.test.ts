@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   describeProgress,
   RecentRefreshes,
@@ -19,28 +19,28 @@ describe('RecentRefreshes', () => {
     recent.add({ refreshed, failed: 0, lagMsP99 });
   }
 
-  test('without figures there is nothing a second and no lag', () => {
+  it('without figures there is nothing a second and no lag', () => {
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
   });
 
-  test('refreshes of all workers are added up, and the highest lag counts', () => {
+  it('refreshes of all workers are added up, and the highest lag counts', () => {
     add(300, 20);
     add(600, 90);
     add(301, null);
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 400, lagMsP99: 90 });
   });
 
-  test('a rate is rounded to a whole number', () => {
+  it('a rate is rounded to a whole number', () => {
     add(5, null);
     expect(recent.summarize().refreshedPerSecond).toBe(2);
   });
 
-  test('a lag of 0 ms is a lag', () => {
+  it('a lag of 0 ms is a lag', () => {
     add(1, 0);
     expect(recent.summarize().lagMsP99).toBe(0);
   });
 
-  test('what is older than 3 s counts no more', () => {
+  it('what is older than 3 s counts no more', () => {
     add(300, 500);
     vi.advanceTimersByTime(2_000);
     add(600, 20);
@@ -62,13 +62,13 @@ describe('describeProgress', () => {
     outOfDate: 3,
   };
 
-  test('is one line with every number and where the dashboard is', () => {
+  it('is one line with every number and where the dashboard is', () => {
     expect(describeProgress(progress, 'http://127.0.0.1:3000').join(' | ')).toBe(
       'to do 1200 | running 400 | refreshed/s 20000 | p99 lag 87 ms | out of date 3 | dashboard http://127.0.0.1:3000',
     );
   });
 
-  test('shows a number that nobody can know now as ?, and zeros as zeros', () => {
+  it('shows a number that nobody can know now as ?, and zeros as zeros', () => {
     const away: Progress = {
       toDo: null,
       running: 0,

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import {
   dropRunFile,
   readRunFile,
@@ -62,18 +62,18 @@ function endedPid(): number {
   return spawnSync(process.execPath, ['-e', '']).pid;
 }
 
-test('what a running start has written is read by other commands', () => {
+it('what a running start has written is read by other commands', () => {
   takeRunFile(folder);
   writeRunFile(folder, RUN);
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, ...RUN });
 });
 
-test('a folder that is not there yet is made', () => {
+it('a folder that is not there yet is made', () => {
   takeRunFile(join(folder, 'a', 'b'));
   expect(readRunFile(join(folder, 'a', 'b'))?.pid).toBe(process.pid);
 });
 
-test.each([
+it.each([
   ['is a file', 'file', 'EEXIST'],
   ['lies below a file', join('file', 'data'), 'ENOTDIR'],
 ])('a data folder that %s is named with what to do', (_what, path, code) => {
@@ -85,19 +85,19 @@ test.each([
   expect(message).toContain('--data');
 });
 
-test('a folder in which nothing ever ran has nothing to read', () => {
+it('a folder in which nothing ever ran has nothing to read', () => {
   expect(readRunFile(folder)).toBeUndefined();
   expect(readRunFile(join(folder, 'missing'))).toBeUndefined();
 });
 
-test('the file of a start that was killed counts for nothing, and the folder can be taken', () => {
+it('the file of a start that was killed counts for nothing, and the folder can be taken', () => {
   writeFileSync(file(), JSON.stringify({ pid: endedPid(), ...RUN }));
   expect(readRunFile(folder)).toBeUndefined();
   takeRunFile(folder);
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
 });
 
-test('the file of a start that was killed counts for nothing when another process has its number by now', () => {
+it('the file of a start that was killed counts for nothing when another process has its number by now', () => {
   takeRunFile(folder);
   const own = JSON.parse(readFileSync(file(), 'utf8')) as { began: string };
   writeFileSync(file(), JSON.stringify({ ...own, ...RUN, began: `${own.began}0` }));
@@ -106,7 +106,7 @@ test('the file of a start that was killed counts for nothing when another proces
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
 });
 
-test.each(['', '{"pid":', '[]', 'null', '{}', '{"pid":"x"}'])(
+it.each(['', '{"pid":', '[]', 'null', '{}', '{"pid":"x"}'])(
   'a file that was cut short counts for nothing, and the folder can be taken: %s',
   (text) => {
     writeFileSync(file(), text);
@@ -116,7 +116,7 @@ test.each(['', '{"pid":', '[]', 'null', '{}', '{"pid":"x"}'])(
   },
 );
 
-test('a folder that another start has is refused with its process, its dashboard and a way out', () => {
+it('a folder that another start has is refused with its process, its dashboard and a way out', () => {
   const other = JSON.stringify({ pid: process.ppid, ...RUN });
   writeFileSync(file(), other);
   const { code, message } = refusal();
@@ -128,12 +128,12 @@ test('a folder that another start has is refused with its process, its dashboard
   expect(readFileSync(file(), 'utf8')).toBe(other);
 });
 
-test('a folder whose start has no dashboard yet is refused as well', () => {
+it('a folder whose start has no dashboard yet is refused as well', () => {
   writeFileSync(file(), JSON.stringify({ pid: process.ppid, ...RUN, dashboardUrl: '' }));
   expect(refusal().message).toContain(`(process ${process.ppid})`);
 });
 
-test('nobody but the owner can read the passwords in it', () => {
+it('nobody but the owner can read the passwords in it', () => {
   writeFileSync(file(), 'left by another user of a shared folder');
   chmodSync(file(), 0o666);
   takeRunFile(folder);
@@ -142,7 +142,7 @@ test('nobody but the owner can read the passwords in it', () => {
   expect(statSync(file()).mode & 0o777).toBe(0o600);
 });
 
-test('the file of another user, who may run there, is named and left alone', () => {
+it('the file of another user, who may run there, is named and left alone', () => {
   writeFileSync(file(), JSON.stringify({ pid: process.pid, ...RUN }), { mode: 0o600 });
   chmodSync(folder, 0o777);
   const { code, message } = asStranger(refusal);
@@ -153,12 +153,12 @@ test('the file of another user, who may run there, is named and left alone', () 
   expect(existsSync(file())).toBe(true);
 });
 
-test('a folder that is taken exclusively can be taken by one only', () => {
+it('a folder that is taken exclusively can be taken by one only', () => {
   writeRunFile(folder, RUN, 'wx');
   expect(() => writeRunFile(folder, RUN, 'wx')).toThrow(/EEXIST/);
 });
 
-test('a start that ends leaves the folder free, and may say so twice', () => {
+it('a start that ends leaves the folder free, and may say so twice', () => {
   takeRunFile(folder);
   dropRunFile(folder);
   dropRunFile(folder);

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { stateOf } from '../../../../dashboard/execution/execution-state.ts';
 import type { ExecutionFacts } from '../../../../dashboard/execution/execution-facts.ts';
 import type { ExecutionJobs } from '../../../../dashboard/execution/execution-jobs.ts';
@@ -40,7 +40,7 @@ const RECORDED: ExecutionFacts = {
   },
 };
 
-test.each([
+it.each([
   ['up to date', facts(['Success', END], ['Success', END]), NONE],
   ['up to date', facts(['Success', END], ['Success', END]), FAILED],
   ['behind', facts(['Running', null], ['Success', END]), NONE],

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { chart } from '../../../../dashboard/overview/chart.ts';
 
 function draw(...values: (number | null)[][]): string {
@@ -14,19 +14,19 @@ function draw(...values: (number | null)[][]): string {
   }).text;
 }
 
-test('a time of which nothing is known is a gap, not a zero', () => {
+it('a time of which nothing is known is a gap, not a zero', () => {
   const text = draw([1, null, 3], [1, 1, 1]);
   expect(/class="line" d="([^"]*)"/.exec(text)?.[1]?.match(/M/g)).toHaveLength(2);
   expect(/class="line2" d="([^"]*)"/.exec(text)?.[1]?.match(/M/g)).toHaveLength(1);
 });
 
-test('the top is a round number that every value is below', () => {
+it('the top is a round number that every value is below', () => {
   expect(draw([0, 37])).toContain('>50 u<');
   expect(draw([0, 100])).toContain('>100 u<');
   expect(draw([0, 0])).toContain('>1 u<');
 });
 
-test('the top of a chart of times is a round time', () => {
+it('the top of a chart of times is a round time', () => {
   const text = chart({
     title: 'Lag',
     now: '',
@@ -41,13 +41,13 @@ test('the top of a chart of times is a round time', () => {
   expect(text).toContain('>120000 ms<');
 });
 
-test('each value can be read', () => {
+it('each value can be read', () => {
   const text = draw([4, null]);
   expect(text).toContain('t0: line 0 4 u');
   expect(text).not.toContain('t1:');
 });
 
-test('no number in the drawing is not a number', () => {
+it('no number in the drawing is not a number', () => {
   expect(draw([], [])).not.toMatch(/NaN|Infinity/);
   expect(draw([0.001, 1e9])).not.toMatch(/NaN|Infinity/);
 });

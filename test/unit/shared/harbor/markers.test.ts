@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   formatMarkerKey,
   parseMarkerKey,
@@ -9,7 +9,7 @@ const identity = { executionId: 42, vendor: 'GARBAGE_COLLECTION' };
 const LONGEST = 'V'.repeat(255);
 
 describe('a member of the set', () => {
-  test.each([
+  it.each([
     ['42:GARBAGE_COLLECTION', identity],
     ['9007199254740991:X', { executionId: Number.MAX_SAFE_INTEGER, vendor: 'X' }],
     [`1:${LONGEST}`, { executionId: 1, vendor: LONGEST }],
@@ -21,7 +21,7 @@ describe('a member of the set', () => {
     expect(parseMarkerMember(member)).toEqual(expected);
   });
 
-  test.each([
+  it.each([
     '',
     '42',
     '42:',
@@ -41,23 +41,23 @@ describe('a member of the set', () => {
 });
 
 describe('a marker key', () => {
-  test('is written as Harbor writes it', () => {
+  it('is written as Harbor writes it', () => {
     expect(formatMarkerKey(identity)).toBe(
       'cache:execution:id:42:vendor:GARBAGE_COLLECTION:status_outdate',
     );
   });
 
-  test('has only characters in its vendor that Harbor reads there', () => {
+  it('has only characters in its vendor that Harbor reads there', () => {
     expect(formatMarkerKey({ executionId: 42, vendor: 'scan-all' })).toBe(
       'cache:execution:id:42:vendor:SCAN_ALL:status_outdate',
     );
   });
 
-  test('is read back', () => {
+  it('is read back', () => {
     expect(parseMarkerKey(formatMarkerKey(identity))).toEqual(identity);
   });
 
-  test.each([
+  it.each([
     'cache:execution:id::vendor:REPLICATION:status_outdate',
     'cache:execution:id:0:vendor:REPLICATION:status_outdate',
     'cache:execution:id:9007199254740992:vendor:REPLICATION:status_outdate',

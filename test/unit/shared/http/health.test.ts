@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { checkHealth, type HealthCheck } from '../../../../shared/http/health.ts';
 
 function check(name: string, answer: HealthCheck['check'], required = true): HealthCheck {
@@ -8,18 +8,18 @@ function check(name: string, answer: HealthCheck['check'], required = true): Hea
 const up = async (): Promise<undefined> => undefined;
 const hangs = (): Promise<undefined> => new Promise(() => undefined);
 
-test('a process whose checks all answer is ready', async () => {
+it('a process whose checks all answer is ready', async () => {
   expect(await checkHealth([check('postgres', up), check('redis', up)])).toEqual({
     ready: true,
     checks: { postgres: 'up', redis: 'up' },
   });
 });
 
-test('a process without checks is ready', async () => {
+it('a process without checks is ready', async () => {
   expect(await checkHealth([])).toEqual({ ready: true, checks: {} });
 });
 
-test('a sentence of a check makes the process not ready and stands in the answer', async () => {
+it('a sentence of a check makes the process not ready and stands in the answer', async () => {
   const checks = [check('postgres', async () => 'run: tally migrate'), check('redis', up)];
   expect(await checkHealth(checks)).toEqual({
     ready: false,
@@ -27,12 +27,12 @@ test('a sentence of a check makes the process not ready and stands in the answer
   });
 });
 
-test('a check that rejects is told as away, without the text of its error', async () => {
+it('a check that rejects is told as away, without the text of its error', async () => {
   const fails = check('postgres', () => Promise.reject(new Error('password hunter2x is wrong')));
   expect(await checkHealth([fails])).toEqual({ ready: false, checks: { postgres: 'away' } });
 });
 
-test('an optional check is told but does not decide', async () => {
+it('an optional check is told but does not decide', async () => {
   const checks = [check('postgres', up), check('redis', () => Promise.reject(new Error()), false)];
   expect(await checkHealth(checks)).toEqual({
     ready: true,
@@ -58,7 +58,7 @@ describe('a check that hangs', () => {
     vi.useRealTimers();
   });
 
-  test.each([
+  it.each([
     [true, false],
     [false, true],
   ])('ends after 2 s (required: %s, then ready: %s)', async (required, ready) => {
@@ -72,7 +72,7 @@ describe('a check that hangs', () => {
     expect(health).toEqual({ ready, checks: { postgres: 'up', redis: 'no answer' } });
   });
 
-  test('does not wait for another one that hangs', async () => {
+  it('does not wait for another one that hangs', async () => {
     let ready: boolean | undefined;
     void checkHealth([check('a', hangs), check('b', hangs), check('c', hangs)]).then(
       (health) => (ready = health.ready),

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { Gauge, Registry } from 'prom-client';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Express } from 'express';
 import { httpAddress } from '../../../../shared/http/address.ts';
 import type { HealthCheck } from '../../../../shared/http/health.ts';
@@ -66,7 +66,7 @@ describe('requireLocalHost', () => {
     app.get('/', (_request, response) => void response.send('ok'));
   });
 
-  test.each([
+  it.each([
     'localhost',
     'localhost:3000',
     'LOCALHOST:3000',
@@ -78,7 +78,7 @@ describe('requireLocalHost', () => {
     expect(await statusFor(host)).toBe(200);
   });
 
-  test.each([
+  it.each([
     'evil.example',
     'evil.example:3000',
     'localhost.evil.example',
@@ -103,28 +103,28 @@ describe('health', () => {
     check: async () => undefined,
   };
 
-  test('/healthz says that the process runs, whatever it lacks', async () => {
+  it('/healthz says that the process runs, whatever it lacks', async () => {
     addHealth(app, [redisAway], { details: true });
     const response = await get('/healthz');
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ status: 'ok' });
   });
 
-  test('/readyz is 200 when all is there', async () => {
+  it('/readyz is 200 when all is there', async () => {
     addHealth(app, [postgresUp], { details: true });
     const response = await get('/readyz');
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ status: 'ready', postgres: 'up' });
   });
 
-  test('/readyz is 503 when something is away, and details name it', async () => {
+  it('/readyz is 503 when something is away, and details name it', async () => {
     addHealth(app, [postgresUp, redisAway], { details: true });
     const response = await get('/readyz');
     expect(response.status).toBe(503);
     expect(await response.json()).toEqual({ status: 'not ready', postgres: 'up', redis: 'away' });
   });
 
-  test('/readyz without details tells nothing but the status', async () => {
+  it('/readyz without details tells nothing but the status', async () => {
     addHealth(app, [postgresUp, redisAway], { details: false });
     const response = await get('/readyz');
     expect(response.status).toBe(503);
@@ -133,7 +133,7 @@ describe('health', () => {
 });
 
 describe('what an app tells of itself', () => {
-  test('no answer has x-powered-by, and browsers may not guess types or frame it', async () => {
+  it('no answer has x-powered-by, and browsers may not guess types or frame it', async () => {
     addHealth(app, [], { details: true });
     const { headers } = await get('/healthz');
     expect(headers.get('x-powered-by')).toBeNull();
@@ -141,13 +141,13 @@ describe('what an app tells of itself', () => {
     expect(headers.get('x-frame-options')).toBe('SAMEORIGIN');
   });
 
-  test("an unknown path is answered plainly, not with Express' page", async () => {
+  it("an unknown path is answered plainly, not with Express' page", async () => {
     const response = await get('/no/such/path');
     expect(response.status).toBe(404);
     expect(await response.text()).not.toMatch(/<html|Cannot GET/);
   });
 
-  test('an error inside is answered with 500 and without a stack trace', async () => {
+  it('an error inside is answered with 500 and without a stack trace', async () => {
     const registry = new Registry();
     addMetrics(app, registry);
     registry.registerMetric(
@@ -158,7 +158,7 @@ describe('what an app tells of itself', () => {
     expect(await response.text()).not.toMatch(/boom|\.ts:\d+|node_modules/);
   });
 
-  test('/metrics has what was registered, in the format of Prometheus', async () => {
+  it('/metrics has what was registered, in the format of Prometheus', async () => {
     const registry = new Registry();
     new Gauge({ name: 'tally_test', help: 'a number', registers: [registry] }).set(7);
     addMetrics(app, registry);
@@ -169,11 +169,11 @@ describe('what an app tells of itself', () => {
 });
 
 describe('listening', () => {
-  test('on port 0 gives the port that was found', async () => {
+  it('on port 0 gives the port that was found', async () => {
     expect((await serve()).port).toBeGreaterThan(0);
   });
 
-  test('on a port in use fails with the port and the variable to change', async () => {
+  it('on a port in use fails with the port and the variable to change', async () => {
     const { port } = await serve();
     await expect(serve(port)).rejects.toMatchObject({
       code: 'PORT_IN_USE',
@@ -181,7 +181,7 @@ describe('listening', () => {
     });
   });
 
-  test('on an address of another machine fails with the variable to change', async () => {
+  it('on an address of another machine fails with the variable to change', async () => {
     // 192.0.2.0/24 is for documentation: no machine has it.
     await expect(listen(app, '192.0.2.1', 0, 'WORKER_PORT')).rejects.toMatchObject({
       code: 'CANNOT_LISTEN',
@@ -189,14 +189,14 @@ describe('listening', () => {
     });
   });
 
-  test('on a name that nobody knows fails with the name', async () => {
+  it('on a name that nobody knows fails with the name', async () => {
     await expect(listen(app, 'no.such.invalid', 0, 'WORKER_PORT')).rejects.toMatchObject({
       code: 'CANNOT_LISTEN',
       message: expect.stringMatching(/^the name no\.such\.invalid has no address here/),
     });
   });
 
-  test('on IPv6 gives an address that a browser can open', async () => {
+  it('on IPv6 gives an address that a browser can open', async () => {
     const server = await listen(app, '::1', 0, 'WORKER_PORT');
     servers.push(server);
     const address = httpAddress('::1', server.port);
@@ -205,7 +205,7 @@ describe('listening', () => {
     expect(httpAddress('127.0.0.1', 3000)).toBe('http://127.0.0.1:3000');
   });
 
-  test('ends at close, but an answer in progress is finished', async () => {
+  it('ends at close, but an answer in progress is finished', async () => {
     const slow = addSlowAnswer({ connection: 'close' });
     const server = await serve();
     const response = fetch(`http://127.0.0.1:${server.port}/slow`);
@@ -217,7 +217,7 @@ describe('listening', () => {
     await closed;
   });
 
-  test('a connection whose last answer is out does not hold up closing', async () => {
+  it('a connection whose last answer is out does not hold up closing', async () => {
     const slow = addSlowAnswer();
     const server = await serve();
     const response = fetch(`http://127.0.0.1:${server.port}/slow`);

@@ -1,5 +1,5 @@
 import { DatabaseError } from 'pg';
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import {
   classifyError,
   NotConnectedError,
@@ -42,13 +42,13 @@ const TABLE: readonly [string, ErrorKind, string][] = [
   ['42P01', 'unavailable', 'undefined_table'],
 ];
 
-test.each(TABLE)('SQLSTATE %s is about the %s (%s)', (state, kind) => {
+it.each(TABLE)('SQLSTATE %s is about the %s (%s)', (state, kind) => {
   const error = new DatabaseError('failed', 1, 'error');
   error.code = state;
   expect(classifyError(error)).toBe(kind);
 });
 
-test.each([
+it.each([
   ['a reset', Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })],
   ['a refusal', Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })],
   ['the timeout of the client', new Error('Query read timeout')],
@@ -58,7 +58,7 @@ test.each([
   expect(classifyError(error)).toBe('connection');
 });
 
-test.each([
+it.each([
   ['a full pool', new Error('timeout exceeded when trying to connect')],
   ['a refusal', Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })],
   ['an answer of the server', new DatabaseError('too many connections', 1, 'error')],
@@ -68,7 +68,7 @@ test.each([
   expect(error).toMatchObject({ message: cause.message, cause });
 });
 
-test('an error that only looks like an answer of the server is about the connection', () => {
+it('an error that only looks like an answer of the server is about the connection', () => {
   const error = Object.assign(new Error('from a proxy'), { code: '23514' });
   expect(classifyError(error)).toBe('connection');
 });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   ignoredSettings,
   loadConfig,
@@ -10,7 +10,7 @@ function load(name: string, value = 'x'): () => unknown {
   return () => loadConfig([], { [name]: value });
 }
 
-test.each([
+it.each([
   ['DATABASE_URI', 'DATABASE_URL'],
   ['DATABSE_URL', 'DATABASE_URL'],
   ['REDIS_URLS', 'REDIS_URL'],
@@ -27,7 +27,7 @@ test.each([
   expect(load(given)).toThrow(`${given} is not a setting of Tally; did you mean ${meant}?`);
 });
 
-test.each([
+it.each([
   ['REDIS_ULR', 'REDIS_URL'],
   ['DATABASE_ULR', 'DATABASE_URL'],
   ['API_TOEKN', 'API_TOKEN'],
@@ -35,7 +35,7 @@ test.each([
   expect(load(given)).toThrow(`did you mean ${meant}?`);
 });
 
-test.each([
+it.each([
   'APP_TOKEN',
   'NPM_TOKEN',
   'GITHUB_TOKEN',
@@ -67,12 +67,12 @@ test.each([
   expect(load(name)).not.toThrow();
 });
 
-test('the refusal of a misspelt name does not repeat its value', () => {
+it('the refusal of a misspelt name does not repeat its value', () => {
   expect(load('TALLY_API_TOKEN', 'hunter2hunter')).toThrow(/^TALLY_API_TOKEN is not a setting/);
   expect(load('TALLY_API_TOKEN', 'hunter2hunter')).not.toThrow(/hunter2/);
 });
 
-test('no setting is taken for a misspelt other one', () => {
+it('no setting is taken for a misspelt other one', () => {
   const defaults = Object.fromEntries(SETTING_DEFAULTS);
   expect(() => loadConfig([], defaults)).not.toThrow();
 });
@@ -100,7 +100,7 @@ const SERVICES =
   );
 
 describe('the variables that a platform makes up of a service', () => {
-  test.each(SERVICES)('called %s stop no process and change no setting', (service) => {
+  it.each(SERVICES)('called %s stop no process and change no setting', (service) => {
     for (const [protocol, host] of [
       ['tcp', '10.0.0.1'],
       ['tcp', '[fd00::1]'],
@@ -111,13 +111,13 @@ describe('the variables that a platform makes up of a service', () => {
     }
   });
 
-  test('are named where they look like a setting', () => {
+  it('are named where they look like a setting', () => {
     const made = { ...variablesOf('producer'), ...variablesOf('tally-worker'), HOME: '/root' };
     expect(ignoredSettings(made)).toEqual(['PRODUCER_PORT']);
     expect(ignoredSettings({ PRODUCER_PORT: '3001' })).toEqual([]);
   });
 
-  test('do not excuse what a person wrote wrong', () => {
+  it('do not excuse what a person wrote wrong', () => {
     expect(load('TALLY_PRODUCER_PORT', '3001')).toThrow('did you mean PRODUCER_PORT?');
     expect(load('PRODUCER_PORT', 'http://10.0.0.1:3001')).toThrow('PRODUCER_PORT must be');
     expect(load('REDIS_URL', 'tcp://10.0.0.1:6379')).toThrow('REDIS_URL must be');

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { isLoopback, loadConfig, withSettings } from '../../../../shared/process/config.ts';
 import { UsageError } from '../../../../shared/errors.ts';
 
@@ -16,7 +16,7 @@ function refusal(environment: Environment, required: Parameters<typeof loadConfi
 }
 
 describe('defaults', () => {
-  test('an empty environment gives the documented defaults', () => {
+  it('an empty environment gives the documented defaults', () => {
     expect(loadConfig([], {})).toMatchObject({
       QUEUE_PREFIX: 'tally',
       WORKER_CONCURRENCY: 200,
@@ -40,7 +40,7 @@ describe('defaults', () => {
     });
   });
 
-  test.each([
+  it.each([
     'DATABASE_URL',
     'REDIS_URL',
     'HARBOR_REDIS_URL',
@@ -52,7 +52,7 @@ describe('defaults', () => {
     expect(loadConfig([], {})).toHaveProperty(name, undefined);
   });
 
-  test('an empty variable counts as unset', () => {
+  it('an empty variable counts as unset', () => {
     const config = loadConfig([], { WORKER_CONCURRENCY: '', API_TOKEN: '', REDIS_URL: '' });
     expect(config.WORKER_CONCURRENCY).toBe(200);
     expect(config.API_TOKEN).toBeUndefined();
@@ -60,7 +60,7 @@ describe('defaults', () => {
   });
 });
 
-test('given values are read with their types', () => {
+it('given values are read with their types', () => {
   const config = loadConfig([], {
     DATABASE_URL: 'postgresql://db/tally',
     REDIS_URL: 'rediss://:secret@cache:6380/2',
@@ -78,7 +78,7 @@ test('given values are read with their types', () => {
 });
 
 describe('bad values', () => {
-  test.each([
+  it.each([
     ['DATABASE_URL', 'mysql://db/tally', 'must be a URL that starts with postgres://'],
     ['DATABASE_URL', 'db:5432', 'must be a URL that starts with postgres://'],
     ['DATABASE_URL', 'postgres:///tally', 'must be a URL that starts with postgres://'],
@@ -119,7 +119,7 @@ describe('bad values', () => {
     expect(() => loadConfig([], { [name]: example })).not.toThrow();
   });
 
-  test.each([
+  it.each([
     'mysql://tally:hunter2hunter@db/tally',
     'postgres://tally:hunter2hunter@:5432x/tally',
     'postgres://tally:hunter2hunter@/tally',
@@ -130,19 +130,19 @@ describe('bad values', () => {
     expect(refusal({ REDIS_URL: url })).not.toContain('hunter2');
   });
 
-  test('the refusal of a short token or password does not repeat it', () => {
+  it('the refusal of a short token or password does not repeat it', () => {
     expect(refusal({ API_TOKEN: 'hunt2r' })).not.toContain('hunt2r');
     expect(refusal({ DASHBOARD_PASSWORD: 'hunt2r' })).not.toContain('hunt2r');
   });
 
-  test('a password that no program could decode is refused by the name of its variable', () => {
+  it('a password that no program could decode is refused by the name of its variable', () => {
     expect(refusal({ DATABASE_URL: 'postgres://tally:%E4%F6%FC@db/tally' })).toMatch(
       /^DATABASE_URL /,
     );
   });
 });
 
-test.each([
+it.each([
   ['off', false],
   ['2', 2],
   ['loopback, 10.0.0.0/8,2001:db8::/32', ['loopback', '10.0.0.0/8', '2001:db8::/32']],
@@ -153,11 +153,11 @@ test.each([
 describe('a viewer of the dashboard', () => {
   const passwords = { DASHBOARD_PASSWORD: 'hunter2x', DASHBOARD_VIEWER_PASSWORD: 'hunter3y' };
 
-  test('is fine beside an operator', () => {
+  it('is fine beside an operator', () => {
     expect(loadConfig([], passwords).DASHBOARD_VIEWER_USER).toBe('viewer');
   });
 
-  test.each([
+  it.each([
     ['alone', { DASHBOARD_PASSWORD: '' }, 'DASHBOARD_PASSWORD is not'],
     ['with the same password', { DASHBOARD_VIEWER_PASSWORD: 'hunter2x' }, 'choose another one'],
     ['of the same name', { DASHBOARD_USER: 'viewer' }, 'DASHBOARD_VIEWER_USER is the same'],
@@ -178,7 +178,7 @@ describe('the example secrets of the documents', () => {
   const exampleOf = (name: string): string =>
     new RegExp(`^# ${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
 
-  test.each(NAMES)('protect %s on this machine and nowhere else', (name) => {
+  it.each(NAMES)('protect %s on this machine and nowhere else', (name) => {
     const value = exampleOf(name);
     expect(value).not.toBe('');
     expect(() => loadConfig([], environment(name, value))).not.toThrow();
@@ -193,25 +193,25 @@ describe('the example secrets of the documents', () => {
 });
 
 describe('required variables', () => {
-  test.each([{}, { DATABASE_URL: '' }])('one that is not set is named, with an example', (env) => {
+  it.each([{}, { DATABASE_URL: '' }])('one that is not set is named, with an example', (env) => {
     const message = refusal(env, ['DATABASE_URL']);
     expect(message).toMatch(/^DATABASE_URL is not set; for example DATABASE_URL=postgres:\/\//);
     expect(message).toContain('npm start');
   });
 
-  test('the second one is noticed too, when the first is set', () => {
+  it('the second one is noticed too, when the first is set', () => {
     const env = { DATABASE_URL: 'postgres://db/tally' };
     expect(refusal(env, ['DATABASE_URL', 'REDIS_URL'])).toMatch(/^REDIS_URL is not set/);
   });
 
-  test('all that are set are enough', () => {
+  it('all that are set are enough', () => {
     const env = { DATABASE_URL: 'postgres://db/tally', REDIS_URL: 'redis://cache' };
     expect(loadConfig(['DATABASE_URL', 'REDIS_URL'], env)).toMatchObject(env);
   });
 });
 
 describe('a config', () => {
-  test('is frozen, as read and as changed', () => {
+  it('is frozen, as read and as changed', () => {
     const config = loadConfig([], {});
     const changed = withSettings(config, { WORKER_CONCURRENCY: 7 });
     expect(Object.isFrozen(config)).toBe(true);
@@ -221,20 +221,20 @@ describe('a config', () => {
     expect(config.WORKER_CONCURRENCY).toBe(200);
   });
 
-  test('has nothing of the environment that is not a setting', () => {
+  it('has nothing of the environment that is not a setting', () => {
     expect(loadConfig([], { HOME: '/root', PATH: '/bin' })).not.toHaveProperty('HOME');
   });
 });
 
-test.each(['::1', '[::1]'])('HTTP_HOST=%s is the address as servers take it', (host) => {
+it.each(['::1', '[::1]'])('HTTP_HOST=%s is the address as servers take it', (host) => {
   expect(loadConfig([], { HTTP_HOST: host }).HTTP_HOST).toBe('::1');
 });
 
-test.each(['localhost', '127.0.0.1', '127.1.2.3', '::1'])('%s is this machine', (host) => {
+it.each(['localhost', '127.0.0.1', '127.1.2.3', '::1'])('%s is this machine', (host) => {
   expect(isLoopback(host)).toBe(true);
 });
 
-test.each(['0.0.0.0', '::', '10.0.0.1', '192.168.127.0', '127.0.0.1.evil.example', 'localhost.x'])(
+it.each(['0.0.0.0', '::', '10.0.0.1', '192.168.127.0', '127.0.0.1.evil.example', 'localhost.x'])(
   '%s is not this machine',
   (host) => {
     expect(isLoopback(host)).toBe(false);

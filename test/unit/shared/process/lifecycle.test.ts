@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   Lifecycle,
   stopOnSignals,
@@ -38,7 +38,7 @@ beforeEach(() => {
 });
 
 describe('stopping', () => {
-  test('ends what waits for something at once, not when all is closed', async () => {
+  it('ends what waits for something at once, not when all is closed', async () => {
     let close: () => void = () => undefined;
     lifecycle.onStop('a', () => new Promise<void>((closed) => (close = closed)));
     expect(lifecycle.signal.aborted).toBe(false);
@@ -48,7 +48,7 @@ describe('stopping', () => {
     await stopped;
   });
 
-  test('closes what was opened last first, one after the other', async () => {
+  it('closes what was opened last first, one after the other', async () => {
     const steps: string[] = [];
     for (const name of ['a', 'b', 'c']) {
       lifecycle.onStop(name, async () => {
@@ -61,7 +61,7 @@ describe('stopping', () => {
     expect(steps).toEqual(['c begins', 'c ends', 'b begins', 'b ends', 'a begins', 'a ends']);
   });
 
-  test('twice closes once, and both callers get the same promise', async () => {
+  it('twice closes once, and both callers get the same promise', async () => {
     let closed = 0;
     lifecycle.onStop('a', () => void closed++);
     const first = lifecycle.stop();
@@ -71,7 +71,7 @@ describe('stopping', () => {
     expect(closed).toBe(1);
   });
 
-  test('is known to the rest of the process from its beginning', async () => {
+  it('is known to the rest of the process from its beginning', async () => {
     expect(lifecycle.stopping).toBe(false);
     const stopped = lifecycle.stop();
     expect(lifecycle.stopping).toBe(true);
@@ -79,7 +79,7 @@ describe('stopping', () => {
     expect(lifecycle.stopping).toBe(true);
   });
 
-  test.each([
+  it.each([
     [
       'throws',
       () => {
@@ -119,7 +119,7 @@ describe('signals', () => {
 
   afterEach(() => vi.useRealTimers());
 
-  test.each(['SIGTERM', 'SIGINT', 'disconnect'] as const)(
+  it.each(['SIGTERM', 'SIGINT', 'disconnect'] as const)(
     '%s closes everything, then leaves with 0 and without a timer',
     async (signal) => {
       source.emit(signal);
@@ -135,13 +135,13 @@ describe('signals', () => {
     },
   );
 
-  test('a process that got no signal stays', async () => {
+  it('a process that got no signal stays', async () => {
     await vi.advanceTimersByTimeAsync(GRACE_MS * 2);
     expect(source.exits).toEqual([]);
     expect(closings).toBe(0);
   });
 
-  test.each([
+  it.each([
     ['SIGTERM', 'SIGTERM'],
     ['SIGINT', 'SIGINT'],
     ['SIGTERM', 'SIGINT'],
@@ -154,14 +154,14 @@ describe('signals', () => {
     expect(lines.at(-1)).toContain('leaving now');
   });
 
-  test('a parent that was gone before we listened closes everything, too', async () => {
+  it('a parent that was gone before we listened closes everything, too', async () => {
     const orphan = Object.assign(new FakeProcess(), { connected: false });
     stopOnSignals(new Lifecycle(log), orphan, GRACE_MS, log);
     await vi.advanceTimersByTimeAsync(0);
     expect(orphan.exits).toEqual([0]);
   });
 
-  test('a parent that goes while we stop does not cut us off', async () => {
+  it('a parent that goes while we stop does not cut us off', async () => {
     source.emit('SIGTERM');
     source.emit('disconnect');
     expect(source.exits).toEqual([]);
@@ -170,7 +170,7 @@ describe('signals', () => {
     expect(source.exits).toEqual([0]);
   });
 
-  test('what does not close within the grace is left behind with 1', async () => {
+  it('what does not close within the grace is left behind with 1', async () => {
     source.emit('SIGTERM');
     await vi.advanceTimersByTimeAsync(GRACE_MS - 1);
     expect(source.exits).toEqual([]);
@@ -179,7 +179,7 @@ describe('signals', () => {
     expect(lines.at(-1)).toContain(`not stopped within ${GRACE_MS} ms`);
   });
 
-  test('the first signal after the parent is gone is not called a second one', () => {
+  it('the first signal after the parent is gone is not called a second one', () => {
     source.emit('disconnect');
     source.emit('SIGTERM');
     expect(lines.join('')).not.toContain('came twice');

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
 import { scrubSecrets, secretsOf } from '../../../../shared/process/logger.ts';
 
@@ -26,7 +26,7 @@ function logLine(error: Error, environment: Environment): string {
 }
 
 describe('URLs in a text', () => {
-  test.each([
+  it.each([
     ['postgres://tally:hunter2x@db:5432/tally', 'postgres://tally:***@db:5432/tally'],
     ['redis://:hunter2x@cache', 'redis://:***@cache'],
     ['rediss://user:p%40ss%2Fhunter2x@cache/0', 'rediss://user:***@cache/0'],
@@ -38,7 +38,7 @@ describe('URLs in a text', () => {
     expect(scrub(text)).toBe(clean);
   });
 
-  test.each([
+  it.each([
     'postgres://tally@db:5432/tally',
     'http://127.0.0.1:3001/v1/refreshes',
     'see http://a:80/x and write to me@example.com',
@@ -48,14 +48,14 @@ describe('URLs in a text', () => {
     expect(scrub(text)).toBe(text);
   });
 
-  test('a password with an unencoded @ is taken out whole', () => {
+  it('a password with an unencoded @ is taken out whole', () => {
     const url = 'postgres://tally:hunter2@tail-of-it@db/tally';
     expect(scrub(`bad: ${url}`, { DATABASE_URL: url })).not.toContain('tail-of-it');
   });
 });
 
 describe('secrets of the config', () => {
-  test.each([
+  it.each([
     ['the password of DATABASE_URL', { DATABASE_URL: 'postgres://tally:hunter2x@db/tally' }],
     ['the password of REDIS_URL', { REDIS_URL: 'redis://:hunter2x@cache' }],
     ['the password of HARBOR_REDIS_URL', { HARBOR_REDIS_URL: 'redis://:hunter2x@cache/0' }],
@@ -75,21 +75,21 @@ describe('secrets of the config', () => {
     );
   });
 
-  test('a percent-encoded password is taken out as it is written and as it is sent', () => {
+  it('a percent-encoded password is taken out as it is written and as it is sent', () => {
     const environment = { DATABASE_URL: 'postgres://tally:p%40ss%2Fhunter2@db/tally' };
     expect(scrub('p%40ss%2Fhunter2 | p@ss/hunter2', environment)).toBe('*** | ***');
   });
 
-  test('a password with characters that URLs encode by themselves is taken out as it was given', () => {
+  it('a password with characters that URLs encode by themselves is taken out as it was given', () => {
     const environment = { REDIS_URL: 'redis://:hunter^2x@cache' };
     expect(scrub('AUTH hunter^2x', environment)).toBe('AUTH ***');
   });
 
-  test('a password with a lone percent sign is refused by the config, which does not repeat it', () => {
+  it('a password with a lone percent sign is refused by the config, which does not repeat it', () => {
     expect(isAccepted({ REDIS_URL: 'redis://:100%hunter2@cache' })).toBe(false);
   });
 
-  test('a password encoded in another charset is refused by the config or taken out', () => {
+  it('a password encoded in another charset is refused by the config or taken out', () => {
     let text = 'refused by the config';
     if (isAccepted({ REDIS_URL: 'redis://:%E4%F6%FChunter2@cache' })) {
       text = scrub('AUTH %E4%F6%FChunter2', { REDIS_URL: 'redis://:%E4%F6%FChunter2@cache' });
@@ -97,28 +97,28 @@ describe('secrets of the config', () => {
     expect(text).not.toContain('hunter2');
   });
 
-  test('a percent-encoded password of HARBOR_REDIS_URL is taken out in both forms', () => {
+  it('a percent-encoded password of HARBOR_REDIS_URL is taken out in both forms', () => {
     const environment = { HARBOR_REDIS_URL: 'redis+sentinel://:p%40ss%2Fhunter2@a:1,b:2/m/0' };
     expect(scrub('p%40ss%2Fhunter2 | p@ss/hunter2', environment)).toBe('*** | ***');
   });
 
-  test('a password given in the query of a URL is taken out', () => {
+  it('a password given in the query of a URL is taken out', () => {
     const url = 'postgres://db/tally?user=tally&password=hunter2x';
     expect(scrub(`bad: ${url}`, { DATABASE_URL: url })).not.toContain('hunter2x');
   });
 
-  test('a secret that begins like another one is taken out whole', () => {
+  it('a secret that begins like another one is taken out whole', () => {
     const environment = { API_TOKEN: 'hunter2x', DASHBOARD_PASSWORD: 'hunter2x-and-more' };
     expect(scrub('given hunter2x-and-more', environment)).toBe('given ***');
     expect(scrub('given hunter2x', environment)).toBe('given ***');
   });
 
-  test('a config without secrets changes nothing', () => {
+  it('a config without secrets changes nothing', () => {
     expect(secretsOf(loadConfig([], {}))).toEqual([]);
     expect(scrub('a text')).toBe('a text');
   });
 
-  test('a password of three characters does not blank out half of the log', () => {
+  it('a password of three characters does not blank out half of the log', () => {
     expect(scrub('info: abc', { REDIS_URL: 'redis://:abc@cache' })).toBe('info: abc');
   });
 });
@@ -126,7 +126,7 @@ describe('secrets of the config', () => {
 describe('a log line', () => {
   const environment = { DATABASE_URL: 'postgres://tally:hunter2x@db/tally' };
 
-  test.each([
+  it.each([
     ['an error', new Error('AUTH hunter2x failed')],
     ['the cause of an error', new Error('failed', { cause: new Error('AUTH hunter2x failed') })],
     ['an aggregate', new AggregateError([new Error('AUTH hunter2x failed')], 'all failed')],
@@ -138,12 +138,12 @@ describe('a log line', () => {
     expect(line).not.toContain('hunter2x');
   });
 
-  test('is still JSON when a password was taken out', () => {
+  it('is still JSON when a password was taken out', () => {
     const line = logLine(new Error(`"${environment.DATABASE_URL}"`), environment);
     expect(JSON.parse(line)).toMatchObject({ err: { message: '"postgres://tally:***@db/tally"' } });
   });
 
-  test.each(['hunter"2x-token', 'hunter\\2x-token'])(
+  it.each(['hunter"2x-token', 'hunter\\2x-token'])(
     'has no token that JSON writes differently: %s',
     (token) => {
       const line = logLine(new Error(`the token ${token} is wrong`), { API_TOKEN: token });

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Outage } from '../../../../shared/process/outage.ts';
 
 let lines: string[];
@@ -17,7 +17,7 @@ beforeEach(() => {
 
 afterEach(() => vi.useRealTimers());
 
-test('an outage that many run into is logged twice, at its end with its length', () => {
+it('an outage that many run into is logged twice, at its end with its length', () => {
   outage.begin(new Error('connect ECONNREFUSED'));
   vi.advanceTimersByTime(700);
   outage.begin(new Error('another'));
@@ -31,7 +31,7 @@ test('an outage that many run into is logged twice, at its end with its length',
   ]);
 });
 
-test('another cause of the same outage is told once, when the last line is 5 s old', () => {
+it('another cause of the same outage is told once, when the last line is 5 s old', () => {
   outage.begin(new Error('connect ECONNREFUSED'));
   vi.advanceTimersByTime(6_000);
   outage.begin(new Error('connect ECONNREFUSED'));
@@ -43,12 +43,12 @@ test('another cause of the same outage is told once, when the last line is 5 s o
   ]);
 });
 
-test('what was never away is never logged as back', () => {
+it('what was never away is never logged as back', () => {
   outage.end();
   expect(lines).toEqual([]);
 });
 
-test('the next outage is logged, too, with a length of its own', () => {
+it('the next outage is logged, too, with a length of its own', () => {
   outage.begin('first');
   vi.advanceTimersByTime(60_000);
   outage.end();
@@ -60,7 +60,7 @@ test('the next outage is logged, too, with a length of its own', () => {
   expect(lines[3]).toBe('info: Postgres is back after 1.0 s');
 });
 
-test('an outage is ongoing from its begin to its end', () => {
+it('an outage is ongoing from its begin to its end', () => {
   const seen = [outage.ongoing];
   outage.begin('away');
   seen.push(outage.ongoing);

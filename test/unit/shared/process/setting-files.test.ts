@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { FILE_VARIABLES, loadConfig } from '../../../../shared/process/config.ts';
 import { UsageError } from '../../../../shared/errors.ts';
 
@@ -35,7 +35,7 @@ const VALUES = {
   DASHBOARD_VIEWER_PASSWORD: 'hunter2x-viewer',
 };
 
-test('every secret, URL and user of the dashboard can come from a file, whatever line end it has', () => {
+it('every secret, URL and user of the dashboard can come from a file, whatever line end it has', () => {
   const environment = Object.fromEntries(
     Object.entries(VALUES).map(([name, value], at) => [
       `${name}_FILE`,
@@ -46,7 +46,7 @@ test('every secret, URL and user of the dashboard can come from a file, whatever
   expect(loadConfig(['DATABASE_URL', 'REDIS_URL'], environment)).toMatchObject(VALUES);
 });
 
-test('a line end after a value in the environment is no part of it', () => {
+it('a line end after a value in the environment is no part of it', () => {
   const environment = Object.fromEntries(
     Object.entries({ ...VALUES, WORKER_CONCURRENCY: '7' }).map(([name, value]) => [
       name,
@@ -56,7 +56,7 @@ test('a line end after a value in the environment is no part of it', () => {
   expect(loadConfig([], environment)).toMatchObject({ ...VALUES, WORKER_CONCURRENCY: 7 });
 });
 
-test('a config depends on nothing but its sources, and files are one of them', () => {
+it('a config depends on nothing but its sources, and files are one of them', () => {
   const read = (path: string): string => `${path}-of-8-or-more\n`;
   expect(loadConfig([], { API_TOKEN_FILE: '/run/token' }, read).API_TOKEN).toBe(
     '/run/token-of-8-or-more',
@@ -64,31 +64,31 @@ test('a config depends on nothing but its sources, and files are one of them', (
 });
 
 describe('one sentence with the path, and never the secret, tells', () => {
-  test('of a file that is not there', () => {
+  it('of a file that is not there', () => {
     const path = join(folder, 'missing');
     expect(refusal({ API_TOKEN_FILE: path })).toBe(
       `API_TOKEN_FILE: ${path} can't be read (ENOENT); check the path and that this user may read it`,
     );
   });
 
-  test('of a folder in its place', () => {
+  it('of a folder in its place', () => {
     const path = join(folder, 'a-folder');
     mkdirSync(path);
     expect(refusal({ API_TOKEN_FILE: path })).toContain(`${path} can't be read (EISDIR)`);
   });
 
-  test.each(['', '\n', '\r\n\n'])('of an empty file (%j)', (text) => {
+  it.each(['', '\n', '\r\n\n'])('of an empty file (%j)', (text) => {
     const path = fileWith(text);
     expect(refusal({ DATABASE_URL_FILE: path })).toContain(`${path} is empty`);
   });
 
-  test('of a value and a file that are both set', () => {
+  it('of a value and a file that are both set', () => {
     const path = fileWith('hunter2x-token');
     const message = refusal({ API_TOKEN: 'hunter2x-other', API_TOKEN_FILE: path });
     expect(message).toBe('API_TOKEN and API_TOKEN_FILE are both set; unset one of them');
   });
 
-  test.each(['hunter2x\nhunter2y', 'hunter2x\0hunter2y'])('of more than one line (%j)', (text) => {
+  it.each(['hunter2x\nhunter2y', 'hunter2x\0hunter2y'])('of more than one line (%j)', (text) => {
     const path = fileWith(text);
     const message = refusal({ API_TOKEN_FILE: path });
     expect(message).toContain(path);
@@ -97,14 +97,14 @@ describe('one sentence with the path, and never the secret, tells', () => {
     expect(refusal({ API_TOKEN: text })).not.toContain('hunter2');
   });
 
-  test('of a value in a file that is not valid', () => {
+  it('of a value in a file that is not valid', () => {
     const message = refusal({ API_TOKEN_FILE: fileWith('hunter2') });
     expect(message).toContain('API_TOKEN must have at least 8 characters');
     expect(message).not.toContain('hunter2');
   });
 });
 
-test('an empty variable clears the other: neither counts as set', () => {
+it('an empty variable clears the other: neither counts as set', () => {
   const path = fileWith('hunter2x-token');
   expect(loadConfig([], { API_TOKEN: '', API_TOKEN_FILE: path }).API_TOKEN).toBe('hunter2x-token');
   expect(loadConfig([], { API_TOKEN: 'hunter2x', API_TOKEN_FILE: '' }).API_TOKEN).toBe('hunter2x');

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { backoffMs, pause } from '../../../../shared/process/wait.ts';
 
-test.each([
+it.each([
   [1, 100],
   [2, 200],
   [3, 400],
@@ -14,13 +14,13 @@ test.each([
   expect(Math.max(...waits)).toBeLessThanOrEqual(fullMs);
 });
 
-test('two processes that begin to wait at the same moment come back at different ones', () => {
+it('two processes that begin to wait at the same moment come back at different ones', () => {
   expect(new Set(Array.from({ length: 50 }, () => backoffMs(4, 100, 2_000))).size).toBeGreaterThan(
     10,
   );
 });
 
-test('a pause of an hour ends at once when the signal aborts, without an error', async () => {
+it('a pause of an hour ends at once when the signal aborts, without an error', async () => {
   const controller = new AbortController();
   const paused = pause(3_600_000, controller.signal);
   controller.abort();

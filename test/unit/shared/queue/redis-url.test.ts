@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
 import { parseRedisUrl, type RedisAddress } from '../../../../shared/queue/redis-url.ts';
 
@@ -17,7 +17,7 @@ const plain: RedisAddress = {
 const noFiles = { ca: undefined, certificate: undefined, key: undefined };
 
 describe('the URL of a Redis', () => {
-  test.each<[url: string, address: Partial<RedisAddress>]>([
+  it.each<[url: string, address: Partial<RedisAddress>]>([
     ['redis://cache', {}],
     ['REDIS://cache', {}],
     ['redis://cache:6380/', { hosts: [{ host: 'cache', port: 6380 }] }],
@@ -66,7 +66,7 @@ describe('the URL of a Redis', () => {
     expect(parseRedisUrl(url)).toEqual({ ...plain, ...address });
   });
 
-  test('with sentinels: hosts, master, number, and a user and password for the master alone', () => {
+  it('with sentinels: hosts, master, number, and a user and password for the master alone', () => {
     const url =
       'redis+sentinel://user:secret1@host1:26379,host2:26380,[fe80::1]/mymaster/1?idle_timeout_seconds=30';
     expect(parseRedisUrl(url)).toEqual({
@@ -84,7 +84,7 @@ describe('the URL of a Redis', () => {
     });
   });
 
-  test('with sentinels and no number it is number 0, as Harbor leaves it out then', () => {
+  it('with sentinels and no number it is number 0, as Harbor leaves it out then', () => {
     expect(parseRedisUrl('redis+sentinel://:secret1@host1:26379/mymaster')).toMatchObject({
       master: 'mymaster',
       db: 0,
@@ -92,7 +92,7 @@ describe('the URL of a Redis', () => {
     expect(parseRedisUrl('rediss+sentinel://host1/mymaster')).toMatchObject({ tls: noFiles });
   });
 
-  test('sentinels that ask for a password themselves get the one that is named for them', () => {
+  it('sentinels that ask for a password themselves get the one that is named for them', () => {
     const url = 'redis+sentinel://:a@host1/m?sentinel_username=watch&sentinel_password=s%23cret';
     expect(parseRedisUrl(url)).toMatchObject({
       password: 'a',
@@ -101,7 +101,7 @@ describe('the URL of a Redis', () => {
     });
   });
 
-  test.each([
+  it.each([
     ['http://redis:6379', 'must be a URL that starts with'],
     ['redis', 'must be a URL that starts with'],
     ['redis://', 'must name a host'],
@@ -133,7 +133,7 @@ describe('the URL of a Redis', () => {
     }
   });
 
-  test('Harbor is not looked for on a Redis Cluster', () => {
+  it('Harbor is not looked for on a Redis Cluster', () => {
     expect(() => loadConfig([], { HARBOR_REDIS_URL: 'redis+cluster://a' })).toThrow(
       'names a Redis Cluster, which Harbor does not work on',
     );
@@ -141,7 +141,7 @@ describe('the URL of a Redis', () => {
 });
 
 describe('the prefix of all keys', () => {
-  test.each([
+  it.each([
     ['redis+cluster://a', undefined, '{tally}'],
     ['rediss+cluster://a', 'production', '{production}'],
     ['redis+cluster://a', '{tally}-2', '{tally}-2'],

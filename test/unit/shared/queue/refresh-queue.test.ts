@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, it } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
 import { TallyError } from '../../../../shared/errors.ts';
 import {
@@ -17,17 +17,17 @@ function refusal(data: unknown): TallyError {
   throw new Error(`${JSON.stringify(data)} was accepted`);
 }
 
-test('a payload is an identity', () => {
+it('a payload is an identity', () => {
   const data = { executionId: 42, vendor: 'REPLICATION' };
   expect(readPayload(data)).toEqual(data);
 });
 
-test('what else stands in a payload is left out', () => {
+it('what else stands in a payload is left out', () => {
   const data = { executionId: 42, vendor: 'GC', status: 'Success', __proto__: { x: 1 } };
   expect(readPayload(data)).toStrictEqual({ executionId: 42, vendor: 'GC' });
 });
 
-test.each([
+it.each([
   [undefined, 'execution id'],
   [null, 'execution id'],
   ['42:GC', 'execution id'],
@@ -51,7 +51,7 @@ test.each([
   expect(message).not.toContain('undefined');
 });
 
-test.each([
+it.each([
   ['REPLICATION', '42:REPLICATION'],
   ['scan-all.2', '42:scan-all.2'],
   ['a:b', '42:a~3Ab'],
@@ -61,7 +61,7 @@ test.each([
   expect(queueIdentity({ executionId: 42, vendor })).toBe(expected);
 });
 
-test("two Tallys in one Redis don't share the relay's marker, and it is no key of BullMQ's", () => {
+it("two Tallys in one Redis don't share the relay's marker, and it is no key of BullMQ's", () => {
   const keys = ['a', 'b'].map((prefix) => relayMarkerKey(loadConfig([], { QUEUE_PREFIX: prefix })));
   expect(new Set(keys).size).toBe(2);
   for (const key of keys) expect(key).not.toMatch(/^[^:]+:refresh:/);
