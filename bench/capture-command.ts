@@ -1,6 +1,6 @@
 import { vacuum } from './data.ts';
 import { Client } from 'pg';
-import { setCapture } from './capture.ts';
+import { setCapture } from './processes.ts';
 import { describeMachine } from './machine.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';

@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatIdentity } from '../shared/execution.ts';
-import { setCapture } from './capture.ts';
 import { markInSet, MARKER_SET } from './contenders/harbor-loop.ts';
 import { jobsLeft } from './contenders/tally.ts';
 import { identityPages } from './data.ts';
-import { startContender, startTally, type MeasuredProcess } from './processes.ts';
+import { setCapture, startContender, startTally, type MeasuredProcess } from './processes.ts';
 import type { Arena } from './servers.ts';
 import type { ChangeOptions } from './task-changes.ts';
 

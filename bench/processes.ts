@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import { TallyError } from '../shared/errors.ts';
 import type { Arena } from './servers.ts';
 
 /** The command `tally`, as built. */
-export const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const WORKER = fileURLToPath(new URL('dist/bench/worker-process.js', import.meta.url));
 const KEPT_LINES = 3;
 const READY_TIMEOUT_MS = 60_000;
@@ -134,4 +134,15 @@ function environment(
     PRODUCER_PORT: '0',
     ...settings,
   };
+}
+
+/** Turns the capture of task changes on or off, with the command that a person would use. */
+export async function setCapture(arena: Arena, on: boolean): Promise<void> {
+  const args = [TALLY, 'capture', on ? 'enable' : 'disable'];
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    env: { PATH: process.env['PATH'], DATABASE_URL: arena.databaseUrl },
+    encoding: 'utf8',
+  });
+  if (status === 0) return;
+  throw new TallyError('BENCH_CAPTURE', `tally capture failed: ${stderr.trim()}`);
 }

@@ -3,6 +3,8 @@ import { contentSecurityPolicy } from 'helmet';
 import { visitorOf } from './auth.ts';
 import { html, type Html } from './html.ts';
 
+const ANSWER_LIMIT_MS = 2_500;
+
 const ICON =
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M3 2v12M6.3 2v12M9.6 2v12M12.9 2v12M1 12 15 4' stroke='%232563eb' stroke-width='1.7' stroke-linecap='round'/%3E%3C/svg%3E";
 
@@ -92,4 +94,22 @@ export function sendProblem(
     body: html`<h1>${title}</h1>
       <p class="notice bad">${problem}</p>`,
   });
+}
+
+/** What a page shows of a store: what it said, or why it said nothing. */
+export type Answer<T> = { readonly value: T } | { readonly problem: unknown };
+
+/** Waits 2.5 s at most and never rejects, so that a page with what is known comes in any case. */
+export async function inTime<T>(asked: Promise<T>): Promise<Answer<T>> {
+  const signal = AbortSignal.timeout(ANSWER_LIMIT_MS);
+  const late = new Promise<Answer<T>>((resolve) => {
+    signal.addEventListener('abort', () => resolve({ problem: new Error('no answer in time') }), {
+      once: true,
+    });
+  });
+  const answered = asked.then(
+    (value): Answer<T> => ({ value }),
+    (problem: unknown): Answer<T> => ({ problem }),
+  );
+  return Promise.race([answered, late]);
 }

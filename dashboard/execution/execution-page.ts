@@ -17,8 +17,7 @@ import { visitorOf } from '../auth.ts';
 import { stateOf } from './execution-state.ts';
 import { executionBody } from './execution-view.ts';
 import { html } from '../html.ts';
-import { inTime } from '../in-time.ts';
-import { sendPage, sendProblem } from '../page.ts';
+import { inTime, sendPage, sendProblem } from '../page.ts';
 
 const RELOAD_SECONDS = 5;
 

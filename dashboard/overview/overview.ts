@@ -15,7 +15,7 @@ import {
   type RefreshQueue,
 } from '../../shared/queue/refresh-queue.ts';
 import { listWorkers, type WorkerOnline } from './worker-list.ts';
-import { inTime, type Answer } from '../in-time.ts';
+import { inTime, type Answer } from '../page.ts';
 
 /** The newest failures that are sorted by their cause: so many records, and of so many jobs those without a record. */
 export const FAILURES_READ = 1_000;
