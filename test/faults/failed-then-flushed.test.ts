@@ -11,7 +11,7 @@ const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
 const newStores = (reconcileMs: string) =>
   createStores(
-    { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: reconcileMs, RESEND_AFTER_MS: '500' },
+    { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: reconcileMs },
     { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
     { capture: true },
   );
@@ -29,7 +29,7 @@ async function failThenFlush({ database, queue, redis, environment }: Stores): P
   // Stored as Success where its task says Error: no reconciler may touch that, so only a retry puts it right.
   const [id = 0] = await createExecutions(database, 1, ['Error']);
   await database.query(`UPDATE execution SET status = 'Success', end_time = '2026-01-01'`);
-  // One row is all there is: one that was sent after the job began would be sent again, and put it right.
+  // One row is all there is, sent once: one that was sent after the job began would be sent again, and put it right.
   await database.query('TRUNCATE tally.outbox');
   await database.query(
     `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk quota of tenant 7'; END $$`,
