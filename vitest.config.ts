@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
 const ENVIRONMENTS = 'test/environments/**/*.test.ts';
+// Of each project and not above them: there it would start a second set of servers that nobody uses.
+const globalSetup = ['test/support/servers.ts'];
 
 export default defineConfig({
   test: {
-    globalSetup: ['test/support/servers.ts'],
     // Three at a time, however many cores there are: most of a file's time is waiting (for locks to run out, for servers
     // to start), and each starts several processes of its own.
     maxWorkers: 3,
@@ -15,10 +16,15 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'core', include: ['test/**/*.test.ts'], exclude: [ENVIRONMENTS] },
+        test: {
+          name: 'core',
+          globalSetup,
+          include: ['test/**/*.test.ts'],
+          exclude: [ENVIRONMENTS],
+        },
       },
       // Servers, proxies and topologies of many kinds: minutes, and packages that `npm test` does without.
-      { extends: true, test: { name: 'environments', include: [ENVIRONMENTS] } },
+      { extends: true, test: { name: 'environments', globalSetup, include: [ENVIRONMENTS] } },
     ],
   },
 });
