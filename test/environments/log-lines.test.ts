@@ -60,15 +60,15 @@ it('a producer says what it lacks, and what it sends again and why', async () =>
   await producer.said('Redis has lost the queue; the outbox rows that were sent are sent again');
   await producer.said(/sent \d+ outbox rows again within [\d.]+ s/);
   // The answer to the next claim, which says that rows are marked as sent, never comes.
-  let claims = false;
   proxy.watch = (chunk, from) => {
-    if (from === 'client' && chunk.includes('UPDATE tally.outbox SET sent_at')) claims = true;
-    else if (from === 'server' && claims && /UPDATE [1-9]/.test(chunk.toString('latin1'))) {
-      proxy.watch = undefined;
-      proxy.reset();
-    }
+    const text = chunk.toString('latin1');
+    // By the columns: each loop's answers come over these connections.
+    if (from === 'client' || !text.includes('rowId') || !/UPDATE [1-9]/.test(text)) return;
+    proxy.watch = undefined;
+    proxy.reset();
   };
-  await record(100);
+  // Few enough for the answer to come in one piece.
+  await record(30);
   await producer.said(/\d+ outbox rows may not have been sent before and are sent again/);
   producer.kill('SIGTERM');
   await producer.said('stopping (SIGTERM)');

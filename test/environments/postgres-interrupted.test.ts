@@ -65,7 +65,7 @@ it.each([20, 300])(
       ended += rowCount ?? 0;
     });
     const rest = keep(50, () => witness.change(ids));
-    await until('many to be ended', () => ended > 150, 60_000);
+    await until('many to be ended', () => ended > 60, 60_000);
     await rest();
     await stop();
     await witness.verify(WORKS_AGAIN_MS);

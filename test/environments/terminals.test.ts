@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
-import { leftOver, nothingLeft } from '../support/left-over.ts';
+import { nothingLeft } from '../support/left-over.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
@@ -90,7 +90,7 @@ describe('a reader that goes away', () => {
     const ports = { DASHBOARD_PORT: '', PRODUCER_PORT: '' };
     const { code, errors } = await readOneLine(args, ports);
     expect({ code, errors }).toEqual({ code: 0, errors: '' });
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 });
 
@@ -131,7 +131,7 @@ describe('npm start', () => {
       // Once at most for each port that the other one took in the moment before its process listened.
       const again = start.lines.filter((line) => line.includes('is started again'));
       expect(again.length).toBeLessThanOrEqual(2);
-      expect(leftOver(data)).toBe('');
+      await nothingLeft(data);
     }
   });
 
@@ -145,7 +145,7 @@ describe('npm start', () => {
     expect(loser.output.split('\n').at(-1)).toBe(
       `tally: port ${port} on 127.0.0.1 is in use; set DASHBOARD_PORT to another one`,
     );
-    expect(leftOver(join(folder, 'loser'))).toBe('');
+    await nothingLeft(join(folder, 'loser'));
     await first.said(`Dashboard: http://127.0.0.1:${port}`, 90_000);
     first.kill('SIGTERM');
     expect((await first.ended).code).toBe(0);
@@ -160,7 +160,7 @@ describe('a terminal that is closed', () => {
     start.kill('SIGHUP');
     start.kill('SIGHUP');
     expect(await start.ended).toEqual({ code: 0, signal: null });
-    expect(leftOver(data)).toBe('');
+    await nothingLeft(data);
   });
 
   it('ends a worker in order: what it has in hand is finished', async () => {

@@ -5,7 +5,7 @@ import { until } from './wait.ts';
  * Processes that belong to a data folder: it is in their command line, or the folder they work in.
  * @returns one line each, or an empty string
  */
-export function leftOver(data: string): string {
+function leftOver(data: string): string {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   return pids
     .map((pid) => ({ pid, command: commandOf(pid), folder: folderOf(pid) }))
