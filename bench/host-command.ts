@@ -31,16 +31,18 @@ export interface HostOptions {
 /** What Harbor's calls are measured beside. */
 interface Mode {
   readonly title: string;
-  /** Without capture nobody refreshes, and Harbor's refresh is called where Harbor waits for it. */
   readonly captured: boolean;
+  /** Tally's processes are stopped meanwhile: what is left is what the triggers cost. */
+  readonly frozen?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
-const CAPTURE: readonly [Mode, Mode] = [
-  { title: 'off', captured: false },
-  { title: 'on', captured: true },
+const CAPTURE: readonly Mode[] = [
+  { title: 'capture off', captured: false },
+  { title: 'triggers alone', captured: true, frozen: true },
+  { title: 'refreshed', captured: true },
 ];
-const LANES: readonly [Mode, Mode] = [
+const LANES: readonly Mode[] = [
   { title: 'express lane', captured: true, settings: { BACKLOG_JOBS: '0' } },
   { title: 'backlog lane', captured: true },
 ];
@@ -49,8 +51,8 @@ const LANES: readonly [Mode, Mode] = [
 type Times = Record<HarborStep, number[]>;
 
 /**
- * What Harbor's own statements take beside Tally: with capture off and on by turns or, with a backlog, while the express
- * lane and the backlog lane drain it by turns.
+ * What Harbor's own statements take beside Tally, by turns: with capture off, with its triggers alone, and refreshed; or,
+ * with a backlog, while the express lane and the backlog lane drain it.
  * @throws TallyError if a status is wrong at the end, a job failed, or a transaction was a deadlock's victim
  */
 export async function hostReport(
@@ -59,8 +61,8 @@ export async function hostReport(
   command: string,
 ): Promise<Report> {
   const machine = await describeMachine(servers);
-  const pairs = Math.max(1, Math.round((minutes * 60) / (2 * SLICE_SECONDS)));
   const modes = backlog === undefined ? CAPTURE : LANES;
+  const rounds = Math.max(1, Math.round((minutes * 60) / (modes.length * SLICE_SECONDS)));
   const measured = new Map<Mode, Times[]>(modes.map((mode) => [mode, []]));
   await servers.withArena({ executions: backlog ?? 1_000, tasks: 4 }, async (arena) => {
     // What the arena is loaded with is out of date, and would count as wrong at the end.
@@ -72,13 +74,16 @@ export async function hostReport(
     );
     const producer = new Producer(arena);
     const marked: number[] = [];
-    // The first pair only warms up.
-    for (let pair = 0; pair <= pairs; pair++) {
-      progress(`pair ${pair} of ${pairs}`);
-      for (const mode of pair % 2 === 0 ? modes : modes.toReversed()) {
+    // The first round only warms up.
+    for (let round = 0; round <= rounds; round++) {
+      progress(`round ${round} of ${rounds}`);
+      for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
         await setCapture(arena, mode.captured);
         await producer.runWith(mode.settings ?? {});
+        const pids = mode.frozen ? [...workers, producer].map(({ pid }) => pid) : [];
+        for (const pid of pids) process.kill(pid, 'SIGSTOP');
         const { times, lives } = await slice(arena, mode, rate, backlog);
+        for (const pid of pids) process.kill(pid, 'SIGCONT');
         // By the faster lane, whichever was measured.
         await producer.runWith({});
         await until(
@@ -89,7 +94,7 @@ export async function hostReport(
         if (mode.captured) marked.push(...lives.filter((life) => life.marked).map(({ id }) => id));
         // Nobody was there to refresh them.
         else await refreshAll(arena, lives);
-        if (pair > 0) measured.get(mode)?.push(times);
+        if (round > 0) measured.get(mode)?.push(times);
       }
     }
     for (const worker of workers) worker.mustRun();
@@ -101,18 +106,20 @@ export async function hostReport(
       (times) => times[step].toSorted((a, b) => a - b)[Math.floor(times[step].length * 0.99)],
     );
   const all = [...measured.values()].flat();
-  const [first, second] = modes;
+  const [first, ...others] = modes;
   const rows = STEPS.map((step) => [
     step,
     number(all.reduce((sum, times) => sum + times[step].length, 0)),
-    withSpread(spread(p99(first, step))),
-    withSpread(spread(p99(second, step))),
-    withSpread(ratio(p99(second, step), p99(first, step)), '×'),
+    ...modes.map((mode) => withSpread(spread(p99(mode, step)))),
+    ...others.map((mode) => withSpread(ratio(p99(mode, step), first ? p99(first, step) : []), '×')),
   ]);
-  const titles = modes.map(({ title }) => `p99 ms, ${title}`);
+  const titles = [
+    ...modes.map(({ title }) => `p99 ms, ${title}`),
+    ...others.map(({ title }) => `${title} / ${first?.title}`),
+  ];
   const text =
-    markdownTable(["Harbor's call", 'calls', ...titles, 'second / first'], rows) +
-    `\n\n${rate} executions a second over ${DRIVERS} connections, ${WORKERS} workers, ${pairs} pairs of ${SLICE_SECONDS} s` +
+    markdownTable(["Harbor's call", 'calls', ...titles], rows) +
+    `\n\n${rate} executions a second over ${DRIVERS} connections, ${WORKERS} workers, ${rounds} rounds of ${SLICE_SECONDS} s each` +
     `${backlog === undefined ? '' : `, a backlog of ${number(backlog)} in each`}; medians of the slices' p99, ` +
     'in parentheses the smallest and the largest. Nothing wrong, no deadlock, no failed job.';
   const data = [...measured].map(([{ title }, slices]) => ({ title, slices }));
@@ -127,6 +134,10 @@ class Producer {
 
   constructor(arena: Arena) {
     this.#arena = arena;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   async runWith(settings: Readonly<Record<string, string>>): Promise<void> {
@@ -145,7 +156,7 @@ class Producer {
 /** Lives through executions for a slice's time, or until the backlog is drained. */
 async function slice(
   arena: Arena,
-  { captured }: Mode,
+  { captured, frozen = false }: Mode,
   rate: number,
   backlog: number | undefined,
 ): Promise<{ times: Times; lives: readonly Life[] }> {
@@ -169,7 +180,7 @@ async function slice(
     try {
       const harbor = new HarborStatements(client);
       // Where nobody refreshes, or only after a backlog.
-      const alone = !captured || lastRow !== undefined;
+      const alone = !captured || frozen || lastRow !== undefined;
       const refresh = alone ? { refresh: (id: number) => harbor.refresh(id) } : {};
       const lives: Life[] = [];
       for (;;) {
