@@ -19,18 +19,30 @@ const CLAIM_IN_ORDER = { enable_bitmapscan: 'off' };
 export class OutboxClaims {
   readonly #database: Database;
   readonly #cursor = new OutboxCursor();
+  #lastClaimMs: number | undefined;
 
   constructor(database: Database) {
     this.#database = database;
   }
 
-  /** @param freshMs only rows that have been due for less than this; undefined: of any age */
+  /**
+   * @param freshMs only rows that have been due for less than this, not counting the time since the last claim: whoever
+   *   came while this one was held up must not wait behind a backlog for it. Undefined: of any age
+   */
   async claim(limit: number, freshMs: number | undefined): Promise<readonly ClaimedRow[]> {
+    const beginMs = performance.now();
+    const heldUpMs = beginMs - (this.#lastClaimMs ?? beginMs);
     const { rows } = await this.#cursor.look(async (fromS) => {
-      const claimed = await claimDueRows(this.#database, limit, fromS, freshMs);
+      const claimed = await claimDueRows(
+        this.#database,
+        limit,
+        fromS,
+        freshMs === undefined ? undefined : freshMs + heldUpMs,
+      );
       const lastS = claimed.length === 0 ? undefined : Math.max(...claimed.map(({ dueS }) => dueS));
       return { rows: claimed, lastS, more: claimed.length === limit };
     });
+    this.#lastClaimMs = beginMs;
     return rows;
   }
 }

@@ -3,7 +3,7 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
-import { startWorker } from '../../support/processes.ts';
+import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -91,6 +91,29 @@ describe('the backlog lane', () => {
       return (await queue.getWaitingCount()) >= 2_000;
     });
     for (let look = 0; look < 50; look++) expect(await queue.getWaitingCount()).toBe(2_000);
+  });
+
+  it('is not where a change ends that came while the relay was held up', async () => {
+    const old = await createExecutions(database, 3);
+    await backlog.pause();
+    await recordOld(old);
+    const producer = await startProducer(environment);
+    await openWorker(environment);
+    await until('the relay to ask for the backlog', async () => (await backlog.count()) > 0);
+    producer.kill('SIGSTOP');
+    const [late = 0] = await createExecutions(database, 1);
+    await recordRefreshes(database, [{ executionId: late, vendor: 'REPLICATION' }], 'api');
+    await until('it to be older than what is fresh', async () => {
+      const [row] = await database.query<{ ms: number }>(
+        `SELECT extract(epoch FROM clock_timestamp() - max(due_at)) * 1000 AS ms FROM tally.outbox`,
+      );
+      return Number(row?.ms) > 1_200;
+    });
+    producer.kill('SIGCONT');
+    await until('it to be refreshed', async () => {
+      return (await countByRevision(database, [late]))[1] === 1;
+    });
+    expect(await countByRevision(database, old)).toEqual({ 0: 3 });
   });
 
   it('gives its rows to the express lane while nobody drains it, and takes them back', async () => {
