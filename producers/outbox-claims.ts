@@ -12,7 +12,8 @@ export interface ClaimedRow extends Identity {
 const CLAIM_IN_ORDER = { enable_bitmapscan: 'off' };
 
 /**
- * Marks the oldest due rows as sent and gives them, in no particular order. Committed at once: no lock is
+ * Marks due rows as sent and gives them, in no particular order: the newest, where the backlog lane takes the oldest,
+ * else the oldest. Committed at once: no lock is
  * held while Redis is asked, so the refresh of a job that was just sent finds its rows free to delete. Rows
  * of a relay that dies before it has sent them are sent again later.
  */
@@ -53,6 +54,9 @@ function claimDueRows(
   fromS: number | undefined,
   freshMs: number | undefined,
 ): Promise<(ClaimedRow & { readonly dueS: number })[]> {
+  // The newest first where somebody else sees to what is older: a change that comes behind a burst is not to wait until it
+  // is old, too, and then behind all of it.
+  const order = freshMs === undefined ? 'ASC' : 'DESC';
   // All have the same sent_at. It is named because the planner knows an index's order only from its first column on.
   // The ids go through an array, since a join with so many rows may read the whole outbox.
   return database.query(
@@ -61,7 +65,7 @@ function claimDueRows(
             SELECT id FROM tally.outbox
              WHERE sent_at IS NULL AND due_at <= now()
                AND due_at >= greatest(to_timestamp($2), now() - $3 * interval '1 millisecond')
-             ORDER BY sent_at, due_at
+             ORDER BY sent_at ${order}, due_at ${order}
              LIMIT $1
                FOR UPDATE SKIP LOCKED))
      RETURNING id AS "rowId", execution_id AS "executionId", vendor,

@@ -91,6 +91,9 @@ describe('the backlog lane', () => {
       return (await queue.getWaitingCount()) >= 2_000;
     });
     for (let look = 0; look < 50; look++) expect(await queue.getWaitingCount()).toBe(2_000);
+    // What came last would otherwise wait behind all the others.
+    const jobs = await queue.getJobs(['waiting']);
+    expect(jobs.map(({ data }) => data.executionId)).toContain(ids.at(-1));
   });
 
   it('is not where a change ends that came while the relay was held up', async () => {
