@@ -14,8 +14,8 @@ const LOOK_MS = 250;
 const OFFER_MS = 1_000;
 /** After so long without progress the express lane takes the backlog's rows, too. */
 const STANDSTILL_MS = 5_000;
-// What a sudden burst may put on the express lane before the rest of it is old enough for the backlog lane: a quarter
-// of a second of work, in which the backlog lane has most of the cores already.
+// Jobs that may wait on the express lane while the backlog lane works: about a quarter of a second of work. More of a
+// sudden burst would only delay fresh changes, and costs several times as much there as on the backlog lane.
 const BURST_JOBS = 2_000;
 // While the express lane drains the backlog: about a second of work, which is what a fresh change then waits for.
 const STANDSTILL_JOBS = 5_000;
