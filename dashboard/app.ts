@@ -17,7 +17,7 @@ import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
 
-// Bull Board styles its elements in place; everything else comes from its own files.
+// Bull Board sets inline styles, so those must be allowed; everything else is served from here.
 const boardHeaders = contentSecurityPolicy({
   useDefaults: false,
   directives: {
@@ -31,12 +31,13 @@ const boardHeaders = contentSecurityPolicy({
   },
 });
 
-// With "no-referrer" a browser hides the origin of our own forms as well, and they would be refused.
+// Helmet's default, "no-referrer", makes browsers send our own forms with the origin "null", and
+// `refuseCrossSite` would refuse them.
 const ownReferrer = referrerPolicy({ policy: 'same-origin' });
 
 /**
- * The dashboard: health for anyone, everything else behind the password once one is set, and without one
- * for this machine only. Every change is logged, also one that is refused.
+ * The dashboard as an Express application. Health is public. Everything else needs the password or,
+ * while none is set, a request from this machine. Every change is logged, refused ones included.
  */
 export function createDashboard(
   config: Config,
@@ -74,8 +75,8 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   return router;
 }
 
-// What only someone with a password may see is nothing for a cache on the way. Bull Board's own files name
-// their caching themselves.
+// A shared cache must not keep what only someone with a password may see. Bull Board's static files
+// set their own Cache-Control.
 const notStored: RequestHandler = (_request, response, next) => {
   response.setHeader('Cache-Control', 'no-store');
   next();

@@ -5,9 +5,9 @@ import { readPayload } from '../shared/queue/refresh-queue.ts';
 import { isChange, visitorOf } from './auth.ts';
 
 /**
- * One log line for each change that someone asks for on the dashboard, once it is answered: who, from where, what,
- * which job or execution, and whether it was done. Also for those that are refused further on, and for those
- * whose browser didn't wait for the answer.
+ * Middleware that logs each change requested on the dashboard once its response has closed: who,
+ * from where, what, which job or execution, and the result. This covers changes that a later
+ * middleware refuses and those whose browser didn't wait for the answer.
  */
 export function logChanges(log: Logger): RequestHandler {
   return (request, response, next) => {
@@ -15,7 +15,8 @@ export function logChanges(log: Logger): RequestHandler {
       next();
       return;
     }
-    // Read now: the board is an application of its own, which reads path and address in its own way.
+    // Read before `next()`: the board is an Express application of its own and rewrites path and
+    // address.
     const { method, path, ip: from } = request;
     const begin = performance.now();
     response.on('close', () => {
@@ -50,11 +51,12 @@ function resultOf(status: number): string {
   return status < 500 ? 'refused' : 'failed';
 }
 
-// What follows the queue's name is one of these, or a job's id.
+// The path segment after the queue's name is one of these or a job id.
 const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']);
 
-// Bull Board: /api/queues/<action>, /api/queues/refresh/<action>[/<state>], /api/queues/refresh/<job>/<action>;
-// ours: /executions/<id>/<action>.
+// Paths of Bull Board: /api/queues/<action>, /api/queues/refresh/<action>[/<state>] and
+// /api/queues/refresh/<job>/<action>.
+// Our own: /executions/<id>/<action>.
 function describe(
   method: string,
   path: string,

@@ -4,7 +4,7 @@ import type { Config } from '../shared/process/config.ts';
 import { isSameSecret, limitWrong } from '../shared/http/credentials.ts';
 import type { Logger } from '../shared/process/logger.ts';
 
-/** What a user of the dashboard may do: see everything, or change it as well. */
+/** A viewer sees everything; an operator may also change it. */
 type Role = 'operator' | 'viewer';
 
 interface Account {
@@ -13,19 +13,19 @@ interface Account {
   readonly role: Role;
 }
 
-/** Who asks; `user` is null where the dashboard has no password. */
+/** Who sent a request. `user` is null where the dashboard has no password. */
 export interface Visitor {
   readonly user: string | null;
   readonly role: Role;
 }
 
-/** The visitor of a request that passed `requirePassword`; without a password everyone may change things. */
+/** The visitor that `requirePassword` let in. Without a password, everyone is an operator. */
 export function visitorOf(response: Response): Visitor {
   const visitor = response.locals['visitor'] as Visitor | undefined;
   return visitor ?? { user: null, role: 'operator' };
 }
 
-/** The accounts that the settings name; none without DASHBOARD_PASSWORD. */
+/** The accounts from the settings; empty without DASHBOARD_PASSWORD. */
 export function accountsOf(config: Config): readonly Account[] {
   const accounts: Account[] = [];
   if (config.DASHBOARD_PASSWORD === undefined) return accounts;
@@ -45,8 +45,8 @@ export function accountsOf(config: Config): readonly Account[] {
 }
 
 /**
- * Asks for user and password (HTTP basic), compared in constant time. Wrong ones get 401, and 429 after
- * ten of them within a minute from one address; a right one always gets in.
+ * Requires HTTP basic authentication and compares in constant time. Wrong credentials get 401, and
+ * 429 after ten wrong ones within a minute from one address. Correct credentials always get in.
  */
 export function requirePassword(accounts: readonly Account[], log: Logger): RequestHandler {
   const limit = limitWrong('passwords for the dashboard', log, (response, message) =>
@@ -55,7 +55,7 @@ export function requirePassword(accounts: readonly Account[], log: Logger): Requ
   return (request, response, next) => {
     const given = basicAuth(request);
     let visitor: Visitor | undefined;
-    // All are compared, whatever the first say, so that the time tells nothing.
+    // Compare with every account, even after a match, so that timing reveals nothing.
     for (const { user, password, role } of accounts) {
       const userIsRight = isSameSecret(given?.name ?? '', user);
       const passwordIsRight = isSameSecret(given?.pass ?? '', password);
@@ -66,7 +66,7 @@ export function requirePassword(accounts: readonly Account[], log: Logger): Requ
       next();
       return;
     }
-    // A browser's first request has no password yet; that isn't a wrong one.
+    // A browser's first request carries no credentials; it must not count as a wrong password.
     if (request.headers.authorization === undefined) askForPassword(response);
     else void limit(request, response, () => askForPassword(response));
   };
@@ -80,12 +80,15 @@ function askForPassword(response: Response): void {
     .send('Tally: user and password, please (DASHBOARD_USER, DASHBOARD_PASSWORD).\n');
 }
 
-/** Whether a request can change anything. No path of the dashboard changes something on a GET. */
+/**
+ * Whether a request with this method can change anything. GET changes nothing on any path of the
+ * dashboard.
+ */
 export function isChange(method: string): boolean {
   return !['GET', 'HEAD', 'OPTIONS'].includes(method);
 }
 
-/** Refuses every change of a user who may only look, whatever path it has. */
+/** Refuses a viewer's changes, on every path. */
 export const refuseViewersChanges: RequestHandler = (request, response, next) => {
   if (isChange(request.method) && visitorOf(response).role === 'viewer') {
     refuse(response, 'this user can look at everything and change nothing');
@@ -94,14 +97,15 @@ export const refuseViewersChanges: RequestHandler = (request, response, next) =>
   next();
 };
 
-// What a page of another site can send without the browser asking first (a "simple" request).
+// Content types that another site's page can send without a CORS preflight (a "simple" request).
 const FORM_TYPES = ['application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain'];
 
 /**
- * Refuses what another site's page makes a browser send: browsers tell with Sec-Fetch-Site or, where the page isn't on
- * HTTPS, with Origin or Referer where a request comes from. Reads are refused, too, because each costs the stores
- * something, except for a page that a person opens by a link. Programs send none of these and pass, except for a
- * change with a body of a kind that an old browser's form could have sent.
+ * Refuses requests that another site's page makes a browser send.
+ * Browsers name the source of a request in Sec-Fetch-Site or, without HTTPS, in Origin or Referer.
+ * Cross-site reads are refused as well, because each costs the stores something; only a page that a
+ * person opens through a link is served. Programs send none of these headers and pass, unless they
+ * send a change with a body type that an old browser's form could have sent.
  */
 export const refuseCrossSite: RequestHandler = (request, response, next) => {
   const { headers, host, method, path } = request;
@@ -117,7 +121,7 @@ export const refuseCrossSite: RequestHandler = (request, response, next) => {
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
-// The host as a trusted proxy was asked for it, if there is one.
+// `ownHost` is the host that the browser asked for, also behind a trusted proxy.
 function sourceOf(headers: Headers, ownHost: string | undefined): 'own' | 'elsewhere' | 'unknown' {
   const site = headers['sec-fetch-site'];
   if (site !== undefined) return site === 'same-origin' || site === 'none' ? 'own' : 'elsewhere';
@@ -127,8 +131,8 @@ function sourceOf(headers: Headers, ownHost: string | undefined): 'own' | 'elsew
   return isOwn ? 'own' : 'elsewhere';
 }
 
-// A chat or a wiki may link to a page, never to data. Browsers that don't tell what they ask for get the benefit of
-// the doubt for pages.
+// A chat or a wiki may link to a page, never to data. Browsers that don't send these headers get
+// the benefit of the doubt.
 function isOpenedByLink(headers: Headers, path: string): boolean {
   if (path === '/metrics' || path.startsWith('/api/')) return false;
   const { 'sec-fetch-mode': mode = 'navigate', 'sec-fetch-dest': destination = 'document' } =
@@ -137,6 +141,6 @@ function isOpenedByLink(headers: Headers, path: string): boolean {
 }
 
 function refuse(response: Response, message: string): void {
-  // Bull Board's page shows "message"; "error" is for everyone else.
+  // Bull Board's UI shows "message"; other clients read "error".
   response.status(403).json({ error: `refused: ${message}`, message: `Refused: ${message}.` });
 }

@@ -6,8 +6,8 @@ const BACK_FROM_OUTBOX =
   'it would drop refreshes that were put straight on the queue, and the others come back from the outbox anyway';
 const NOT_USED = 'Tally has no use for it';
 
-// Everything that Bull Board can change, by its own route; a route that isn't here is refused, so that a
-// new one of a later version is refused until someone has thought about it.
+// Every route of Bull Board that changes something. Anything else is refused, so a route that a
+// later version adds stays refused until someone has thought about it.
 const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly refused: string }>> =
   {
     'put /api/queues/pause': 'allowed',
@@ -17,7 +17,7 @@ const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly re
     'post /api/queues/:queueName/add': 'allowed',
     'put /api/queues/:queueName/retry/:queueStatus': 'allowed',
     'put /api/queues/:queueName/:jobId/retry': 'allowed',
-    // Ends a backoff early; the job keeps its place in the deduplication.
+    // Promoting ends a backoff early and leaves the deduplication key in place.
     'put /api/queues/:queueName/promote': 'allowed',
     'put /api/queues/:queueName/:jobId/promote': 'allowed',
     'put /api/queues/:queueName/rate-limit/release': 'allowed',
@@ -45,7 +45,7 @@ const RULES: Readonly<Record<string, 'allowed' | 'finished jobs' | { readonly re
     'put /api/queues/:queueName/job-schedulers/:schedulerId/run': { refused: NOT_USED },
   };
 
-// A job of the backlog lane carries nothing: whatever is done to one, the relay asks for the next.
+// A backlog job carries no data: whatever happens to one, the relay asks for the next.
 const BACKLOG_ALLOWED = [
   'put /api/queues/:queueName/pause',
   'put /api/queues/:queueName/resume',
@@ -53,15 +53,17 @@ const BACKLOG_ALLOWED = [
   'put /api/queues/:queueName/clean/:queueStatus',
 ];
 
-// What one request may read. Bull Board itself has no bound: 300,000 jobs a page are one script that holds Redis for
-// minutes. Its own page asks for 50 at most.
+// Most jobs that one request may read. Bull Board sets no limit: 300,000 jobs per page are one
+// script that blocks Redis for minutes. Its own UI asks for 50 at most.
 const JOBS_PER_PAGE_MAX = 100;
 const PAGE_MAX = 9_999_999;
 
 /**
- * What the board may do to the queue, asked before each of its calls. Reading is allowed, a page at a time; of the
- * changes, those that can't lose a refresh or let two jobs of an identity run. Only finished jobs can be removed: removing one that
- * runs drops the next run that is stored behind it, removing one that waits drops the refresh.
+ * Bull Board's hook before each call: what the board may do to the queues. Reads are allowed one
+ * page at a time. Changes are allowed if they can neither lose a refresh nor let two jobs of an
+ * identity run at once.
+ * Only finished jobs may be removed: removing a running one drops the next run stored behind it,
+ * and removing a waiting one drops its refresh.
  */
 export function boardPolicy(queue: RefreshQueue, backlog: BacklogQueue): BeforeHook {
   return async ({ method, route, request }) => {
@@ -89,7 +91,8 @@ export function boardPolicy(queue: RefreshQueue, backlog: BacklogQueue): BeforeH
   };
 }
 
-// As they were sent, before Bull Board reads them: a list or anything else that is no number is no page either.
+// These are the raw query values, before Bull Board parses them: arrays and anything else that
+// isn't a number are refused too.
 function mayRead(query: unknown): Awaited<ReturnType<BeforeHook>> {
   const { page = '1', jobsPerPage = '1' } = (query ?? {}) as Record<string, unknown>;
   if (isFrom1To(JOBS_PER_PAGE_MAX, jobsPerPage) && isFrom1To(PAGE_MAX, page))
@@ -115,6 +118,6 @@ function refused(reason: string): {
 
 async function isFinished(queue: RefreshQueue | BacklogQueue, jobId: string): Promise<boolean> {
   const job = await queue.getJob(jobId);
-  // The board answers itself that there is no such job.
+  // A missing job is allowed through, so that the board answers with its own 404.
   return job === undefined || (await job.isFailed()) || (await job.isCompleted());
 }

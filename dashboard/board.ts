@@ -23,14 +23,15 @@ import { visitorOf } from './auth.ts';
 import { boardPolicy } from './board-policy.ts';
 
 const POLL_SECONDS = 5;
-// Of one text of a job, for example its error: a page of jobs with endless ones is no page that anyone can read.
+// Longest text of a job, for example its error, in characters. Unbounded errors would make the page
+// unreadable.
 const TEXT_MAX = 20_000;
-// Tally's workers write none; whoever can add jobs to Redis can add any number of lines to one.
+// Tally's workers write no log lines, but whoever can reach Redis can add any number to a job.
 const LOG_LINES_MAX = 1_000;
-// One script of BullMQ removes 10,000 jobs if it is let, and nobody else is answered meanwhile.
+// Jobs removed per script. BullMQ's own limit is 10,000, during which Redis answers nobody else.
 const CLEAN_CHUNK = 500;
 
-/** Bull Board over the refresh queue: whole for operators, without its buttons for viewers. */
+/** Bull Board over both queues: complete for operators, without its buttons for viewers. */
 export function createBoard({
   database,
   queue,
@@ -39,7 +40,7 @@ export function createBoard({
 }: FailureStores & { readonly backlogQueue: BacklogQueue }): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
-  // Bull Board's own gives up where the first hundred are no refreshes.
+  // Replaces Bull Board's route, which gives up if none of the first hundred jobs is a refresh.
   router.put(`/api/queues/${queue.name}/retry/failed`, async (_request, response) => {
     const { retried, noRefresh } = await retryInBulk({ database, queue, redis }, {});
     response.json({ retried, skipped: noRefresh });
@@ -82,7 +83,7 @@ function boardFor(
       handlerHooks: { before: boardPolicy(queue, backlogQueue) },
       uiConfig: {
         boardTitle: 'Tally',
-        // Each open tab costs about 35 Redis commands a poll.
+        // Each poll of an open tab costs about 35 Redis commands.
         pollingInterval: { showSetting: true, forceInterval: POLL_SECONDS },
         hideDocsLink: true,
         miscLinks: [
@@ -100,8 +101,8 @@ function boardFor(
   return app;
 }
 
-// The page asks a font service of the internet for its fonts; an operator's browser must not, and
-// on a closed network it would wait for them. The system's fonts are used instead.
+// Bull Board's page loads fonts from a service on the internet. An operator's browser must not call
+// it, and on a closed network the page would wait for it. System fonts are used instead.
 const withoutOutsideFonts: RequestHandler = (_request, response, next) => {
   const send = response.send.bind(response);
   response.send = (body: unknown) =>
@@ -110,9 +111,10 @@ const withoutOutsideFonts: RequestHandler = (_request, response, next) => {
 };
 
 /**
- * Makes every retry of the board ours: enqueue again, then remove. BullMQ's own leaves the deduplication key with
- * a newer job, so that the retried one could run beside it. A failed job that a person removes takes its record in
- * Postgres with it, in this order: after a crash in between, the failure still is known.
+ * Makes every retry on the board enqueue again and then remove the failed job. BullMQ's own retry
+ * leaves the deduplication key with a newer job, and the retried one could run beside it.
+ * Removing a failed job also removes its record in Postgres. The job goes first: after a crash in
+ * between, the failure is still recorded.
  */
 class RefreshQueueAdapter extends BullMQAdapter {
   readonly #queue: RefreshQueue;
@@ -139,7 +141,10 @@ class RefreshQueueAdapter extends BullMQAdapter {
     return logs;
   }
 
-  /** "Add job" and "Duplicate": a refresh like any other, so neither can run beside its twin. */
+  /**
+   * "Add job" and "Duplicate" enqueue a deduplicated refresh, so the new job can't run beside its
+   * twin.
+   */
   override async addJob(_name: string, data: unknown): Promise<Job> {
     const identity = payloadOf(data);
     await enqueueRefreshes(this.#queue, [identity]);
@@ -171,7 +176,7 @@ class RefreshQueueAdapter extends BullMQAdapter {
   }
 }
 
-/** The page of the execution that a job is about. */
+/** Link to the page of the execution that a job refreshes. */
 function pageOf({ data }: { readonly data?: unknown }): { displayText: string; href: string } {
   try {
     const { executionId } = readPayload(data);
@@ -181,7 +186,9 @@ function pageOf({ data }: { readonly data?: unknown }): { displayText: string; h
   }
 }
 
-/** @throws with the status that the board answers with */
+/**
+ * @throws TallyError with `statusCode` 400, which the board answers with, if `data` is no payload
+ */
 function payloadOf(data: unknown): ReturnType<typeof readPayload> {
   try {
     return readPayload(data);
@@ -190,7 +197,7 @@ function payloadOf(data: unknown): ReturnType<typeof readPayload> {
   }
 }
 
-/** Jobs are named by what they are about, for example 42:REPLICATION. */
+/** The identity as a job's display name, for example 42:REPLICATION. */
 function nameOf(job: { readonly id?: unknown; readonly data?: unknown }): string {
   try {
     return formatIdentity(readPayload(job.data));

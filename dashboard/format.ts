@@ -1,12 +1,12 @@
 import { html, type Html } from './html.ts';
 
-/** `12,345`, and no more digits than help for small ones. */
+/** `12,345`; numbers below 10 keep one decimal. */
 export function number(value: number): string {
   const digits = value !== 0 && Math.abs(value) < 10 && !Number.isInteger(value) ? 1 : 0;
   return value.toLocaleString('en-US', { maximumFractionDigits: digits });
 }
 
-/** A length of time in the two largest units that matter: `250 ms`, `4.2 s`, `3 min 5 s`, `2 d 4 h`. */
+/** A duration in its one or two largest units: `250 ms`, `4.2 s`, `3 min 5 s`, `2 d 4 h`. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
   if (ms < 10_000) return `${(ms / 1_000).toFixed(1)} s`;
@@ -22,7 +22,7 @@ function two(value: number, base: number, large: string, small: string): string 
   return `${Math.floor(value / base)} ${large}${rest === 0 ? '' : ` ${rest} ${small}`}`;
 }
 
-/** A moment, in UTC, with how long ago it was (or how far ahead it is). */
+/** A point in time, in UTC, with how long ago or how far ahead it is; "none" for null. */
 export function moment(iso: string | null, nowMs: number): Html {
   if (iso === null) return html`<span class="none">none</span>`;
   const ms = Date.parse(iso);
@@ -31,7 +31,7 @@ export function moment(iso: string | null, nowMs: number): Html {
     >${Number.isNaN(ms) ? false : html` <span class="ago">${ago(ms, nowMs)}</span>`}`;
 }
 
-/** `3 min ago`, `in 2 s`. */
+/** Time relative to `nowMs`: `3 min 5 s ago`, `in 2.0 s`. */
 export function ago(ms: number, nowMs: number): string {
   const passed = nowMs - ms;
   return passed >= 0 ? `${duration(passed)} ago` : `in ${duration(-passed)}`;

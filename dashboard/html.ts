@@ -1,6 +1,6 @@
 import { printableText } from '../shared/printable.ts';
 
-/** A piece of HTML that is safe to send: made by `html`, which escapes whatever is put into it. */
+/** HTML that is safe to send: made by `html`, which escapes every value. */
 export class Html {
   readonly text: string;
 
@@ -12,9 +12,10 @@ export class Html {
 type Part = Html | string | number | null | undefined | false | readonly Part[];
 
 /**
- * The only way to make HTML here. Values are escaped, also those between the quotes of an attribute, and characters that
- * would turn or move the text around them are shown as `\u{202e}`; pieces made by
- * `html` are taken as they are; lists are joined; null, undefined and false are nothing.
+ * Builds HTML from a template; nothing else in the dashboard does. Values are escaped, in
+ * attributes as well, and characters that would hide or reorder the text around them are shown as
+ * `\u{202e}`. Pieces made by `html` are inserted as they are, lists are joined, and null, undefined
+ * and false render nothing.
  */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.map((text, at) => text + textOf(parts[at])).join(''));

@@ -1,4 +1,7 @@
-/** The style sheet of our own pages, `/tally.css`: the system's fonts, light or dark as the system is. */
+/**
+ * Style sheet of our own pages, served as `/tally.css`: system fonts, light or dark as the system
+ * is set.
+ */
 export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;

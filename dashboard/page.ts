@@ -8,7 +8,9 @@ const ANSWER_LIMIT_MS = 2_500;
 const ICON =
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M3 2v12M6.3 2v12M9.6 2v12M12.9 2v12M1 12 15 4' stroke='%232563eb' stroke-width='1.7' stroke-linecap='round'/%3E%3C/svg%3E";
 
-/** For our own pages: no script at all, our own style sheet, forms to ourselves. */
+/**
+ * Content security policy of our own pages: no scripts, our own style sheet, forms to ourselves.
+ */
 export const pagePolicy = contentSecurityPolicy({
   useDefaults: false,
   directives: {
@@ -21,17 +23,18 @@ export const pagePolicy = contentSecurityPolicy({
   },
 });
 
+/** What varies between our own pages. */
 export interface Page {
   readonly title: string;
   readonly here?: 'overview';
-  /** What stands in the search field. */
+  /** Text in the search field. */
   readonly search?: string;
-  /** Seconds after which the browser asks for the page again. */
+  /** The browser reloads the page after this many seconds. */
   readonly reloadSeconds?: number;
   readonly body: Html;
 }
 
-/** Sends a page in the frame that all of ours have: menu, search, who is logged in. */
+/** Sends a page inside the frame that all of ours share: menu, search, who is logged in. */
 export function sendPage(response: Response, status: number, page: Page): void {
   const { user, role } = visitorOf(response);
   const who =
@@ -80,7 +83,7 @@ export function sendPage(response: Response, status: number, page: Page): void {
   response.status(status).type('html').send(document.text);
 }
 
-/** A page that says only that something can't be shown, and why. */
+/** Sends a page that says only what can't be shown, and why. */
 export function sendProblem(
   response: Response,
   status: number,
@@ -96,10 +99,10 @@ export function sendProblem(
   });
 }
 
-/** What a page shows of a store: what it said, or why it said nothing. */
+/** What a store answered, or why it didn't. */
 export type Answer<T> = { readonly value: T } | { readonly problem: unknown };
 
-/** Waits 2.5 s at most and never rejects, so that a page with what is known comes in any case. */
+/** Resolves within 2.5 s and never rejects, so that a page can always show what is known. */
 export async function inTime<T>(asked: Promise<T>): Promise<Answer<T>> {
   const signal = AbortSignal.timeout(ANSWER_LIMIT_MS);
   const late = new Promise<Answer<T>>((resolve) => {

@@ -1,7 +1,10 @@
 import { UsageError } from '../shared/errors.ts';
 import { isLoopback, type Config } from '../shared/process/config.ts';
 
-/** @throws UsageError when the dashboard would listen beyond this machine without a password */
+/**
+ * Refuses to show the dashboard to other machines without a password.
+ * @throws UsageError if HTTP_HOST isn't a loopback address and DASHBOARD_PASSWORD is unset
+ */
 export function refuseUnprotected(config: Config): void {
   if (isLoopback(config.HTTP_HOST) || config.DASHBOARD_PASSWORD !== undefined) return;
   throw new UsageError(

@@ -14,8 +14,9 @@ import { createDashboard } from './app.ts';
 import { refuseUnprotected } from './protection.ts';
 
 /**
- * Runs the dashboard until the lifecycle stops.
- * @throws UsageError when it would listen beyond this machine without a password
+ * Starts the dashboard; the lifecycle stops it. Resolves once it listens.
+ * @throws UsageError if it would listen beyond this machine without a password
+ * @throws TallyError PORT_IN_USE or CANNOT_LISTEN
  */
 export async function runDashboard(
   config: StoresConfig,
@@ -53,7 +54,7 @@ export async function runDashboard(
           return versionProblem(redis);
         },
       },
-      // Without it the board works, and the pages say what is missing.
+      // Without Postgres the board still works, and the pages say what is missing.
       { name: 'postgres', required: false, check: () => schemaProblem(database) },
     ],
   });

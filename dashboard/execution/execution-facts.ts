@@ -5,7 +5,7 @@ import { readSql } from '../../shared/postgres/schema.ts';
 const KNOWN_STATUSES = ['Pending', 'Scheduled', 'Running', 'Stopped', 'Error', 'Success'];
 const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
 
-/** What Postgres knows of one execution. Times are ISO, UTC. */
+/** What Postgres knows about one execution. Times are ISO 8601, UTC. */
 export interface ExecutionFacts {
   readonly executionId: number;
   readonly vendor: string;
@@ -15,50 +15,52 @@ export interface ExecutionFacts {
     readonly status: string | null;
     readonly endTime: string | null;
     readonly revision: number | null;
-    /** When the row was last written: by a refresh, or by the host itself. */
+    /** When the row was last written, by a refresh or by the host. */
     readonly updateTime: string | null;
   };
-  /** What the rule makes of its tasks; null when no task has a status that the rule knows. */
+  /** What `rollup.sql` derives from its tasks; null when it knows none of their statuses. */
   readonly computed: { readonly status: string; readonly endTime: string | null } | null;
-  /** Its tasks by status, the most frequent first; `known` says whether the rule knows the status. */
+  /**
+   * Its tasks by status, most frequent first; `known` says whether `rollup.sql` knows the status.
+   */
   readonly tasks: readonly {
     readonly status: string;
     readonly count: number;
     readonly known: boolean;
   }[];
   readonly outbox: OutboxOfExecution;
-  /** That its refresh failed for good, and it was not refreshed since. */
+  /** Its record in `tally.failure`; null once a refresh has succeeded since. */
   readonly failure: RecordedFailure | null;
 }
 
-/** A failure as Postgres has it; Redis may have lost its job. */
+/** A failure as recorded in Postgres; Redis may have lost its job. */
 interface RecordedFailure {
   /** The job that failed last. */
   readonly jobId: string;
   readonly firstFailedAt: string;
   readonly failedAt: string;
-  /** How many jobs have failed for good since it was refreshed last. */
+  /** Jobs that failed for good since the last successful refresh. */
   readonly times: number;
-  /** Null where an older version recorded it. */
+  /** Null in records that an older version wrote. */
   readonly attempts: number | null;
   readonly error: string | null;
   readonly sqlState: string | null;
 }
 
-/** The outbox rows of one execution: refreshes that were asked for and are not done yet. */
+/** The outbox rows of one execution: refreshes requested and not yet done. */
 interface OutboxOfExecution {
   readonly rows: number;
   readonly unsent: number;
   readonly oldest: string | null;
-  /** When the earliest of them may be sent. */
+  /** When the first of them may be sent. */
   readonly due: string | null;
   readonly sources: readonly string[];
 }
 
 /**
- * Reads one execution with four statements, each by an index.
+ * Reads one execution with four statements, each served by an index.
  * @returns undefined when there is no such execution
- * @throws the error of `pg`
+ * @throws an error from `pg`
  */
 export async function readExecutionFacts(
   database: Database,

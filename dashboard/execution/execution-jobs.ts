@@ -3,26 +3,26 @@ import type { Identity } from '../../shared/execution.ts';
 import { queueIdentity, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 
 const FAILED_SHOWN = 20;
-// A step of a scan looks at this many of the failed jobs, in about two milliseconds.
+// Failed jobs examined per ZSCAN step, which takes about 2 ms.
 const SCAN_COUNT = 5_000;
 const SCAN_STEPS = 40;
 
-/** The job that stands for an execution on the queue. Times are ISO, UTC. */
+/** The job that holds an execution's deduplication key. Times are ISO 8601, UTC. */
 export interface CurrentJob {
   readonly jobId: string;
   readonly state: 'waiting' | 'running' | 'delayed';
   readonly addedAt: string | null;
-  /** Of a running job: since when, and on which worker. */
+  /** Start time and worker of a running job; null for any other. */
   readonly startedAt: string | null;
   readonly worker: string | null;
-  /** Attempts that are used up, and the error of the last one. */
+  /** Attempts used so far, and the error of the last one. */
   readonly attempts: number;
   readonly error: string | null;
-  /** Of a delayed job: when it is tried again. */
+  /** When a delayed job is tried again; null for any other. */
   readonly nextTryAt: string | null;
 }
 
-/** A job of the execution that failed for good and is kept. */
+/** A kept job of the execution that failed for good. */
 interface FailedJob {
   readonly jobId: string;
   readonly failedAt: string | null;
@@ -30,19 +30,19 @@ interface FailedJob {
   readonly error: string;
 }
 
-/** What the queue knows of one execution. */
+/** What the queue knows about one execution. */
 export interface ExecutionJobs {
   readonly current: CurrentJob | null;
-  /** One more run follows the one that runs now, because something changed meanwhile. */
+  /** Another run is stored behind the running one, because something changed meanwhile. */
   readonly nextRunStored: boolean;
-  /** The newest, twenty at most. */
+  /** Newest first, at most twenty. */
   readonly failed: readonly FailedJob[];
 }
 
 /**
- * Finds the jobs of one execution without looking at those that wait: the deduplication key names the one that
- * waits, runs or is delayed; failed ones carry the identity in their id.
- * @throws the error of ioredis
+ * Finds the jobs of one execution without scanning the waiting ones: the deduplication key names
+ * the job that waits, runs or is delayed, and the ids of failed jobs contain the identity.
+ * @throws an error from `ioredis`
  */
 export async function findJobs(
   queue: RefreshQueue,
@@ -78,7 +78,7 @@ async function describeCurrent(
   const [job, delayedUntil, runs, failed] = await Promise.all([
     queue.getJob(jobId),
     redis.zscore(queue.toKey('delayed'), jobId),
-    // Short: the jobs that all workers have in hand.
+    // LPOS is cheap here: the list holds only what the workers have in hand.
     redis.lpos(queue.toKey('active'), jobId),
     redis.zscore(queue.toKey('failed'), jobId),
   ]);
@@ -92,7 +92,8 @@ async function describeCurrent(
     worker: running ? (job.processedBy ?? null) : null,
     attempts: job.attemptsMade,
     error: job.failedReason || null,
-    // BullMQ's scores are milliseconds times 4096, so that jobs of one millisecond keep their order.
+    // BullMQ's scores are milliseconds times 4096, so that jobs of one millisecond keep their
+    // order.
     nextTryAt: delayedUntil === null ? null : isoTime(Math.floor(Number(delayedUntil) / 4096)),
   };
 }
@@ -109,7 +110,7 @@ async function findFailed(queue: RefreshQueue, redis: Redis, identity: string): 
       'COUNT',
       SCAN_COUNT,
     );
-    // Ids and scores by turns; a scan may show one twice.
+    // ZSCAN returns ids and scores alternately, and may return one twice.
     for (let at = 0; at < entries.length; at += 2) found.push(String(entries[at]));
     cursor = next;
     if (cursor === '0') break;
@@ -122,7 +123,7 @@ async function describeFailed(
   redis: Redis,
   jobId: string,
 ): Promise<FailedJob | undefined> {
-  // Not the whole job: a stack trace for each attempt is of no use here.
+  // Three fields instead of the whole job, which has a stack trace for each attempt.
   const [error, finishedOn, attempts] = await redis.hmget(
     queue.toKey(jobId),
     'failedReason',

@@ -28,7 +28,10 @@ interface Stores {
   readonly log: Logger;
 }
 
-/** `/executions`: finds one, shows it, refreshes it. Pages for people, JSON for whoever asks for it. */
+/**
+ * Routes below `/executions`: find an execution, show it, refresh it. Each answers with a page, or
+ * with JSON if the client prefers it.
+ */
 export function createExecutionPages(stores: Stores): Router {
   const router = Router();
   router.get('/executions', findExecution);
@@ -39,7 +42,7 @@ export function createExecutionPages(stores: Stores): Router {
     if (found === undefined) return;
     const { facts, jobs } = found;
     const state = stateOf(facts, jobs);
-    // Half of the answer is missing: no success, but what is known is shown.
+    // Without Redis, half of the answer is missing: 503, but what is known is shown.
     const status = jobs === null ? 503 : 200;
     if (wantsJson(response)) {
       response.status(status).json({ ...facts, state, queue: jobs });
@@ -69,10 +72,10 @@ export function createExecutionPages(stores: Stores): Router {
   return router;
 }
 
-// Straight onto the queue: behind a backlog in the outbox it would wait for its turn.
+// Puts the refresh straight on the queue: in the outbox it would wait behind a backlog.
 async function refresh(stores: Stores, identity: Identity, response: Response): Promise<void> {
   const { executionId, vendor } = identity;
-  // A person's request is above what the host has stored by hand.
+  // A person's request overrides a status that the host stored by hand.
   const overruled = await inTime(forgetHostWord(stores.database, executionId));
   if ('problem' in overruled) {
     const text = 'Postgres does not answer; nothing was asked for, try again.';
@@ -87,7 +90,8 @@ async function refresh(stores: Stores, identity: Identity, response: Response): 
     stores.log.warn(
       `${formatIdentity(identity)} was not put on the queue: ${describeError(added.problem)}`,
     );
-    // An answer with an error means that nothing was done; without one, what was sent may still be done later.
+    // An error from Redis means that nothing was done. Without an answer, the command may still be
+    // carried out later.
     const [code, text] = isAnswer(added.problem)
       ? [
           'REDIS_REFUSED',
@@ -105,12 +109,15 @@ async function refresh(stores: Stores, identity: Identity, response: Response): 
   }
 }
 
-/** Whether an error is what Redis answered. */
+/** Whether Redis answered with this error, as opposed to not answering. */
 function isAnswer(error: unknown): boolean {
   return error instanceof Error && error.name === 'ReplyError';
 }
 
-/** What both stores know; undefined when that is an answer by itself, which was sent then. */
+/**
+ * What both stores know about an execution. Undefined if that can't be told or it doesn't exist;
+ * the response has been sent then.
+ */
 async function ask(
   stores: Stores,
   executionId: number,
@@ -142,7 +149,7 @@ const findExecution: RequestHandler = (request, response) => {
     sendPage(response, 200, { title: 'Find an execution', body: FIND });
     return;
   }
-  // The vendor after the colon is for people; the number alone says which one it is.
+  // The number alone identifies an execution; the vendor after the colon is for people.
   const executionId = readId(asked.split(':', 1)[0] ?? '');
   if (executionId === undefined) badId(response, asked);
   else response.redirect(303, `/executions/${executionId}`);

@@ -1,26 +1,29 @@
 import type { ExecutionFacts } from './execution-facts.ts';
 import type { ExecutionJobs } from './execution-jobs.ts';
 
-/** How an execution stands. */
+/** Where an execution stands; `explain` says what each state means. */
 export type ExecutionState =
   'up to date' | 'on its way' | 'failed' | 'behind' | 'set by hand' | 'no known tasks';
 
 const FINAL = ['Success', 'Error', 'Stopped'];
 
-/** @param jobs null when the queue can't be asked */
+/**
+ * Derives the state of an execution from what both stores know.
+ * @param jobs null when Redis doesn't answer
+ */
 export function stateOf(facts: ExecutionFacts, jobs: ExecutionJobs | null): ExecutionState {
   const { stored, computed, outbox } = facts;
   if (outbox.rows > 0 || jobs?.current || jobs?.nextRunStored) return 'on its way';
   if (computed === null) return 'no known tasks';
   if (stored.status === computed.status && stored.endTime === computed.endTime) return 'up to date';
   if (facts.failure !== null || (jobs !== null && jobs.failed.length > 0)) return 'failed';
-  // The reconciler's rule: a final status that its tasks don't say was set by a person or by the host.
+  // The reconciler's rule: a person or the host set a final status that the tasks don't imply.
   const isFinal = FINAL.includes(stored.status ?? '');
   const lacksItsEnd = stored.status === computed.status && stored.endTime === null;
   return isFinal && !lacksItsEnd ? 'set by hand' : 'behind';
 }
 
-/** A sentence for an operator, and how serious it is. */
+/** A sentence for the operator and its severity. */
 export function explain(state: ExecutionState): {
   readonly level: 'good' | 'warn' | 'bad';
   readonly text: string;

@@ -5,9 +5,10 @@ import { moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
 import { shortened } from '../../shared/printable.ts';
 
-// The whole of it stands on the board's page of the job.
+// In characters. The board's page of the job shows the complete error.
 const ERROR_MAX = 2_000;
 
+/** What the page of one execution shows. */
 export interface ExecutionView {
   readonly facts: ExecutionFacts;
   /** Null when Redis doesn't answer. */
@@ -15,12 +16,12 @@ export interface ExecutionView {
   readonly state: ExecutionState;
   /** Whether the visitor may refresh it. */
   readonly mayRefresh: boolean;
-  /** It was asked for a moment ago, by this button. */
+  /** The visitor has just requested a refresh with this page's button. */
   readonly justAsked: boolean;
   readonly nowMs: number;
 }
 
-/** The page of one execution: what is stored, what its tasks say, and where its refresh is. */
+/** Body of an execution's page: what is stored, what its tasks say, and where its refresh is. */
 export function executionBody(view: ExecutionView): Html {
   const { facts, jobs, state } = view;
   const { level, text } = explain(state);
@@ -252,11 +253,14 @@ interface ShownFailure {
   readonly failedAt: string | null;
   readonly attempts: number | null;
   readonly error: string;
-  /** Whether Redis has the job. */
+  /** Whether Redis still has the job. */
   readonly isThere: boolean;
 }
 
-/** The failed jobs and, where Redis has lost its job or can't be asked, what is recorded. */
+/**
+ * The failed jobs in Redis, preceded by the record in Postgres if Redis lost its job or doesn't
+ * answer.
+ */
 function failuresShown(
   { failure }: ExecutionFacts,
   jobs: ExecutionJobs | null,
@@ -266,7 +270,7 @@ function failuresShown(
   return [{ ...failure, error: failure.error ?? '', isThere: false }, ...kept];
 }
 
-/** The page of a job on the board. */
+/** URL of a job's page on the board. */
 export function jobUrl(jobId: string): string {
   return `/queue/refresh/${encodeURIComponent(jobId)}`;
 }

@@ -4,30 +4,31 @@ const WIDTH = 720;
 const HEIGHT = 132;
 const PADDING = 14;
 
-/** One line of a chart; null is a time of which nothing is known. */
+/** One line of a chart; null where no value is known. */
 interface Series {
   readonly name: string;
   readonly values: readonly (number | null)[];
 }
 
+/** What `chart` draws. */
 export interface Chart {
   readonly title: string;
-  /** What the newest values are, in words. */
+  /** The newest values, in words. */
   readonly now: Html | string;
-  /** The first is drawn strong, with its area filled where it is the only one. */
+  /** The first is drawn in the accent colour; a single series has its area filled. */
   readonly series: readonly Series[];
-  /** The largest value that is shown at least, so that a quiet hour looks quiet. */
+  /** The scale reaches at least this value, so that a quiet hour looks quiet. */
   readonly atLeast: number;
   readonly show: (value: number) => string;
-  /** Round numbers that its top may be, where those of the decimal system aren't round, as for times. */
+  /** Candidates for the top of the scale where powers of ten aren't round, as with times. */
   readonly tops?: readonly number[];
-  /** For the pointer: the end of the time that a value stands for. */
+  /** Tooltip labels: the end of the interval that each value covers. */
   readonly labels: readonly string[];
   readonly from: string;
   readonly to: string;
 }
 
-/** A small line chart as SVG, drawn here: no script, and its values are read by pointing at it. */
+/** Renders a small line chart as SVG. The pages run no script, so values are read from tooltips. */
 export function chart({ title, now, series, atLeast, show, tops, labels, from, to }: Chart): Html {
   const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
   const largest = Math.max(atLeast, ...known);
@@ -66,7 +67,7 @@ export function chart({ title, now, series, atLeast, show, tops, labels, from, t
             const value = values[at];
             return value === null || value === undefined ? '' : ` ${name} ${show(value)}`;
           });
-          // Only where there is something to read.
+          // No tooltip where no value is known.
           return (
             said.some((text) => text !== '') &&
             html`<rect class="hit" x="${round(at * step)}" width="${round(step)}" height="${HEIGHT}"
@@ -88,7 +89,7 @@ function linePath(values: readonly (number | null)[], x: Scale, y: Scale): strin
     .map((value, at) => {
       const command = pen ? 'L' : 'M';
       pen = value !== null;
-      // A point without neighbours is a line to itself, so that it is seen.
+      // A lone point becomes a line of length zero, which is still visible.
       return value === null ? '' : `${command}${x(at)} ${y(value)}${command === 'M' ? 'h0' : ''}`;
     })
     .join('');
@@ -99,7 +100,7 @@ function areaPath(values: readonly (number | null)[], x: Scale, y: Scale): strin
   return `M${x(0)} ${HEIGHT}${points}L${x(values.length - 1)} ${HEIGHT}Z`;
 }
 
-/** 1, 2 or 5 times a power of ten. */
+/** The smallest of 1, 2 or 5 times a power of ten that reaches `value`. */
 function niceTop(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
   const found = [1, 2, 5, 10].find((step) => step * power >= value) ?? 10;

@@ -8,7 +8,7 @@ import { html, type Html } from '../html.ts';
 import { sendPage } from '../page.ts';
 import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
-// "Now" is the last minute: ten seconds alone jump about.
+// "Now" averages the last minute; single ten-second buckets fluctuate too much.
 const NOW_POINTS = 60 / BUCKET_SECONDS;
 const LAG_TOPS_MS = [
   100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
@@ -17,7 +17,10 @@ const LAG_TOPS_MS = [
 const LEAST_POINTS = 300 / BUCKET_SECONDS;
 const RELOAD_SECONDS = 10;
 
-/** `/overview`: who does what, what waits, what failed and why. It shows what is known when a store is away. */
+/**
+ * Handler of `/overview`: who does what, what waits, what failed and why. Answers 503 if a store is
+ * unavailable, with what the other one knows.
+ */
 export function overviewPage(parts: Parameters<typeof readOverview>[0]): RequestHandler {
   return async (_request, response) => {
     const overview = await readOverview(parts);
@@ -31,7 +34,6 @@ export function overviewPage(parts: Parameters<typeof readOverview>[0]): Request
   };
 }
 
-/** The page that is looked at first. */
 function overviewBody(overview: Overview, nowMs: number): Html {
   return html`<h1 class="hidden">Overview</h1>
     ${notices(overview)} ${tiles(overview)}
@@ -74,7 +76,7 @@ function tiles({ queue, workers, outbox, backlog, history, failed }: Overview): 
   </dl>`;
 }
 
-/** Refreshes a second, over the last minute. */
+/** Refreshes per second, averaged over the last minute. */
 function rateOf(history: readonly ActivityPoint[]): number {
   const recent = history.slice(-NOW_POINTS);
   return recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
@@ -89,7 +91,7 @@ function needsPerson(count: number): string {
   return count === 1 ? 'needs a person' : 'need a person';
 }
 
-// Younger installations have less than an hour to show.
+// Cuts off the time before the installation's first refresh, but keeps at least five minutes.
 function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
   const first = hour.findIndex(({ refreshed, failed }) => refreshed + failed > 0);
   const from = first < 0 ? 0 : Math.min(first - 1, hour.length - LEAST_POINTS);
@@ -225,7 +227,7 @@ function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {
   </section>`;
 }
 
-// Beside the reconciler's card, or alone.
+// Full width unless the reconciler's card stands beside it.
 function refusedCard(wide: boolean): Html {
   return html`<section class="card${wide && ' wide'}">
     <h2>What the board refuses</h2>

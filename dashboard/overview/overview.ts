@@ -17,43 +17,54 @@ import {
 import { listWorkers, type WorkerOnline } from './worker-list.ts';
 import { inTime, type Answer } from '../page.ts';
 
-/** The newest failures that are sorted by their cause: so many records, and of so many jobs those without a record. */
+/**
+ * How many of the newest failures are grouped by cause: this many records, and this many failed
+ * jobs without a record.
+ */
 export const FAILURES_READ = 1_000;
 
-/** What the reconciler has done, as it notes it in `tally.reconciler`. */
+/** The reconciler's figures from `tally.reconciler`. */
 interface ReconcilerNote {
   readonly found: number;
   readonly lastPassAt: string | null;
 }
 
-/** What failed for good and still needs a person, by its cause: executions, and failed jobs that are no refresh of one. */
+/**
+ * What failed for good and still needs a person, grouped by cause: executions, and failed jobs that
+ * are no refresh.
+ */
 export interface Failures {
-  /** Of the newest. */
+  /** Causes of the newest `FAILURES_READ`. */
   readonly causes: readonly FailureCause[];
-  /** There are more than were looked at. */
+  /** Older failures exist that weren't read. */
   readonly more: boolean;
 }
 
-/** Everything on the overview; each part is null when its store doesn't answer. */
+/** Everything on the overview. A part is null when its store doesn't answer. */
 export interface Overview {
   readonly queue:
     (QueueCounts & { readonly paused: boolean; readonly oldest: number | null }) | null;
   readonly workers: readonly WorkerOnline[] | null;
   readonly history: readonly ActivityPoint[] | null;
-  /** Executions that need a person: the records in Postgres, as every command and metric counts them. */
+  /**
+   * Executions that need a person: records in Postgres, as every command and metric counts them.
+   */
   readonly failed: number | null;
   readonly failures: Failures | null;
   readonly outbox: OutboxSummary | null;
-  /** Rows of the outbox that are left to the backlog lane. */
+  /** Outbox rows old enough for the backlog lane. */
   readonly backlog: number | null;
   readonly backlogPaused: boolean;
-  /** Undefined where no reconciler has noted anything yet. */
+  /** Undefined until a reconciler has completed a pass. */
   readonly reconciler: ReconcilerNote | undefined;
   readonly redisIsAway: boolean;
   readonly databaseIsAway: boolean;
 }
 
-/** Asks both stores at once. Constant work in Redis however many jobs wait or have failed. */
+/**
+ * Queries both stores in parallel; never rejects. The work in Redis is constant, however many jobs
+ * wait or have failed.
+ */
 export async function readOverview(parts: {
   readonly config: Config;
   readonly database: Database;

@@ -4,25 +4,25 @@ import { connectedWorkers } from '../../shared/queue/connected-workers.ts';
 import type { Config } from '../../shared/process/config.ts';
 import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 
-// So many running jobs are looked at; ten workers of the default size have no more.
+// Running jobs examined; ten workers at the default concurrency have no more.
 const ACTIVE_SHOWN = 2_000;
 
 /** A worker that is connected to the queue. */
 export interface WorkerOnline {
   readonly name: string;
-  /** Since when it runs, ISO, UTC; without a heartbeat, since when it is connected. */
+  /** Start of the process, ISO 8601, UTC; without a heartbeat, of its connection. */
   readonly since: string;
-  /** Jobs that it takes at most; null when it hasn't told. */
+  /** Jobs that it runs at once; null without a heartbeat. */
   readonly concurrency: number | null;
-  /** Jobs it has in hand. */
+  /** Jobs in hand, among the first 2,000 running ones. */
   readonly active: number;
-  /** The one that it has in hand for longest. */
+  /** The job it has had in hand longest. */
   readonly longest: { readonly jobId: string; readonly since: string } | null;
 }
 
 /**
- * Who is connected and what each is doing now.
- * @throws the error of ioredis
+ * Lists the connected workers, by name, with what each has in hand.
+ * @throws an error from `ioredis`
  */
 export async function listWorkers(
   queue: RefreshQueue,
@@ -73,12 +73,12 @@ async function readActive(
   ids: readonly string[],
 ): Promise<ActiveJob[]> {
   const pipeline = redis.pipeline();
-  // BullMQ's names for the worker and for the time at which it took the job.
+  // BullMQ's fields for the worker and for when it took the job.
   for (const id of ids) pipeline.hmget(queue.toKey(id), 'pb', 'processedOn');
   const answers = (await pipeline.exec()) ?? [];
   return ids.flatMap((jobId, at): ActiveJob[] => {
     const [worker, startedMs] = (answers[at]?.[1] ?? []) as (string | null)[];
-    // Done since, or written by hand.
+    // Finished meanwhile, or not written by BullMQ.
     if (!worker || !startedMs || !isMoment(Number(startedMs))) return [];
     return [{ jobId, worker, startedMs: Number(startedMs) }];
   });
