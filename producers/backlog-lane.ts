@@ -10,14 +10,16 @@ import {
 } from '../shared/queue/backlog-queue.ts';
 
 const LOOK_MS = 250;
-// A job lasts about two seconds, and one that is asked for while its slot runs follows at once.
+// A job runs for about two seconds; one that is offered while its slot is taken follows at once.
 const OFFER_MS = 1_000;
-/** After so long without progress the express lane takes the backlog's rows, too. */
+/** After this long without progress, the express lane takes the backlog's rows as well. */
 const STANDSTILL_MS = 5_000;
-// Jobs that may wait on the express lane while the backlog lane works: about a quarter of a second of work. More of a
-// sudden burst would only delay fresh changes, and costs several times as much there as on the backlog lane.
+// Jobs that may wait on the express lane while the backlog lane works: about a quarter of a second
+// of work. More of a sudden burst would delay fresh changes and cost several times what it costs on
+// the backlog lane.
 const BURST_JOBS = 2_000;
-// While the express lane drains the backlog: about a second of work, which is what a fresh change then waits for.
+// The same while the express lane drains the backlog: about a second of work, which is how long a
+// fresh change then waits.
 const STANDSTILL_JOBS = 5_000;
 
 interface Parts {
@@ -28,9 +30,9 @@ interface Parts {
 }
 
 /**
- * The backlog lane as a relay sees it: asks for its jobs while there is a backlog, and notices when no worker does
- * them (none runs, all are of an older version, the queue is paused). The lane makes progress if its oldest row has
- * changed; processes need not agree on anything for that.
+ * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
+ * no worker runs them (none is there, all are of an older version, or the queue is paused). The
+ * lane makes progress if its oldest row has changed, so relays needn't coordinate.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -39,7 +41,7 @@ export class BacklogLane {
   #nextOfferMs = 0;
   #headId: number | undefined;
   #headSinceMs = 0;
-  /** Set while the lane stands still: the job that waited in its first slot at the beginning. */
+  /** Set while the lane makes no progress: the job that was in its first slot when that began. */
   #standstill: { readonly jobId: string | null } | undefined;
 
   constructor(parts: Parts) {
@@ -50,19 +52,25 @@ export class BacklogLane {
     return this.#standstill !== undefined;
   }
 
-  /** The age in milliseconds from which rows are left to the backlog's jobs; undefined: no worker does these. */
+  /**
+   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while no
+   * worker runs those.
+   */
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
     return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
   }
 
-  /** How many jobs may wait on the express lane before the relay leaves further rows to the backlog lane. */
+  /**
+   * Jobs that may wait on the express lane before the relay leaves further rows to the backlog
+   * lane.
+   */
   get expressJobs(): number {
     if (this.#parts.config.BACKLOG_JOBS === 0) return Infinity;
     return this.standsStill ? STANDSTILL_JOBS : BURST_JOBS;
   }
 
-  /** Checks whether there is a backlog and whether it has moved. @throws the error of `pg` */
+  /** Checks whether there is a backlog and whether it has moved. @throws an error from `pg` */
   async look(): Promise<void> {
     const nowMs = performance.now();
     if (this.#parts.config.BACKLOG_JOBS === 0 || nowMs < this.#nextLookMs) return;
@@ -77,12 +85,12 @@ export class BacklogLane {
     this.#headSinceMs = nowMs;
   }
 
-  /** To be called in an outage, during which nobody can make progress. */
+  /** Forgets the oldest row. Call it in an outage, when nobody can make progress. */
   forget(): void {
     this.#headId = undefined;
   }
 
-  /** Asks for jobs while there is a backlog. @throws the error of ioredis */
+  /** Offers jobs while there is a backlog. @throws an error from `ioredis` */
   async offer(): Promise<void> {
     const nowMs = performance.now();
     const isIdle = this.#headId === undefined && this.#standstill === undefined;
@@ -91,7 +99,7 @@ export class BacklogLane {
     const { backlogQueue, config, log } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
     if (this.#standstill !== undefined) {
-      // A worker has done it if another one has taken its place.
+      // If the slot holds another job, a worker has finished that one.
       const jobId = await jobOfFirstSlot(backlogQueue);
       if (jobId === this.#standstill.jobId) return;
       this.#standstill = undefined;

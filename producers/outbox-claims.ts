@@ -2,20 +2,20 @@ import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Identity } from '../shared/execution.ts';
 
-/** An outbox row that this relay has marked as sent and is about to send. */
+/** An outbox row that this relay has claimed: marked as sent, and about to be sent. */
 export interface ClaimedRow extends Identity {
   readonly rowId: number;
 }
 
-// Until statistics have caught up with a backlog that came at once, the planner takes the due rows for a handful, and
-// would read and sort all of them, on disk, for every claim.
+// A bitmap scan would read and sort every due row, on disk, for each claim. The planner chooses it
+// when a backlog arrived so recently that the statistics show only a handful of rows.
 const CLAIM_IN_ORDER = { enable_bitmapscan: 'off' };
 
 /**
- * Marks due rows as sent and gives them, in no particular order: the newest, where the backlog lane takes the oldest,
- * else the oldest. Committed at once: no lock is
- * held while Redis is asked, so the refresh of a job that was just sent finds its rows free to delete. Rows
- * of a relay that dies before it has sent them are sent again later.
+ * Claims due rows, in no particular order: the newest ones while the backlog lane takes the oldest,
+ * else the oldest. A claim is committed at once, so no lock is held while Redis is asked, and a
+ * refresh finds its rows free to delete as soon as its job is sent. Rows of a relay that dies
+ * before it has sent them are sent again later.
  */
 export class OutboxClaims {
   readonly #database: Database;
@@ -27,8 +27,11 @@ export class OutboxClaims {
   }
 
   /**
-   * @param freshMs only rows that have been due for less than this, not counting the time since the last claim: whoever
-   *   came while this one was held up must not wait behind a backlog for it. Undefined: of any age
+   * Claims up to `limit` rows.
+   * @param freshMs only rows due for less than this, in milliseconds, not counting the time since
+   * the last claim: a change that came while this relay was held up mustn't wait behind a backlog
+   * for it. Undefined: rows of any age
+   * @throws an error from `pg`
    */
   async claim(limit: number, freshMs: number | undefined): Promise<readonly ClaimedRow[]> {
     const beginMs = performance.now();
@@ -54,11 +57,12 @@ function claimDueRows(
   fromS: number | undefined,
   freshMs: number | undefined,
 ): Promise<(ClaimedRow & { readonly dueS: number })[]> {
-  // The newest first where somebody else sees to what is older: a change that comes behind a burst is not to wait until it
-  // is old, too, and then behind all of it.
+  // Newest first while the backlog lane takes the old ones: a change right behind a burst must not
+  // wait until it is old itself, and then behind the whole burst.
   const order = freshMs === undefined ? 'ASC' : 'DESC';
-  // All have the same sent_at. It is named because the planner knows an index's order only from its first column on.
-  // The ids go through an array, since a join with so many rows may read the whole outbox.
+  // sent_at is null in all of them. Sorting by it all the same lets the planner use the index,
+  // whose first column it is. The ids go through an array because a join with this many rows may
+  // read the whole outbox.
   return database.query(
     `UPDATE tally.outbox SET sent_at = clock_timestamp()
       WHERE id = ANY (ARRAY(
@@ -75,7 +79,10 @@ function claimDueRows(
   );
 }
 
-/** The database's clock, by which rows are marked as sent, in seconds since 1970. */
+/**
+ * The database's clock, which `sent_at` is taken from, in seconds since 1970. @throws an error from
+ * `pg`
+ */
 export async function databaseNowS(database: Database): Promise<number> {
   const [row] = await database.query<{ nowS: number }>(
     'SELECT extract(epoch FROM clock_timestamp())::double precision AS "nowS"',
@@ -85,11 +92,12 @@ export async function databaseNowS(database: Database): Promise<number> {
 }
 
 /**
- * Claims rows anew that were sent in a span of time and are still there, in the order in which they were sent. Sending
- * again is harmless: where the job still waits, the queue drops the second one.
- * @param fromS seconds since 1970 by the database's clock; undefined: from the very first
- * @param toS the same; what is claimed here is marked with a later time
+ * Claims rows again that were sent within a span of time and are still there, in the order in which
+ * they were sent. Resending is harmless: if the job still waits, the queue drops the second one.
+ * @param fromS seconds since 1970 by the database's clock; undefined: from the first row
+ * @param toS the same; rows claimed here get a later time
  * @returns the rows, and where the next page begins
+ * @throws an error from `pg`
  */
 export async function claimSentRows(
   database: Database,
@@ -112,7 +120,7 @@ export async function claimSentRows(
      SELECT id AS "rowId", execution_id AS "executionId", vendor,
             (SELECT extract(epoch FROM max(sent_at))::double precision FROM page) AS "lastS"
        FROM claimed`,
-    // A double can't hold every microsecond.
+    // Rounded down: a double can't represent every microsecond.
     [limit, fromS === undefined ? '-infinity' : fromS - 0.000_01, toS],
   );
   return { rows, lastS: rows[0]?.lastS };

@@ -31,20 +31,19 @@ const RETRY = { firstMs: 100, maxMs: 2_000 };
 interface Parts {
   readonly config: Config;
   readonly database: Database;
-  /** Of the failFast profile. */
+  /** With the `failFast` profile. */
   readonly redis: Redis;
   readonly queue: RefreshQueue;
   readonly backlogQueue: BacklogQueue;
-  /** Rejects while Postgres doesn't finish commits. */
+  /** Rejects while Postgres can't finish commits. */
   readonly probe: () => Promise<void>;
   readonly log: Logger;
 }
 
 /**
- * Sends fresh outbox rows to the queue, and asks for jobs that drain the older ones. At least once: a row stays until
- * the refresh that has seen its change deletes it, and is sent again when that takes too long or when Redis has lost its
- * data.
- * Any number of relays can run; they share the rows.
+ * Sends fresh outbox rows to the queue and offers jobs that drain the older ones. At least once: a
+ * row stays until the refresh that saw its change deletes it, and is resent if that takes too long
+ * or if Redis has lost its data. Any number of relays can run; they share the rows.
  */
 export class OutboxRelay {
   readonly #parts: Parts;
@@ -57,7 +56,7 @@ export class OutboxRelay {
   #loop: Loop | undefined;
   #pollMs: number;
   #full = false;
-  /** Until Redis has shown that it takes what the queue needs: at the start, and after an error. */
+  /** Redis must first prove that it takes what the queue needs: at the start and after an error. */
   #doubtful = true;
 
   constructor(parts: Parts) {
@@ -75,12 +74,15 @@ export class OutboxRelay {
     this.#loop ??= startLoop({ step: () => this.#step(), retry: RETRY });
   }
 
-  /** Finishes the chunk in hand. */
+  /** Stops after the chunk in hand. */
   async close(): Promise<void> {
     await this.#loop?.close();
   }
 
-  /** One turn. @returns milliseconds until the next one @throws what is logged already, when a store is away */
+  /**
+   * One turn of the loop. @returns milliseconds until the next one @throws an error that is already
+   * logged, while a store is unavailable
+   */
   async #step(): Promise<number> {
     const { OUTBOX_POLL_MS } = this.#parts.config;
     const beginMs = performance.now();
@@ -94,11 +96,12 @@ export class OutboxRelay {
     if (claimed === CLAIM_LIMIT) return 0;
     this.#pollMs =
       claimed > 0 ? OUTBOX_POLL_MS : Math.min(this.#pollMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
-    // From one look to the next: a pause after each would add what the looks take to every refresh's lag.
+    // Measured from start to start: pausing after each cycle would add the cycle's own time to
+    // every refresh's lag.
     return Math.max(MIN_PAUSE_MS, beginMs + this.#pollMs - performance.now());
   }
 
-  /** @returns the rows of the fullest claim */
+  /** @returns the number of rows in the larger of the two claims */
   async #cycle(): Promise<number> {
     const queue = await this.#orQueueAway(async () => {
       if (this.#doubtful) await this.#probe();
@@ -121,9 +124,9 @@ export class OutboxRelay {
   }
 
   /**
-   * Claims new rows and, where there is a reason to, some that were sent before: each at most a page, and new ones at
-   * least half of the room, so that neither waits for the other to end. @throws when Postgres is unavailable, which is
-   * logged then
+   * Claims new rows and, if there is a reason, some that were sent before. Each claim is at most a
+   * page, and new rows get at least half of the room, so that neither waits for the other to end.
+   * @throws an error that is already logged, when Postgres is unavailable
    */
   async #claim({
     room,
@@ -137,8 +140,8 @@ export class OutboxRelay {
     const beganMs = performance.now();
     let fresh: readonly ClaimedRow[] = [];
     try {
-      // While commits hang, a claim that finds nothing would look like the end of it, and one that finds rows
-      // keeps them from everybody else.
+      // While commits hang, a claim without rows would look like the end of the outage, and one
+      // with rows would keep them from every other relay.
       if (this.#databaseOutage.ongoing) await this.#parts.probe();
       await this.#resends.look(marker);
       await this.#backlog.look();
@@ -151,14 +154,17 @@ export class OutboxRelay {
       this.#databaseOutage.end();
       return { fresh, again };
     } catch (error) {
-      // A claim may be committed although nobody said so.
+      // The claim may have been committed without an answer.
       if (fresh.length > 0 || classifyError(error) === 'connection') this.#resends.doubt(beganMs);
       this.#databaseOutage.begin(error);
       throw error;
     }
   }
 
-  /** How many jobs the queue may still take, how many wait, and what shows whether Redis has lost what was sent to it. */
+  /**
+   * How many more jobs the queue may take, how many wait, and the marker that shows whether Redis
+   * has lost what was sent to it.
+   */
   async #lookAtQueue(): Promise<{ room: number; waiting: number; marker: string | null }> {
     const { config, redis, queue, log } = this.#parts;
     const [marker, counts] = await Promise.all([
@@ -177,7 +183,10 @@ export class OutboxRelay {
     return { room, waiting: counts.waiting, marker };
   }
 
-  /** Does what needs Redis. @throws when Redis is unavailable, which is logged then; `undo` is done first */
+  /**
+   * Runs work that needs Redis. When it fails, runs `undo` before it throws. @throws an error that
+   * is already logged, when Redis is unavailable
+   */
   async #orQueueAway<T>(work: () => Promise<T>, undo?: () => Promise<void>): Promise<T> {
     try {
       return await work();
@@ -188,7 +197,7 @@ export class OutboxRelay {
     }
   }
 
-  // A lost connection is logged by the connection; this is for a Redis that answers with an error.
+  // Reports a Redis that answers with errors; a lost connection is logged by the connection itself.
   async #reportQueueAway(thrown: unknown): Promise<void> {
     const { redis, config } = this.#parts;
     const cause = this.#doubtful ? thrown : await findCause(thrown, () => this.#probe());
@@ -202,7 +211,7 @@ export class OutboxRelay {
     return probeQueue(config, queue, redis);
   }
 
-  /** @throws the error of ioredis; then none of the rows counts as sent */
+  /** @throws an error from `ioredis`; then none of the rows counts as sent */
   async #send(rows: readonly ClaimedRow[]): Promise<void> {
     const nowMs = performance.now();
     const due = new Map<string, Identity>();
@@ -222,7 +231,7 @@ export class OutboxRelay {
     try {
       await releaseRows(this.#parts.database, rows);
     } catch (error) {
-      // They stay marked as sent, and are sent again when that is old.
+      // They stay marked as sent, and are resent after `RESEND_AFTER_MS`.
       this.#databaseOutage.begin(error);
     }
   }

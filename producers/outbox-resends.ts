@@ -7,38 +7,41 @@ import type { ClaimedRow } from './outbox-claims.ts';
 import { claimSentRows, databaseNowS } from './outbox-claims.ts';
 
 /**
- * Why rows are sent again. `start`: a relay that was killed may have claimed them and not sent them. `lost`: Redis was
- * emptied. `unsure`: a claim was committed whose answer this relay never got. `late`: their refresh takes too long.
+ * Why rows are resent. `start`: a relay that was killed may have claimed rows without sending them.
+ * `lost`: Redis was emptied. `unsure`: a claim may have been committed whose answer this relay
+ * never got. `late`: their refresh takes too long.
  */
 type Reason = 'start' | 'lost' | 'unsure' | 'late';
 
-/** Goes over the rows that were sent in a span of time, by the database's clock, a page at a time. */
+/** A walk, page by page, over the rows that were sent within a span of the database's time. */
 interface Walk {
   readonly reason: Reason;
-  /** What was sent since goes to the same Redis; it isn't sent again. */
+  /** End of the span: whatever was sent later went to the Redis that is there now. */
   readonly toS: number;
-  /** From the very first row on. */
+  /** The span begins with the first row. */
   readonly isWhole: boolean;
   fromS: number | undefined;
   rows: number;
   ended: boolean;
-  /** Redis has the marker that says until when everything is sent again. */
+  /** Redis has the marker that tells other relays about this walk. */
   noted: boolean;
   readonly beganMs: number;
 }
 
 const MARKER = '1';
 const MARKER_WHILE_RESENDING = 'resending until ';
-// A claim that waited before it committed has an earlier time than others that a walk has seen.
+// A claim that waited before it committed has an earlier time than rows that a walk has already
+// passed.
 const LOOK_BACK_S = 30;
-// As in a look for unsent rows: one over everything may have to step over millions of dead entries.
+// A walk over all rows may have to step over millions of dead index entries, as in `OutboxCursor`.
 const REST_FACTOR = 20;
 
 /**
- * Decides which sent rows are sent again, and claims them in pages, so that any number of them costs short statements
- * only and new rows are sent in between. Progress is in the rows themselves: one that is sent again lies behind the
- * walk's end. What a crash cuts off is begun anew: a start sends everything again, and the marker in Redis says
- * until when everything is to be sent until that is done.
+ * Decides which sent rows are sent again and claims them page by page: however many there are, each
+ * statement is short and new rows are sent in between.
+ * Progress needs no record, because a resent row gets a time beyond the walk's end. A walk that a
+ * crash interrupts is repeated: every start resends everything, and the marker in Redis says how
+ * far a walk after a loss has to go.
  */
 export class Resends {
   readonly #config: Config;
@@ -63,15 +66,17 @@ export class Resends {
     return this.#walk !== undefined;
   }
 
-  /** Tells that rows may have been claimed since then (by `performance.now()`) and not sent. */
+  /**
+   * Notes that rows may have been claimed but not sent since `sinceMs` (of `performance.now()`).
+   */
   doubt(sinceMs: number): void {
     this.#unsureSinceMs ??= sinceMs;
   }
 
   /**
-   * Begins to send rows again where there is a reason to.
-   * @param marker what Redis has at `relayMarkerKey`
-   * @throws the error of `pg`
+   * Starts a walk if there is a reason for one.
+   * @param marker the value at `relayMarkerKey`, null if Redis has none
+   * @throws an error from `pg`
    */
   async look(marker: string | null): Promise<void> {
     const reason = this.#walk?.reason;
@@ -79,18 +84,18 @@ export class Resends {
       const isWaitingForRedis = reason === 'lost' && this.#walk?.noted === false;
       if (!isWaitingForRedis) this.#beginWhole('lost', await databaseNowS(this.#database));
     } else if (reason === 'lost' || reason === 'start') {
-      // It covers whatever else there may be.
+      // This walk covers everything that the other reasons would resend.
     } else if (!this.#started) {
       this.#beginWhole('start', await databaseNowS(this.#database));
     } else if (marker.startsWith(MARKER_WHILE_RESENDING)) {
-      // A relay that has died since, or another one, with which this one then shares the rows.
+      // That relay has died, or it is still walking and this one shares its rows.
       this.#beginWhole('lost', Number(marker.slice(MARKER_WHILE_RESENDING.length)));
     } else if (this.#walk === undefined) {
       await this.#lookAtSpans();
     }
   }
 
-  /** Claims the next page. @throws the error of `pg` */
+  /** Claims the next page of the walk; empty without one. @throws an error from `pg` */
   async claim(limit: number): Promise<ClaimedRow[]> {
     const walk = this.#walk;
     if (walk === undefined || limit <= 0) return [];
@@ -101,7 +106,10 @@ export class Resends {
     return page.rows;
   }
 
-  /** To be called before anything is put on the queue, so that a loss from then on is noticed. @throws the error of ioredis */
+  /**
+   * Sets the marker of a walk after a loss. Call it before anything goes on the queue, so that
+   * another loss from then on is noticed. @throws an error from `ioredis`
+   */
   async note(): Promise<void> {
     const walk = this.#walk;
     if (walk === undefined || walk.reason !== 'lost' || walk.noted) return;
@@ -109,11 +117,14 @@ export class Resends {
     walk.noted = true;
   }
 
-  /** To be called when the rows of the last claim are on the queue. @throws the error of ioredis */
+  /**
+   * Ends a completed walk. Call it once the rows of the last claim are on the queue. @throws an
+   * error from `ioredis`
+   */
   async settle(): Promise<void> {
     const walk = this.#walk;
     if (walk === undefined || !walk.ended) return;
-    // Only where it still stands: Redis may have been emptied meanwhile.
+    // XX: Redis may have been emptied again meanwhile.
     if (walk.reason === 'lost') await this.#redis.set(relayMarkerKey(this.#config), MARKER, 'XX');
     this.#walk = undefined;
     const tookMs = performance.now() - walk.beganMs;
@@ -125,7 +136,7 @@ export class Resends {
 
   #beginWhole(reason: 'start' | 'lost', toS: number): void {
     this.#begin(reason, undefined, toS);
-    // The first relay on a new Redis finds no marker either.
+    // A new Redis has no marker either, so the first relay doesn't warn.
     if (reason === 'lost' && this.#started) {
       this.#log.warn('Redis has lost the queue; the outbox rows that were sent are sent again');
     }
