@@ -13,7 +13,9 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 
-/** Measures queue and outbox at each scrape. A store that is away leaves its gauges without a value. */
+/**
+ * Measures queue and outbox at each scrape. While a store is unavailable, its gauges have no value.
+ */
 export function measureBacklog(
   registry: Registry,
   config: Config,

@@ -10,14 +10,14 @@ import { INTAKE_DUTY, MarkerTransfer, type MarkerPage } from '../shared/harbor/t
 
 const SET_POLL_MS = 1_000;
 const KEYS_POLL_MS = 5_000;
-// After a walk over all keys Redis is left alone for this many times what it took, so that the intake
-// needs at most a tenth of it however many keys others have there.
+// After a scan of all keys, the intake rests for this many times what the scan took. So it needs at
+// most a tenth of Redis' time, however many other keys there are.
 const KEYS_REST_FACTOR = 9;
 const LEASE_RETRY_MS = 2_000;
 const PROGRESS_MS = 1_000;
 
 interface Parts {
-  /** Harbor's. */
+  /** Connected to Harbor's Redis. */
   readonly redis: Redis;
   readonly database: TransactionDatabase;
   readonly delayMs: number;
@@ -26,11 +26,12 @@ interface Parts {
 }
 
 /**
- * Takes Harbor's markers into the outbox for as long as it runs: those of the set every second, those that are keys of
- * their own every five seconds, or less often where walking over all keys takes Redis more than half a second.
- *
- * Of any number of producers one does it: the one that holds the lease in Postgres. Each page of rows commits only
- * while it does. The others ask every two seconds, and one takes over within ten when the holder dies or is frozen.
+ * Moves Harbor's markers into the outbox while it runs: the members of its set every second,
+ * markers that are keys of their own every five seconds, or less often if scanning all keys takes
+ * Redis more than half a second.
+ * Only one of the producers does this, the one that holds the lease in Postgres; each page of rows
+ * commits only while it does. The others ask for the lease every two seconds, and one of them takes
+ * over within ten when the holder dies or freezes.
  */
 export class MarkerIntake {
   readonly #parts: Parts;
@@ -68,18 +69,18 @@ export class MarkerIntake {
     try {
       if (redis.status === 'ready') return await this.#takeIn(signal);
     } catch (error) {
-      // A lost connection to Redis is logged by the connection.
+      // The connection itself logs that it was lost.
       if (redis.status === 'ready') throw error;
     }
-    // Another producer may have a connection that works.
+    // Another producer's connection may still work.
     await this.#lease.release();
     return { idleMs: SET_POLL_MS };
   }
 
-  /** One look at Harbor's markers. @returns milliseconds until the next one */
+  /** Takes in the markers that Harbor has now. @returns milliseconds until the next run */
   async #takeIn(signal: AbortSignal): Promise<number> {
     const { database, log } = this.#parts;
-    // Whoever holds the lease: to record a refresh once more is always right.
+    // Needs no lease: recording a refresh twice is harmless.
     await this.#transfer.settleDoubts(database);
     const held = this.#lease.held;
     if (!(await this.#lease.take())) {

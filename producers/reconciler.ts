@@ -9,14 +9,14 @@ import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { pause } from '../shared/process/wait.ts';
 
-// Smaller ones would not be faster where it is the way to the database that takes the time.
+// Smaller pages would gain nothing where the round trip takes most of the time.
 const PAGE_MIN = 50;
 const PAGE_MAX = 1_000;
-// A page that takes longer than this is followed by smaller ones: executions may have 20,000 tasks each.
+// A page that takes longer is followed by smaller ones: an execution may have 20,000 tasks.
 const PAGE_BUDGET_MS = 50;
-// Between two pages the database rests for this many times what the page took, so that a pass takes
-// at most a tenth of one connection however large the table is; but never so long that another
-// producer would take the pass for one that was given up.
+// Between two pages the reconciler rests for this many times what the page took, so that a pass
+// uses at most a tenth of one connection, however large the table. The rest is capped, or another
+// producer would think the pass abandoned and start its own.
 const REST_FACTOR = 9;
 const REST_MAX_OF_INTERVAL = 0.4;
 
@@ -28,16 +28,16 @@ interface Parts {
 }
 
 /**
- * Finds executions that are stuck behind their tasks though nobody asked for a refresh (changes before
- * capture was enabled, lost markers of the host), and records a refresh of each. Every
- * `RECONCILE_INTERVAL_MS` one of the producers, the one that gets the turn, makes a pass over all executions.
- * Needs nothing of Redis. Closing it finishes the page in hand.
+ * Starts the loop that finds executions stuck behind their tasks without a request (their tasks
+ * changed before capture was enabled, or the host's markers were lost) and records a refresh of
+ * each. Every `RECONCILE_INTERVAL_MS`, the producer that gets the turn makes one pass over all
+ * executions. It doesn't need Redis. Closing the loop finishes the page in hand.
  */
 export function startReconciler(parts: Parts): Loop {
   const { database, log } = parts;
   const intervalMs = parts.config.RECONCILE_INTERVAL_MS;
   const turns = new Turns(database, 'reconciler', intervalMs);
-  // Kept from pass to pass, since a pass may end with a page that takes too long.
+  // Kept between passes: one that ends with a slow page starts the next with small ones.
   const pageSize = new PageSize();
   return startLoop({
     outage: new Outage(log, 'the reconciler', explainDatabaseError),
@@ -80,7 +80,7 @@ async function makePass(
   }
 }
 
-/** How many executions a page has: fewer after one that took too long, more after one that was quick. */
+/** Adaptive page size, in executions: halved after a slow page, doubled after a quick one. */
 class PageSize {
   #executions = PAGE_MAX;
 

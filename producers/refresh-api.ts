@@ -23,8 +23,7 @@ interface ItemProblem {
 
 /**
  * `POST /v1/refreshes`: records refreshes in the outbox and answers 202 once they are committed,
- * whether Redis is there or not. All of a request's refreshes are accepted, or none.
- * @param database with timeouts short enough to answer 503 within 3 s
+ * whether or not Redis is available. A request is accepted completely or not at all.
  */
 export function createRefreshApi(config: Config, database: Database, log: Logger): Router {
   const router = Router();
@@ -60,7 +59,9 @@ export function createRefreshApi(config: Config, database: Database, log: Logger
   return router;
 }
 
-/** Answers every request that the API is off, and why: it listens beyond this machine without a token. */
+/**
+ * Answers every request with 403, because the API would listen beyond this machine without a token.
+ */
 export const apiIsOff: RequestHandler = (_request, response) => {
   refuse(
     response,
@@ -76,7 +77,7 @@ function requireToken(token: string, log: Logger): RequestHandler {
   );
   return (request, response, next) => {
     const header = request.headers.authorization;
-    // The name of the scheme may be written in any case (RFC 9110, 11.1).
+    // The scheme's name is case-insensitive (RFC 9110, 11.1).
     const given = /^bearer +(\S.*)$/i.exec(header ?? '')?.[1] ?? '';
     if (isSameSecret(given, token)) {
       next();
@@ -92,7 +93,7 @@ function askForToken(response: Response): void {
   refuse(response, 401, 'UNAUTHORIZED', 'send the header Authorization: Bearer <API_TOKEN>');
 }
 
-// A form or a text/plain body can be sent across sites without the browser asking first.
+// Browsers send forms and text/plain bodies across sites without a preflight request.
 const requireJson: RequestHandler = (request, response, next) => {
   if (request.is('application/json') !== false) next();
   else refuse(response, 415, 'NOT_JSON', 'send the header Content-Type: application/json');

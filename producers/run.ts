@@ -32,9 +32,11 @@ import { startReconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
 
 /**
- * Runs one producer until the lifecycle stops: the API, the relay, the reconciler and, where Harbor's
- * Redis is given, the marker intake. It listens first; it is ready
- * when Postgres finishes commits, since refreshes are accepted while Redis is away.
+ * Starts one producer: the API, the relay, the reconciler and, if Harbor's Redis is configured, the
+ * marker intake. The lifecycle stops it. It listens first and is ready once Postgres finishes
+ * commits; Redis isn't needed to accept refreshes. Resolves when all of it runs, or when a stop
+ * comes first.
+ * @throws TallyError PORT_IN_USE or CANNOT_LISTEN
  */
 export async function runProducer(
   config: StoresConfig,
@@ -45,11 +47,11 @@ export async function runProducer(
   const database = openDatabase(databaseUrl, log, {
     connections: 4,
     name: 'producer',
-    // A network that swallows an answer stops the relay for as long as this.
+    // A network that swallows an answer blocks the relay for this long.
     statementTimeoutMs: 10_000,
   });
   lifecycle.onStop('Postgres', () => database.close());
-  // Connecting and answering together stay below the 3 s within which the API promises its 503.
+  // Connecting and answering together stay below the 3 s within which the API promises a 503.
   const apiDatabase = openDatabase(databaseUrl, log, {
     connections: 5,
     name: 'api',

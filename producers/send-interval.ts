@@ -1,14 +1,14 @@
 /**
- * Remembers when each identity was sent last, for as long as it may not be sent again. Bounded: an
- * entry lives no longer than the interval, and beyond `maxEntries` the oldest is forgotten (its
- * identity is then sent early, which costs a refresh and loses nothing).
+ * Remembers when each identity was last sent, for as long as it mustn't be sent again. Memory is
+ * bounded: an entry lives no longer than the interval, and beyond `maxEntries` the oldest is
+ * forgotten. Its identity is then sent early, which costs one refresh and loses nothing.
  */
 export class SendInterval {
   readonly #intervalMs: number;
   readonly #maxEntries: number;
   readonly #sentAtMs = new Map<string, number>();
-  // In the order of sending. A map could be walked instead, but one whose first entries were deleted
-  // is walked over their remains each time.
+  // In the order of sending. Walking the map instead would be slow: a walk over a map steps over
+  // every entry deleted from its front.
   #order: { readonly identity: string; readonly atMs: number }[] = [];
   #first = 0;
 
@@ -18,8 +18,8 @@ export class SendInterval {
   }
 
   /**
-   * How long this identity still has to wait, in milliseconds; 0: it may be sent.
-   * @param nowMs of a monotonic clock
+   * Milliseconds until this identity may be sent; 0 if it may be sent now.
+   * @param nowMs from a monotonic clock
    */
   waitMs(identity: string, nowMs: number): number {
     const sentAtMs = this.#sentAtMs.get(identity);
@@ -32,7 +32,7 @@ export class SendInterval {
     for (let oldest = this.#order[this.#first]; oldest; oldest = this.#order[++this.#first]) {
       const expired = oldest.atMs + this.#intervalMs <= nowMs;
       if (!expired && this.#sentAtMs.size <= this.#maxEntries) break;
-      // One that was sent again since has a later entry.
+      // An identity that was sent again has a later entry.
       if (this.#sentAtMs.get(oldest.identity) === oldest.atMs) {
         this.#sentAtMs.delete(oldest.identity);
       }
