@@ -32,14 +32,14 @@ async function poison(): Promise<() => Promise<unknown>> {
   return () => database.query('DROP TRIGGER poison ON execution');
 }
 
-it('whoever has no password sees nothing', async () => {
+it('a visitor without the password sees nothing', async () => {
   const strangers = await openBrowser();
   const stranger = await openPage(strangers, url);
   await expect(stranger.page.goto(`${url}/overview`)).rejects.toThrow('INVALID_AUTH_CREDENTIALS');
   await strangers.close();
 });
 
-it('whoever logs in sees jobs that wait, run, are delayed and have failed', async () => {
+it('a visitor with the password sees waiting, running, delayed and failed jobs', async () => {
   const [failed = 0, running = 0, waiting = 0, delayed = 0] = await createExecutions(database, 4);
   const heal = await poison();
   await openWorker(environment);
@@ -82,7 +82,7 @@ it('whoever logs in sees jobs that wait, run, are delayed and have failed', asyn
   expect(problems).toEqual([]);
 });
 
-it('a failed job that is retried on the board is done', async () => {
+it('a failed job retried on the board is done', async () => {
   const [failed] = await queue.getFailed();
   const id = failed?.data.executionId ?? 0;
   await openWorker(environment);
@@ -97,7 +97,7 @@ it('a failed job that is retried on the board is done', async () => {
   expect(problems).toEqual([]);
 });
 
-it('"Retry all" of five failures of one execution makes one run', async () => {
+it('"Retry all" of five failures of one execution causes one run', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 5, () => ({ executionId: id, vendor }));
   await openWorker(environment);
@@ -113,7 +113,7 @@ it('"Retry all" of five failures of one execution makes one run', async () => {
   expect(problems).toEqual([]);
 });
 
-it('an execution is found by its number, refreshed with a button, and seen to be done', async () => {
+it('an execution is found by its number, refreshed with a button, and shown as done', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await page.goto(`${url}/overview`);
   await page.getByLabel('Execution').fill(`${id}:${vendor}`);
@@ -137,7 +137,7 @@ it('script in a vendor is shown as text', async () => {
   expect(problems).toEqual([]);
 });
 
-it('the pages fit a telephone', async () => {
+it('the pages fit a phone', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 1, () => ({ executionId: id, vendor: 'V'.repeat(64) }));
   await page.setViewportSize({ width: 375, height: 700 });
@@ -148,7 +148,7 @@ it('the pages fit a telephone', async () => {
   expect(problems).toEqual([]);
 });
 
-it('the viewer sees a board without buttons that change something', async () => {
+it('the viewer sees a board without buttons that change anything', async () => {
   const viewers = await openBrowser(VIEWER);
   const viewer = await openPage(viewers, url);
   await viewer.page.goto(`${url}/queue/refresh?status=failed`);

@@ -75,7 +75,7 @@ async function stored(ids: readonly number[]): Promise<string[]> {
   return rows.map(({ status }) => status);
 }
 
-it('the commands of the documents, as they stand there, look at a Harbor, take over, give back and leave nothing', async () => {
+it('the documented commands inspect a Harbor, take over, give back and leave nothing behind', async () => {
   const owner = await openClient(url);
   for (const table of ['execution', 'task']) {
     await owner.query(await definitionOf(table));

@@ -17,7 +17,7 @@ const { config, database, queue, environment } = await createStores(
   { capture: true },
 );
 
-it('beside hooks, stops, marks, retries and sweeps of Harbor no status is wrong and nothing deadlocks', async () => {
+it('no status is wrong and nothing deadlocks while Harbor stops, retries and sweeps executions', async () => {
   await startProducer(environment);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const endMs = performance.now() + SECONDS * 1_000;

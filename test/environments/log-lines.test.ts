@@ -41,7 +41,7 @@ async function allSent(): Promise<void> {
   });
 }
 
-it('a producer says what it lacks, and what it sends again and why', async () => {
+it('a producer logs what it lacks, and which rows it sends again and why', async () => {
   await redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
   const producer = await startProducer({
     ...environment,
@@ -77,7 +77,7 @@ it('a producer says what it lacks, and what it sends again and why', async () =>
   expect((await producer.ended).code).toBe(0);
 });
 
-it('while a store is away, each loop that needs it says so, and when it is back', async () => {
+it('each loop that needs an unavailable store logs the outage and its end', async () => {
   const [producer, worker] = [await startProducer(environment), await startWorker(environment)];
   await postgres.stop();
   await producer.said('the outbox in Postgres is away: ');
@@ -91,7 +91,7 @@ it('while a store is away, each loop that needs it says so, and when it is back'
   await worker.said(/Redis is back after [\d.]+ s/);
 });
 
-it('a producer whose commits are not finished is not ready and says so, and when they are again', async () => {
+it("a producer whose commits don't finish isn't ready, and logs it and when they finish again", async () => {
   const producer = await startProducer(environment);
   const isReady = async (): Promise<boolean> => (await fetch(`${producer.url}/readyz`)).ok;
   await until('the producer to be ready', isReady);
@@ -104,7 +104,7 @@ it('a producer whose commits are not finished is not ready and says so, and when
   await producer.said(/ready: Postgres finishes commits again after [\d.]+ s/);
 });
 
-it('a failure that Postgres refuses to record is told, with the reason', async () => {
+it('a failure that Postgres refuses to record is logged with the reason', async () => {
   await startProducer(environment);
   const worker = await startWorker(environment);
   const ids = await createExecutions(database, 1);

@@ -112,7 +112,7 @@ it('a PgBouncer that is killed and started again under load costs no attempt', a
   expect(await queue.getFailedCount()).toBe(0);
 }, 300_000);
 
-it('a frozen holder of the marker intake is replaced through PgBouncer, and commits no page afterwards', async () => {
+it('through PgBouncer, a frozen holder of the marker intake is replaced and commits no more pages', async () => {
   const first = await startProducer(environment);
   await first.said("taking in Harbor's markers");
   const second = await startProducer(environment);
@@ -126,7 +126,7 @@ it('a frozen holder of the marker intake is replaced through PgBouncer, and comm
   await first.said("another process takes in Harbor's markers", 60_000);
 });
 
-it('migrations at the same time through PgBouncer wait for each other and all succeed', async () => {
+it('concurrent migrations through PgBouncer wait for each other and all succeed', async () => {
   const results = await Promise.all([1, 2, 3].map(() => runTally(['migrate'], environment)));
   expect(results.map(({ code }) => code)).toEqual([0, 0, 0]);
 });

@@ -46,7 +46,7 @@ function keep(everyMs: number, act: () => Promise<unknown>): () => Promise<void>
 }
 
 it.each([20, 300])(
-  'backends that are ended every %d ms while they refresh cost no attempt',
+  'backends terminated every %d ms while they refresh cost no attempt',
   { timeout: 300_000 },
   async (everyMs) => {
     const worker = await startWorker(environment);
@@ -75,7 +75,7 @@ it.each([20, 300])(
 );
 
 it(
-  'a Postgres that ends at once, as with pg_ctl -m immediate, and recovers costs no attempt',
+  'an immediate shutdown of Postgres and its recovery cost no attempt',
   { timeout: 300_000 },
   async () => {
     const worker = await startWorker(environment);
@@ -96,7 +96,7 @@ it(
 );
 
 it(
-  'behind a PgBouncer with one connection for everybody all works and everybody is ready',
+  'everything works and is ready behind a PgBouncer with a single connection',
   { timeout: 300_000 },
   async () => {
     const { pathname } = new URL(environment.DATABASE_URL);

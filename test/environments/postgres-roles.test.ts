@@ -90,7 +90,7 @@ const OBSTACLES: Readonly<Record<string, Obstacle>> = {
 
 describe.each(Object.entries(OBSTACLES))('with %s', (_name, { begin, end, cause, reads }) => {
   it(
-    'everybody says so, nobody is ready, and all works within ten seconds of its end',
+    'every process says so, none is ready, and all work within ten seconds of its end',
     { timeout: 300_000 },
     async () => {
       const ids = await createExecutions(database, 20);
@@ -165,7 +165,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 it(
-  'a role with other settings of nearly everything does the same, and nobody finds a problem',
+  'a role with unusual settings works like any other, and doctor finds no problem',
   { timeout: 300_000 },
   async () => {
     await administer(

@@ -139,7 +139,7 @@ const troubles: Readonly<Record<string, () => Promise<Trouble>>> = {
 };
 
 it.each(Object.entries(troubles))(
-  'started while Postgres %s, all wait calmly, not ready, and work once it is put right',
+  'processes started while Postgres %s wait without load, not ready, and work once it is fixed',
   { timeout: 300_000 },
   async (_name, make) => {
     const trouble = await make();

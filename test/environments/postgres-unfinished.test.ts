@@ -88,7 +88,7 @@ const OUTAGES: Record<string, Outage> = {
 };
 
 it.each(Object.entries(OUTAGES))(
-  'while Postgres %s no attempt is used, nobody says ready, and all works when that ends',
+  'while Postgres %s, no attempt is used and no process says ready; work resumes when that ends',
   { timeout: 300_000 },
   async (_what, outage) => {
     const [worker, producer] = await Promise.all([start('worker'), start('producer')]);

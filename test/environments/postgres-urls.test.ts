@@ -107,7 +107,7 @@ describe.each(Object.entries(GOOD))('a URL with %s', (_what, url) => {
     });
   });
 
-  it('also lets a statement be cancelled whose answer was given up', async () => {
+  it('also cancels a statement whose answer Tally stopped waiting for', async () => {
     const pool = openDatabase(url, silent, {
       connections: 1,
       name: 'url',
@@ -139,7 +139,7 @@ it.each(Object.entries(BAD))(
 );
 
 describe('a URL with several servers', () => {
-  it('leads to the others while the first swallows everything, and the processes are ready', async () => {
+  it('leads past a first server that never answers, and the processes are ready', async () => {
     const dead = await openProxy(direct.href);
     onTestFinished(() => dead.close());
     dead.mode = 'swallow';
@@ -152,7 +152,7 @@ describe('a URL with several servers', () => {
     await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
   });
 
-  it('leads to whichever accepts writes, also after they have changed places', async () => {
+  it('leads to the one that accepts writes, also after they have swapped roles', async () => {
     const second = await standbyOf(first);
     onTestFinished(() => second.remove());
     const { username, password } = direct;

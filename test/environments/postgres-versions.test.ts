@@ -18,7 +18,7 @@ function environmentFor(url: string): Record<string, string> {
 }
 
 it.each([13, 14, 15, 16, 17, 18])(
-  'on Postgres %i everything from migrate to uninstall works',
+  'everything from migrate to uninstall works on Postgres %i',
   async (major) => {
     const server = await (major === 18 ? newPostgres() : newPostgresOf(major));
     onTestFinished(() => server.stop());
@@ -52,7 +52,7 @@ it.each([13, 14, 15, 16, 17, 18])(
   300_000,
 );
 
-it('an older Postgres is refused in one sentence that names the versions that work', async () => {
+it('an older Postgres is refused in one sentence that names the supported versions', async () => {
   const server = await newPostgresOf(12);
   onTestFinished(() => server.stop());
   const { code, output } = await runTally(['migrate'], environmentFor(server.url));

@@ -33,7 +33,7 @@ it('a process that is busy most of the time is told from one that waits', async 
   expect(seenCalm.cpuShare).toBeLessThan(0.2);
 });
 
-it('a process that says ready while it is unable to work is a lie, and none once it is able', async () => {
+it("a process that says ready while it can't work is caught, and not once it can", async () => {
   const server = await startServer(0);
   const watch = watchProcess(server, server.url);
   await watch.look(2);

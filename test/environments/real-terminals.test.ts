@@ -14,7 +14,7 @@ const folder = newFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('tally start', () => {
-  it('on 60 columns keeps its status on one line, without colours where NO_COLOR forbids them', async () => {
+  it('keeps its status on one line of 60 columns, without colours under NO_COLOR', async () => {
     const data = join(folder, 'narrow');
     const terminal = await openTerminal(
       `${TALLY} start --workers 1 --executions 300 --data ${data}`,
@@ -40,7 +40,7 @@ describe('tally start', () => {
     await nothingLeft(data);
   });
 
-  it('on a dumb terminal writes no escape code; closing that terminal leaves nothing running', async () => {
+  it('writes no escape code to a dumb terminal, and leaves nothing running when it is closed', async () => {
     const data = join(folder, 'dumb');
     const terminal = await openTerminal(
       `${TALLY} start --workers 1 --executions 300 --data ${data}`,
@@ -54,7 +54,7 @@ describe('tally start', () => {
   });
 });
 
-it('tally reconcile on a terminal shows every disagreement whole, below each other', async () => {
+it('tally reconcile shows every disagreement on a line of its own, uncut, on a terminal', async () => {
   const { database, environment } = await createStores();
   await database.query(
     `WITH stuck AS (

@@ -106,7 +106,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
     expect(keys.filter((count) => count !== 0)).toHaveLength(1);
   });
 
-  it('a killed master, a manual failover and a moved slot cost time only, whichever node a process knew', async () => {
+  it('a killed master, a manual failover and a moved slot cost only time, whichever node the URL names', async () => {
     const first = await owner();
     const spare = cluster.nodes[3] as RedisServer;
     await cluster.replicate(spare, first);
@@ -157,7 +157,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
     expect(await queue.getFailedCount()).toBe(0);
   });
 
-  it('while no node serves the slot, nobody is ready or busy, and all goes on when one does', async () => {
+  it('while no node serves the slot, no process is ready or busy; work resumes when one does', async () => {
     const holder = await owner();
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);
@@ -186,7 +186,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
 });
 
 describe('a plain URL of one node', { timeout: 300_000 }, () => {
-  it('works with a prefix that has braces, also that of a node without the slot', async () => {
+  it("works with a prefix in braces, even if the node doesn't serve its slot", async () => {
     const ids = await createExecutions(database, 20);
     const serves = await owner();
     const other = cluster.nodes.find((node) => node !== serves) as RedisServer;
@@ -198,7 +198,7 @@ describe('a plain URL of one node', { timeout: 300_000 }, () => {
     await witness.verify();
   });
 
-  it('is named as the problem without them: not ready, at rest, and it ends when told to', async () => {
+  it("without braces is named as the problem: the process isn't ready, is idle, and stops on SIGTERM", async () => {
     const plain = cluster.url([await owner()]).replace('+cluster', '');
     const worker = startTally(['worker'], { ...environment, REDIS_URL: plain });
     const watch = watchProcess(worker, await healthAddress(worker));
@@ -215,7 +215,7 @@ describe('a plain URL of one node', { timeout: 300_000 }, () => {
   });
 });
 
-it('a node that calls itself by a name that nobody knows is named, with the setting', async () => {
+it('a node that announces an unknown host name is named, with the setting to change', async () => {
   const serves = await owner();
   const other = cluster.nodes.find((node) => node !== serves) as RedisServer;
   const announce = async (name: string, type: string): Promise<void> => {
@@ -238,7 +238,7 @@ it('a node that calls itself by a name that nobody knows is named, with the sett
   await worker.said('taking jobs');
 });
 
-it('a user of Redis who may not look at the cluster is enough', async () => {
+it('a Redis user without the right to inspect the cluster is enough', async () => {
   const rules = `on >user-secret ~${prefix}:* &${prefix}:* +@all -@dangerous -cluster +info +client|list`;
   for (const node of cluster.nodes) {
     await cluster.ask(node, ['ACL', 'SETUSER', 'limited', ...rules.split(' ')]);

@@ -49,7 +49,7 @@ async function expectEnd(processes: readonly TallyProcess[]): Promise<void> {
   for (const child of processes) expect(await child.ended).toEqual({ code: 0, signal: null });
 }
 
-it('the documented user is enough, and without INFO and CLIENT LIST only figures are missing', async () => {
+it('the documented user is enough; without INFO and CLIENT LIST only figures are missing', async () => {
   const { allow } = await userWith(SMALLEST);
   const worker = startTally(['worker'], environment);
   const producer = startTally(['producer'], environment);
@@ -78,7 +78,7 @@ it.each([
     'nobody works',
   ],
 ] as const)(
-  'a user %s: named once, calm, not ready, and right once it has them, before and after the start',
+  'a user %s is named once, before or after the start; the process is idle until it has them',
   async (_name, rights, rule, effect) => {
     const { admin, allow } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);
@@ -133,7 +133,7 @@ it.each([
     'free memory or raise maxmemory',
   ],
 ] as const)(
-  'an idle worker whose Redis %s says so once, is calm and not ready, and right once it has passed',
+  "an idle worker whose Redis %s says so once, isn't ready or busy, and works again afterwards",
   async (_name, breaks, mends, advice) => {
     const { admin } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);

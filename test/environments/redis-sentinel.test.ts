@@ -55,7 +55,7 @@ const witness = await witnessRefreshes(database);
 const replication = async (port: number): Promise<string> =>
   String(await askRedis(port, ['INFO', 'replication'], PASSWORD).catch(() => ''));
 
-it('sentinels that ask for a password are named, with the parameter that gives it to them', async () => {
+it('sentinels that require a password are named, with the parameter to add', async () => {
   const without = startTally(['worker'], { ...environment, REDIS_URL: url(closed.port) });
   const line = await without.said('Redis is away');
   expect(line).toContain('add ?sentinel_password=…');
@@ -86,7 +86,7 @@ it('a sentinel that hangs is passed over', async () => {
 });
 
 it(
-  'after a failover everything goes on with the new master, without a restart',
+  'after a failover, work resumes on the new master without a restart',
   { timeout: 600_000 },
   async () => {
     const ids = await createExecutions(database, 100);
@@ -118,7 +118,7 @@ it(
 );
 
 it(
-  'a master that is turned into a replica while connections to it live is left',
+  'connections to a master that becomes a replica move to the new master',
   { timeout: 600_000 },
   async () => {
     const ids = await createExecutions(database, 50);

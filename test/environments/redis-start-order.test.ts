@@ -110,7 +110,7 @@ async function expectCalm(watches: readonly ProcessWatch[], samples: number): Pr
 }
 
 it.each(Object.entries(troubles))(
-  'processes that start while Redis %s wait calmly, are not ready, and work once it is put right',
+  'processes started while Redis %s wait without load, not ready, and work once it is fixed',
   async (_name, make) => {
     const trouble = await make();
     const processes = await Promise.all(

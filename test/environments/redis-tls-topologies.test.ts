@@ -89,7 +89,7 @@ const kinds: Readonly<Record<string, () => Promise<Topology>>> = {
 };
 
 it.each(Object.entries(kinds))(
-  'through %s with TLS everything works, says which authority is missing, and goes on after a failover',
+  '%s over TLS works, names a missing authority, and continues after a failover',
   { timeout: 600_000 },
   async (_kind, start) => {
     const topology = await start();

@@ -39,7 +39,7 @@ const { database, environment } = await createStores(
   { capture: true },
 );
 
-describe('a queue on a Redis of this form is worked on', () => {
+describe('a worker does the jobs of a queue on such a Redis', () => {
   it.each([
     ['TLS with the authority in the URL', `${address}?ssl_ca_certs=${own.ca}`, {}],
     ['TLS with the authority in NODE_EXTRA_CA_CERTS', address, { NODE_EXTRA_CA_CERTS: own.ca }],
@@ -59,7 +59,7 @@ describe('a queue on a Redis of this form is worked on', () => {
   });
 });
 
-describe('what is wrong is said once, with what to do and without the password', () => {
+describe('a wrong TLS setting is named once, with what to do and without the password', () => {
   it.each([
     [
       'no authority',
@@ -98,7 +98,7 @@ describe('what is wrong is said once, with what to do and without the password',
     expect(worker.lines.filter((said) => said.includes('Redis is away'))).toHaveLength(1);
   });
 
-  it('a file of an authority that is missing stops a process before it connects', async () => {
+  it('a missing CA file stops a process before it connects', async () => {
     const all = { ...environment, REDIS_URL: `${address}?ssl_ca_certs=/no/such/ca.pem` };
     const { code, output } = await runTally(['worker'], all);
     expect(code).toBe(2);

@@ -27,7 +27,7 @@ it.each([
   ['worker', 'producer'],
   ['producer', 'worker'],
 ] as const)(
-  'a rolling upgrade under load, the %s first: everything is refreshed',
+  'a rolling upgrade under load, %s first, refreshes everything',
   async (first, second) => {
     const old = {
       worker: await start('worker', oldMain),

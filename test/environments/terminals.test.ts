@@ -42,7 +42,7 @@ async function readOneLine(
 }
 
 describe('a reader that goes away', () => {
-  it('does not end a reconciliation: all 6,000 are recorded, without a stack trace', async () => {
+  it("doesn't end a reconciliation: all 6,000 are recorded, without a stack trace", async () => {
     const { database } = stores;
     await database.query(
       `WITH stuck AS (
@@ -62,7 +62,7 @@ describe('a reader that goes away', () => {
     expect(outbox).toEqual({ rows: 6_000 });
   });
 
-  it('does not end a worker: it goes on refreshing, and ends with SIGTERM', async () => {
+  it("doesn't end a worker: it goes on refreshing until SIGTERM", async () => {
     const worker = spawn(process.execPath, [MAIN, 'worker'], {
       env: { ...stores.environment, LOG_LEVEL: 'info' },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -108,7 +108,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('twice at once in two folders: both work, each with a dashboard of its own', async () => {
+  it('twice in two folders: both work, each with its own dashboard', async () => {
     const starts = ['one', 'two'].map((name) => {
       const data = join(folder, name);
       const start = startTally(['start', '--executions', '200', '--data', data], {});
@@ -135,7 +135,7 @@ describe('npm start', () => {
     }
   });
 
-  it('twice at once with the same port: the loser says so in one sentence, and leaves nothing running', async () => {
+  it('twice on the same port: the second says so in one sentence and leaves nothing running', async () => {
     const port = String(await freePort(undefined));
     const args = (name: string) => ['start', '--executions', '200', '--data', join(folder, name)];
     const first = startTally(args('first'), { DASHBOARD_PORT: port });
@@ -163,7 +163,7 @@ describe('a terminal that is closed', () => {
     await nothingLeft(data);
   });
 
-  it('ends a worker in order: what it has in hand is finished', async () => {
+  it('stops a worker in order: it finishes what it has in hand', async () => {
     const worker = startTally(['worker'], stores.environment);
     await worker.said('taking jobs', 60_000);
     worker.kill('SIGHUP');
@@ -172,7 +172,7 @@ describe('a terminal that is closed', () => {
   });
 });
 
-it('output that cannot be written for another reason makes a command fail, and says why', async () => {
+it("a command whose output can't be written for another reason fails and says why", async () => {
   const child = spawn(
     '/bin/sh',
     ['-c', `"$0" "$1" failed --json > /dev/full`, process.execPath, MAIN],

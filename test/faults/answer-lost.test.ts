@@ -14,7 +14,7 @@ const { database, queue, environment } = await createStores({
   LOCK_DURATION_MS: '600000',
 });
 
-it('jobs that a worker was given in answers that it never got are done at once, not when their locks run out', async () => {
+it('jobs whose delivery to the worker was lost are done at once, not when their locks expire', async () => {
   const worker = await startWorker({
     ...environment,
     REDIS_URL: proxy.through(inject('redisUrl')),

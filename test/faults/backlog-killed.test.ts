@@ -22,7 +22,7 @@ const { database, redis, environment } = await createStores(
   { postgresUrl: postgres.url, redisUrl: redisServer.url },
 );
 
-it('a backlog of 300,000 under kills, a flush and a restart, with poison and locks in it: all right, nothing left', async () => {
+it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and locks', async () => {
   const ids = await createExecutions(database, EXECUTIONS);
   const poison = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 123);
   const locked = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 456);

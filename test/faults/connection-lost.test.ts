@@ -31,7 +31,7 @@ async function backends(): Promise<number[]> {
   return rows.map(({ pid }) => pid);
 }
 
-it('a backend that dies in the middle of a statement costs that statement, not the process', async () => {
+it('a backend that dies during a statement costs the statement, not the process', async () => {
   const before = await backends();
   const sleeping = database.query('SELECT pg_sleep(60)').catch((error: unknown) => error);
   process.kill(await backendOf('pg_sleep(60)'), 'SIGQUIT');
@@ -45,7 +45,7 @@ it('a backend that dies in the middle of a statement costs that statement, not t
   );
 });
 
-it('a worker whose backend dies in mid-batch does the batch again, and lives', async () => {
+it('a worker whose backend dies in mid-batch survives and does the batch again', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await database.query(
     `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -71,7 +71,7 @@ it('a worker whose backend dies in mid-batch does the batch again, and lives', a
   expect(await worker.ended).toEqual({ code: 0, signal: null });
 });
 
-it('connections that are ended in a transaction and while they are idle cost time and no job', async () => {
+it('connections ended in a transaction or while idle cost time and no job', async () => {
   const [held = 0, other = 0] = await createExecutions(database, 2);
   const worker = await startWorker(environment);
   const keeper = await openClient(environment.DATABASE_URL);

@@ -60,7 +60,7 @@ it.each([
   ['before', 1],
   ['after', 2],
 ] as const)(
-  'a connection reset %s the server has committed: the executions are refreshed %i times in all, and none uses an attempt',
+  'a connection reset %s the commit: refreshed %i times in all, without using an attempt',
   async (when, times) => {
     const created = await createExecutions(database, 12);
     await database.query('TRUNCATE tally.outbox');

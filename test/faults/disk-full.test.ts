@@ -43,7 +43,7 @@ const witness = await witnessRefreshes(database);
 const addressOf = (line: string) => /http:\S+?:\d+/.exec(line)?.[0] ?? '';
 const statusOf = async (address: string) => (await fetch(`${address}/readyz`)).status;
 
-it('the disk below the append-only file of Redis is full: no worker is ready, rows wait, and all goes on when there is room', async () => {
+it('while the disk of Redis is full, no worker is ready and rows wait; freeing it resumes the work', async () => {
   const dashboard = startTally(['dashboard'], environment);
   const [producer, worker] = await Promise.all([
     startProducer(environment),
@@ -83,7 +83,7 @@ it('the disk below the append-only file of Redis is full: no worker is ready, ro
   expect(await queue.getFailedCount()).toBe(0);
 });
 
-it('the disk of Postgres is full, but it answers: one outage, not ready, no attempt used, and all goes on when there is room', async () => {
+it('a full disk of Postgres is one outage, not ready, without attempts; freeing it resumes the work', async () => {
   const [worker] = await Promise.all([startWorker(environment), startProducer(environment)]);
   const address = addressOf(await worker.said('health and metrics'));
   const ids = await createExecutions(database, 50);

@@ -9,7 +9,7 @@ import { until } from '../support/wait.ts';
 const RUN_MS = 100;
 const { database, queue, redis, environment } = await createStores();
 
-it('10,000 enqueues of one execution while it is being refreshed: one job waits, one runs, and there are no more runs than fit into the time', async () => {
+it('10,000 enqueues of an execution that is being refreshed leave one job waiting and one running', async () => {
   const [id = 0] = await createExecutions(database, 1, ['Running']);
   await database.query(
     `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS

@@ -50,7 +50,7 @@ it.each([
   ['off', withoutReconciler],
   ['on', withReconciler],
 ])(
-  'what failed for good before a FLUSHALL is shown, retried and comes right, with the reconciler %s',
+  'what failed for good before a FLUSHALL is shown and can be retried, with the reconciler %s',
   async (_what, stores) => {
     const { database, queue, environment } = stores;
     const { url } = await serveDashboard(stores);
@@ -97,7 +97,7 @@ it.each([
   },
 );
 
-it('a retry that Redis loses again before a worker has it is retried once more', async () => {
+it('a retry that Redis loses before a worker takes it can be retried again', async () => {
   const { database, queue, redis, environment } = retriedTwice;
   const id = await failThenFlush(retriedTwice);
   await queue.pause();

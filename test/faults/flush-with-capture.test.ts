@@ -54,7 +54,7 @@ async function write(ids: readonly number[], stop: AbortSignal): Promise<number>
 it.each([
   ['while workers run', false],
   ['while workers are frozen', true],
-])('FLUSHALL at random moments %s: every captured change is seen', async (_name, freeze) => {
+])('FLUSHALL at random moments %s loses no captured change', async (_name, freeze) => {
   const ids = await createExecutions(database, 1_000, ['Running', 'Success']);
   await startProducer(environment);
   const workers = [await startWorker(environment), await startWorker(environment)];

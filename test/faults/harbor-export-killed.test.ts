@@ -25,7 +25,7 @@ it.each([
   ['keys', 'before'],
   ['keys', 'after'],
 ] as const)(
-  'an export in the format %s, killed %s any one of its steps, loses nothing, and the next one completes it',
+  'an export (%s) killed %s any of its steps loses nothing, and the next one completes it',
   async (format, when) => {
     const bar = { total: () => undefined, at: () => undefined };
     let killed = 0;

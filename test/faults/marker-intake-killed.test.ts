@@ -46,7 +46,7 @@ const passes = {
 
 describe.each(['set', 'keys'] as const)('an intake of the format %s', (format) => {
   it.each(['before', 'after'] as const)(
-    'killed %s any one of its steps loses no marker, and the next one finds what was left',
+    'killed %s any of its steps loses no marker, and the next one finds the rest',
     async (when) => {
       let killed = 0;
       for (let step = 1; ; step++) {
@@ -77,7 +77,7 @@ describe.each(['set', 'keys'] as const)('an intake of the format %s', (format) =
 });
 
 describe('a marker that Harbor sets again', () => {
-  it('after its page was committed and before it was removed is not lost from the set', async () => {
+  it('between the commit of its page and its removal stays in the set', async () => {
     await markInSet(harbor, MARKERS);
     // Harbor adds to its own set while ours is under way.
     const transfer = new MarkerTransfer(
@@ -91,7 +91,7 @@ describe('a marker that Harbor sets again', () => {
     expect(await rowsOf(1)).toBe(2);
   });
 
-  it('while its key still stands, which Harbor skips, is covered by a row that is due a whole delay later', async () => {
+  it('while its key still exists, which Harbor skips, is covered by a row due a full delay later', async () => {
     await markByKeys(harbor, [1]);
     let skipped = 0;
     const transfer = new MarkerTransfer(
@@ -110,7 +110,7 @@ describe('a marker that Harbor sets again', () => {
   });
 
   it.each(['set', 'keys'] as const)(
-    'while the removal of its page (%s) took longer than a second is covered by a row that was written after the removal',
+    'during a removal (%s) of more than a second is covered by a row written after it',
     async (format) => {
       await (format === 'set' ? markInSet : markByKeys)(harbor, [1]);
       const transfer = new MarkerTransfer(
@@ -123,7 +123,7 @@ describe('a marker that Harbor sets again', () => {
     },
   );
 
-  it('while nobody knows whether its page was removed is covered by a row that is written once Redis answers again', async () => {
+  it('while the outcome of the removal is unknown is covered by a row once Redis answers', async () => {
     await markByKeys(harbor, [1]);
     let removals = 0;
     const transfer = new MarkerTransfer(

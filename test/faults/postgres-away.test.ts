@@ -14,7 +14,7 @@ const { database, queue, environment } = await createStores(
   { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
 );
 
-it('Postgres stops under load: no job fails or uses an attempt, the API says 503, and all is right afterwards', async () => {
+it('Postgres stopping under load costs no attempt, and the API answers 503 until it is back', async () => {
   const ids = await createExecutions(database, 30_000);
   await recordRefreshes(
     database,

@@ -48,7 +48,7 @@ async function verifyAll(ids: readonly number[]): Promise<void> {
   await witness.verify();
 }
 
-it('a lock timeout costs the one execution that is held an attempt, and it is refreshed when the lock is gone', async () => {
+it('a lock timeout costs only the locked execution an attempt, and it is refreshed afterwards', async () => {
   // The 10 s of the function, shortened so that nobody has to wait for them.
   const [source] = await database.query<{ text: string }>(
     `SELECT pg_get_functiondef('tally.refresh_executions'::regproc) AS text`,
@@ -73,7 +73,7 @@ it('a lock timeout costs the one execution that is held an attempt, and it is re
   await verifyAll([held, ...others]);
 });
 
-it('too many connections: the worker waits, not ready, without using an attempt, and goes on when one is free', async () => {
+it('a worker without a free connection waits, not ready, and no attempt is used', async () => {
   const name = new URL(url).pathname.slice(1);
   // With the rights that docs/operations.md asks for, and what the witness needs.
   for (const statement of [
@@ -113,7 +113,7 @@ it('too many connections: the worker waits, not ready, without using an attempt,
   await database.query(`DROP ROLE ${name}`);
 });
 
-it('idle connections that are killed cost neither the process nor an attempt', async () => {
+it('killed idle connections cost neither the process nor an attempt', async () => {
   const worker = await startWorker(environment);
   const before = await enqueueNew(20);
   await allDone();

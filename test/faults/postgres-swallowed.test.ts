@@ -69,7 +69,7 @@ function shortTempered() {
   return worker;
 }
 
-it('a network that swallows a statement costs no slot and no attempt: it is given up, and done when the network is back', async () => {
+it('a statement that the network swallows is given up and repeated, at the cost of no slot or attempt', async () => {
   const ids = await createExecutions(database, 20);
   const worker = shortTempered();
   worker.start();
@@ -99,7 +99,7 @@ it('a network that swallows a statement costs no slot and no attempt: it is give
   await until('the worker to be ready', () => worker.running);
 });
 
-it('while the network swallows Postgres, the API says 503 within 3 s, a connect is given up, and all goes on by itself', async () => {
+it('while the network swallows Postgres the API answers 503 within 3 s, and work resumes by itself', async () => {
   const witness = await witnessRefreshes(database);
   const ids = await createExecutions(database, 20);
   const producer = await startProducer(behindProxy);

@@ -21,7 +21,7 @@ const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 describe('a Redis that loses everything', () => {
-  it('FLUSHALL twice in the middle of 50,000 outbox rows: every one is refreshed, and sees the newest tasks', async () => {
+  it('two FLUSHALLs amid 50,000 outbox rows lose none, and each refresh sees the newest tasks', async () => {
     const ids = await createExecutions(database, 50_000, ['Running']);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await startProducer(environment);
@@ -48,8 +48,8 @@ describe('a Redis that loses everything', () => {
   });
 });
 
-describe('a Redis that is away', () => {
-  it('refreshes are accepted all the same, and done when it is back', async () => {
+describe('an unavailable Redis', () => {
+  it('delays accepted refreshes until it is back', async () => {
     const [id = 0] = await createExecutions(database, 1);
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);
@@ -71,7 +71,7 @@ describe('a Redis that is away', () => {
     await worker.said('Redis is back');
   });
 
-  it('a worker that starts without it says so, is not ready, keeps trying and works when it comes', async () => {
+  it('keeps a worker that starts without it trying, not ready, until it comes', async () => {
     await server.stop();
     const worker = startTally(['worker'], environment);
     await worker.said('Redis is away');
@@ -86,7 +86,7 @@ describe('a Redis that is away', () => {
     await until('it to refresh', async () => (await readExecution(database, id)).revision === 1);
   });
 
-  it('tally enqueue fails within 5 s with one line that says what to do', async () => {
+  it('ends tally enqueue within 5 s with one line that says what to do', async () => {
     const begin = performance.now();
     const { code, output } = await runTally(['enqueue', '42:REPLICATION'], {
       ...environment,
@@ -98,7 +98,7 @@ describe('a Redis that is away', () => {
     expect(output).toContain('REDIS_URL');
   });
 
-  it('a Redis that is full: the relay says so once, keeps its rows, and goes on when there is room', async () => {
+  it('without free memory is logged once by the relay, which keeps its rows until there is room', async () => {
     const ids = await createExecutions(database, 100);
     const producer = await startProducer(environment);
     await startWorker(environment);

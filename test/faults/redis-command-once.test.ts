@@ -23,14 +23,14 @@ async function incrementWithoutAnswer(profile: RedisProfile) {
   return { client, key, answer: client.incr(key) };
 }
 
-it('a command that Redis may still be working on is not sent again with the next connection', async () => {
+it("a command that Redis may still be executing isn't sent again on the next connection", async () => {
   const { client, key, answer } = await incrementWithoutAnswer('failFast');
   await expect(answer).rejects.toThrow();
   await until('a new connection', async () => (await client.ping()) === 'PONG');
   expect(await redis.get(key)).toBe('1');
 });
 
-it('a command of a worker whose answer was lost is sent again, once, so that no completion is lost', async () => {
+it("a worker's command whose answer was lost is sent again once, so no completion is lost", async () => {
   const { key, answer } = await incrementWithoutAnswer('patient');
   expect(await answer).toBe(2);
   expect(await redis.get(key)).toBe('2');

@@ -47,7 +47,7 @@ async function killPrimaryAndPromote(): Promise<void> {
   front.reset();
 }
 
-it('a failover that loses acknowledged jobs, without a word: they are sent again after RESEND_AFTER_MS', async () => {
+it('acknowledged jobs that a failover loses are sent again after RESEND_AFTER_MS', async () => {
   const witness = await witnessRefreshes(database);
   const before = await createExecutions(database, 200);
   const producer = await startProducer(environment);

@@ -20,7 +20,7 @@ const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl'
 
 const witness = await witnessRefreshes(database);
 
-it('connections to Redis that die without a word, as when its host loses power: producer and worker make new ones', async () => {
+it('producer and worker replace connections to a Redis whose host has vanished', async () => {
   const producer = await startProducer(behindProxy);
   const worker = await startWorker(behindProxy);
   const ids = await createExecutions(database, 5_000);
@@ -37,7 +37,7 @@ it('connections to Redis that die without a word, as when its host loses power: 
   expect(await queue.getFailedCount()).toBe(0);
 }, 120_000);
 
-it('a worker without jobs whose connections have died without a word does the next one within ten seconds', async () => {
+it('an idle worker whose connections died silently does its next job within ten seconds', async () => {
   await startProducer(environment);
   const worker = await startWorker(behindProxy);
   const [id = 0] = await createExecutions(database, 1);

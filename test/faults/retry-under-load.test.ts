@@ -48,7 +48,7 @@ async function changeTasks(executionIds: readonly number[]): Promise<void> {
   );
 }
 
-it('an operator who retries in a loop, on the board and on the command line, under random failures and new changes: never two jobs of an execution at once, nothing lost', async () => {
+it('retrying in a loop under load loses nothing and never runs two jobs of an execution at once', async () => {
   const ids = await createExecutions(database, EXECUTIONS, ['Running', 'Running']);
   const setFailures = await installFailures();
   const some = (count: number) => ids.toSorted(() => Math.random() - 0.5).slice(0, count);

@@ -11,7 +11,7 @@ const { database, queue, environment } = await createStores({
   STALLED_INTERVAL_MS: '500',
 });
 
-it('a worker frozen for longer than its lock, in mid-refresh: its job is done by another, what it writes late is not stale, and it goes on when it wakes up', async () => {
+it("the job of a worker frozen beyond its lock is done by another, and its own late write isn't stale", async () => {
   const [id = 0] = await createExecutions(database, 1, ['Running']);
   const refresh = { executionId: id, vendor: 'REPLICATION' };
   // The update has read the tasks when it comes to the gate.

@@ -46,7 +46,7 @@ async function catchInMidBatch(executions: number) {
   return { ids, gate, worker };
 }
 
-it('a worker killed in the middle of a batch has its jobs done by another, within lock + interval', async () => {
+it('the jobs of a worker killed in mid-batch are done by another within lock + interval', async () => {
   const { ids, gate, worker: victim } = await catchInMidBatch(150);
   victim.kill('SIGKILL');
   const killedMs = performance.now();
@@ -61,7 +61,7 @@ it('a worker killed in the middle of a batch has its jobs done by another, withi
   await rescuer.said(/recovered \d+ stalled jobs/);
 });
 
-it('SIGTERM in the middle of a batch: it finishes the batch, exits 0, and leaves no job behind', async () => {
+it('a worker that gets SIGTERM in mid-batch finishes it, exits with 0 and leaves no job behind', async () => {
   const { gate, worker } = await catchInMidBatch(50);
   worker.kill('SIGTERM');
   await worker.said('stopping');

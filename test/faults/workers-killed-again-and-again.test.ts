@@ -20,7 +20,7 @@ const { database, queue, environment } = await createStores(
   { capture: true },
 );
 
-it('workers that are killed again and again under load: nothing is failed, everything is refreshed', async () => {
+it('killing workers again and again under load fails no job, and everything is refreshed', async () => {
   const ids = await createExecutions(database, 400, ['Running', 'Success']);
   // A batch takes long enough to be met in its middle.
   await database.query(

@@ -59,7 +59,7 @@ async function refreshAsTheHost(client: Client, id: number): Promise<boolean> {
   return rowCount === 1;
 }
 
-it('the host stops, inserts and sweeps in parallel: nothing of it blocked, no deadlock, no failed job, no disagreement', async () => {
+it('a host that stops, inserts and sweeps in parallel is never blocked, and no disagreement is left', async () => {
   const ids = await createExecutions(database, 300, ['Running', 'Running']);
   const swept = await createExecutions(database, 200, ['Success', 'Running']);
   const [stopper, inserter, sweeper] = await Promise.all(
@@ -120,7 +120,7 @@ it('the host stops, inserts and sweeps in parallel: nothing of it blocked, no de
   expect(refreshed).toHaveLength(1);
 });
 
-it('a transaction that stays open while others are refreshed is refreshed once it commits, and not if it rolls back', async () => {
+it('a change in a long transaction is refreshed once it commits, and not if it rolls back', async () => {
   const [late = 0, undone = 0, other = 0] = await createExecutions(database, 3, ['Running']);
   await quiet();
   const revisions = (): Promise<number[]> =>

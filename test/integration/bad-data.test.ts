@@ -25,7 +25,7 @@ async function writeJob(jobId: string, fields: Readonly<Record<string, string>>)
   await redis.lpush(queue.toKey('wait'), jobId);
 }
 
-it('a job whose data or options are no JSON is done once, and the queue drains', async () => {
+it("a job whose data or options aren't JSON fails once, and the queue drains", async () => {
   const [id = 0, other = 0] = await createExecutions(database, 2);
   const good = JSON.stringify({ executionId: id, vendor: 'REPLICATION' });
   await writeJob('bad:data:1', { data: '{"executionId":' });
@@ -46,7 +46,7 @@ it('a job whose data or options are no JSON is done once, and the queue drains',
   for (const { failedReason } of failed) expect(failedReason).toMatch(/not a refresh .*not JSON/);
 });
 
-it('failed jobs that are no JSON, or carry 20,000 characters of error, break no list', async () => {
+it("failed jobs that aren't JSON, or have an error of 20,000 characters, break no list", async () => {
   await createFailedJobs(stores, [
     { jobId: 'bad:data:1', data: {}, error: 'a' },
     { jobId: 'bad:opts:2', data: {}, error: 'b'.repeat(20_000) },
@@ -75,7 +75,7 @@ it('failed jobs that are no JSON, or carry 20,000 characters of error, break no 
   expect(await retried.json()).toEqual({ retried: 1, skipped: 2 });
 });
 
-it('a heartbeat or a running job that can not be read leaves the others on the Workers card', async () => {
+it('an unreadable heartbeat or running job leaves the others on the Workers card', async () => {
   const worker = await openWorker(environment);
   const name = String(/worker (\S+): health/.exec(await worker.said('health and metrics'))?.[1]);
   const prefix = environment.QUEUE_PREFIX;

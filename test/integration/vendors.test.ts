@@ -95,7 +95,7 @@ it('a failed refresh of any vendor is found on its page and retried from there',
   await untilRefreshed(ids);
 });
 
-it('the API, the command line and a row of the outbox take any vendor', async () => {
+it('API, command line and outbox take any vendor', async () => {
   const ids = await createOfEach();
   const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] }));
   const producer = await openProducer(environment);

@@ -31,7 +31,7 @@ describe('tally', () => {
     expect(output).toContain('DATABASE_URL is not set; for example DATABASE_URL=postgres://');
   });
 
-  it('no password is in what a process says while nothing it needs can be reached', async () => {
+  it('a process that can reach nothing it needs prints no password', async () => {
     const worker = startTally(['worker'], {
       DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally',
       REDIS_URL: 'redis://:hunter2secret@127.0.0.1:1',
@@ -57,7 +57,7 @@ describe('tally enqueue', () => {
   });
 
   it.each(['', '\n \n'])(
-    'with nothing on standard input (%j) says so and exits with 1',
+    'says that standard input has nothing (%j), and exits with 1',
     async (input) => {
       const { code, output } = await runTally(['enqueue', '-'], environment, input);
       expect(code).toBe(1);
@@ -87,7 +87,7 @@ describe('tally migrate', () => {
     expect(await dump()).toEqual(before);
   });
 
-  it('ten at the same time on an empty database all succeed', async () => {
+  it('succeeds ten times at once on an empty database', async () => {
     const url = await emptyDatabase('empty_ten');
     const all = await Promise.all(
       Array.from({ length: 10 }, () => runTally(['migrate'], { DATABASE_URL: url })),
@@ -95,7 +95,7 @@ describe('tally migrate', () => {
     expect(all.map(({ code }) => code)).toEqual(Array.from({ length: 10 }, () => 0));
   });
 
-  it('a database with only one of the host tables is refused, and left as it was', async () => {
+  it('refuses a database with only one of the host tables, and leaves it as it was', async () => {
     const url = await emptyDatabase('half_a_host');
     const client = await openClient(url);
     await client.query('CREATE TABLE execution (id integer PRIMARY KEY)');
@@ -106,7 +106,7 @@ describe('tally migrate', () => {
     expect(rows).toEqual([{ schema: null }]);
   });
 
-  it('a process that finds no schema waits, not ready, and names tally migrate', async () => {
+  it('is named by a process that finds no schema, which waits, not ready', async () => {
     const url = await emptyDatabase('not_migrated');
     const worker = startTally(['worker'], { ...environment, DATABASE_URL: url });
     await worker.said('run: tally migrate');
@@ -141,7 +141,7 @@ describe('tally status', () => {
     expect(JSON.parse(output)).toMatchObject({ disagreements: 3 });
   });
 
-  it('numbers of a store that is away are null', async () => {
+  it('shows null for the numbers of an unavailable store', async () => {
     const { code, output } = await runTally(['status', '--json'], {
       ...environment,
       REDIS_URL: 'redis://127.0.0.1:1',
@@ -154,7 +154,7 @@ describe('tally status', () => {
 });
 
 describe('the servers', () => {
-  it('the API beyond this machine is off without API_TOKEN, while health and metrics answer any host', async () => {
+  it('without API_TOKEN, the API beyond this machine is off, while health and metrics answer any host', async () => {
     const producer = await startProducer({
       ...environment,
       HTTP_HOST: '0.0.0.0',
@@ -171,7 +171,7 @@ describe('the servers', () => {
     );
   });
 
-  it('the dashboard beyond this machine does not start without a password', async () => {
+  it("the dashboard doesn't start beyond this machine without a password", async () => {
     const { code, output } = await runTally(['dashboard'], {
       ...environment,
       HTTP_HOST: '0.0.0.0',
@@ -199,7 +199,7 @@ describe('the servers', () => {
     await queue.drain();
   });
 
-  it('the dashboard asks for its password, everywhere but at its health', async () => {
+  it('the dashboard asks for its password everywhere except on its health paths', async () => {
     const password = 'correct horse';
     const dashboard = startTally(['dashboard'], { ...environment, DASHBOARD_PASSWORD: password });
     const url = /http:\S+?(?=")/.exec(await dashboard.said('dashboard: http'))?.[0] ?? '';

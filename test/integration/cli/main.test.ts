@@ -31,7 +31,7 @@ it.each([
     ['status', '--help'],
     ['express', 'prom-client', 'pino-pretty', '@bull-board/api'],
   ],
-])('tally %j loads nothing that it has no use for', async (args, useless) => {
+])('tally %j loads only the modules that it needs', async (args, useless) => {
   const loaded = await loadedPackages(args);
   expect(loaded).toContain('commander');
   expect(useless.filter((name) => loaded.has(name))).toEqual([]);
@@ -50,13 +50,13 @@ it('`tally help status` says what `tally status --help` says', async () => {
   expect(help).toEqual(await runTally(['status', '--help'], {}));
 });
 
-it('for a misspelt command, the one that was meant is named', async () => {
+it('a misspelt command is refused with the name of the right one', async () => {
   const { code, output } = await runTally(['stauts', 'retry'], {});
   expect(code).toBe(2);
   expect(output).toContain('Did you mean status?');
 });
 
-it('the name of a command as the value of an option is no command', async () => {
+it("an option's value that is the name of a command isn't taken for a command", async () => {
   const { code, output } = await runTally(['retry', '--error', 'status', '--nonsense'], {});
   expect(code).toBe(2);
   expect(output).toContain("unknown option '--nonsense'");

@@ -7,7 +7,7 @@ import { createStores } from '../../support/stores.ts';
 
 const { environment } = await createStores();
 
-it('a worker runs beside Kubernetes Services of the names worker and tally-worker, and says so once', async () => {
+it('a worker runs beside Kubernetes services named worker and tally-worker, and logs them once', async () => {
   const worker = startTally(['worker'], {
     ...environment,
     WORKER_PORT: 'tcp://10.0.0.1:3002',
@@ -21,7 +21,7 @@ it('a worker runs beside Kubernetes Services of the names worker and tally-worke
   ]);
 });
 
-it('commands take URLs from files, and one that is not there ends them with one line', async () => {
+it('commands take URLs from files, and say in one line when a file is missing', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tally-settings-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const { DATABASE_URL, REDIS_URL, ...others } = environment;

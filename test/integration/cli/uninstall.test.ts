@@ -47,7 +47,7 @@ async function dump(): Promise<string[]> {
   return rows.map(({ line }) => line).toSorted();
 }
 
-it('tally migrate --uninstall leaves a database as it was before tally migrate and tally capture enable', async () => {
+it('tally migrate --uninstall leaves a database as it was before tally migrate', async () => {
   expect((await run('--uninstall', '--force')).code).toBe(0);
   const client = await openClient(environment.DATABASE_URL);
   await client.query(`
@@ -73,7 +73,7 @@ it('tally migrate --uninstall leaves a database as it was before tally migrate a
   expect(again).toEqual({ code: 0, output: 'there is no schema tally; nothing to remove' });
 });
 
-it('with refreshes in the outbox it is refused and removes nothing; --force removes all the same and says what is lost', async () => {
+it('--uninstall with refreshes in the outbox is refused; --force removes them and says how many', async () => {
   await run();
   await runTally(['capture', 'enable'], environment);
   await createExecutions(database, 3);
@@ -92,7 +92,7 @@ it('with refreshes in the outbox it is refused and removes nothing; --force remo
   expect(left).toEqual([]);
 });
 
-it('the tables of the host are never created in schema tally, nor removed with it', async () => {
+it("the host's tables are never created in schema tally, nor removed with it", async () => {
   // The role is named tally, so its own schema comes first, where somebody has made that already.
   await run('--uninstall', '--force');
   const client = await openClient(environment.DATABASE_URL);
@@ -108,7 +108,7 @@ it('the tables of the host are never created in schema tally, nor removed with i
   expect(rows).toEqual([{ schema: 'public' }, { schema: 'public' }]);
 });
 
-it('--force alone is bad usage, and migrates nothing', async () => {
+it('--force alone is a usage error, and migrates nothing', async () => {
   const before = await dump();
   const { code, output } = await run('--force');
   expect({ code, output }).toEqual({

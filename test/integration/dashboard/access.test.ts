@@ -72,7 +72,7 @@ describe('without the password', () => {
     expect(await contents()).toEqual(before);
   });
 
-  it.each(['/healthz', '/readyz'])('%s is open and tells nothing but the state', async (path) => {
+  it.each(['/healthz', '/readyz'])('%s is open and shows nothing but the state', async (path) => {
     const response = await fetch(`${url}${path}`);
     expect(response.status).toBe(200);
     expect(Object.keys((await response.json()) as object)).toEqual(['status']);
@@ -87,7 +87,7 @@ describe('the viewer', () => {
     expect(await response.text()).toContain('1:SCAN');
   });
 
-  it('is shown a board without its buttons', async () => {
+  it('sees a board without buttons', async () => {
     const readOnly = async (who: typeof VIEWER): Promise<unknown> => {
       const response = await fetch(`${url}/api/queues`, { headers: login(who) });
       return ((await response.json()) as { queues: { readOnlyMode: boolean }[] }).queues[0]
@@ -97,7 +97,7 @@ describe('the viewer', () => {
     expect(await readOnly(OPERATOR)).toBe(false);
   });
 
-  it.each(CHANGES)('can not $method $route', async ({ method, route }) => {
+  it.each(CHANGES)('may not $method $route', async ({ method, route }) => {
     const before = await contents();
     const response = await fetch(`${url}${pathOf(route)}`, {
       method: method.toUpperCase(),
@@ -108,7 +108,7 @@ describe('the viewer', () => {
     expect(await contents()).toEqual(before);
   });
 
-  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('can not %s anything at all', async (method) => {
+  it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('may not %s anything at all', async (method) => {
     const response = await fetch(`${url}/nothing/here`, { method, headers: login(VIEWER) });
     expect(response.status).toBe(403);
   });
@@ -126,7 +126,7 @@ describe('a page of another site', () => {
     ['text/plain', { 'content-type': 'text/plain', origin: 'https://evil.example' }],
     ['text/plain and no word of its origin', { 'content-type': 'text/plain' }],
     ['JSON', { 'content-type': 'application/json', origin: 'https://evil.example' }],
-  ])('with the password in the browser and %s adds no job', async (_what, headers) => {
+  ])("can't add a job with the password in the browser and %s", async (_what, headers) => {
     const before = await contents();
     const response = await fetch(`${url}${add}`, {
       method: 'POST',
@@ -162,7 +162,7 @@ describe('a read that another site makes a browser send', () => {
     }
   });
 
-  it('by a browser that tells nothing but Origin or Referer is refused where it is data', async () => {
+  it('by a browser that sends only Origin or Referer is refused where it is data', async () => {
     for (const path of data) {
       expect(await status(path, { origin: 'https://evil.example' }), path).toBe(403);
       expect(await status(path, { referer: elsewhere }), path).toBe(403);
@@ -177,7 +177,7 @@ describe('a read that another site makes a browser send', () => {
     for (const path of data) expect(await status(path, link), path).toBe(403);
   });
 
-  it('does not keep out the pages themselves, an address typed in, or a program', async () => {
+  it("doesn't keep out the pages themselves, a typed address, or a program", async () => {
     for (const path of data) {
       for (const headers of [
         { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' },
@@ -192,7 +192,7 @@ describe('a read that another site makes a browser send', () => {
 });
 
 describe('wrong passwords', () => {
-  it('are answered with 429 after ten within a minute, and a right one still gets in from the same address', async () => {
+  it('get 429 after ten within a minute, and a right one still gets in from the same address', async () => {
     const own = await serveDashboard(stores, WITH_PASSWORDS);
     const ask = (headers: Record<string, string>): Promise<Response> =>
       fetch(`${own.url}/metrics`, { headers });
@@ -229,7 +229,7 @@ describe('the audit log', () => {
       lines.find(({ audit, msg }) => audit === true && String(msg).includes(part)),
     );
 
-  it('has who did what to which job, done and refused alike, and no password', async () => {
+  it('says who did what to which job, done or refused, without passwords', async () => {
     const put = (path: string, who: typeof VIEWER): Promise<Response> =>
       fetch(`${url}${path}`, { method: 'PUT', headers: login(who) });
     await put(`/api/queues/refresh/${encodeURIComponent('7:SCAN:abc')}/clean`, OPERATOR);
@@ -253,7 +253,7 @@ describe('the audit log', () => {
     expect(JSON.stringify(lines)).not.toMatch(/-word/);
   });
 
-  it('names no key twice, and an address with a line break in it begins no line', async () => {
+  it('repeats no key, and a line break in an address begins no line', async () => {
     const written: string[] = [];
     const log = createLogger(config, 'dashboard', (line) => void written.push(line));
     const app = express().use(logChanges(log));
@@ -272,7 +272,7 @@ describe('the audit log', () => {
 });
 
 describe('the answers', () => {
-  it('name no framework, and carry the headers that keep a page to itself', async () => {
+  it('name no framework, and have the headers that isolate a page', async () => {
     const { headers } = await fetch(`${url}/`, { headers: login(OPERATOR) });
     expect(headers.has('x-powered-by')).toBe(false);
     expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
@@ -291,7 +291,7 @@ describe('the answers', () => {
   });
 });
 
-it('beyond this machine and without a password the dashboard does not start', async () => {
+it("the dashboard doesn't start beyond this machine without a password", async () => {
   const { code, output } = await runTally(['dashboard'], { ...environment, HTTP_HOST: '0.0.0.0' });
   expect(code).toBe(2);
   expect(output).toContain('set DASHBOARD_PASSWORD');

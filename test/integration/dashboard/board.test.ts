@@ -19,7 +19,7 @@ async function change(method: string, path: string, body?: unknown): Promise<Res
   });
 }
 
-it('a route of Bull Board that nobody has thought about is refused, and these are the ones that are not', async () => {
+it('unknown routes of Bull Board are refused, and this is the list of those that are allowed', async () => {
   const refused: string[] = [];
   for (const { method, route } of boardRoutes()) {
     if (method === 'get') continue;
@@ -55,7 +55,7 @@ it('a route of Bull Board that nobody has thought about is refused, and these ar
   );
 });
 
-it('a waiting job can not be removed, and says why; a failed one can', async () => {
+it('removing a waiting job is refused with the reason; a failed one can be removed', async () => {
   await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'SCAN' }]);
   const [job] = await queue.getWaiting();
   const response = await change('PUT', `refresh/${encodeURIComponent(String(job?.id))}/clean`);
@@ -81,7 +81,7 @@ it.each([
   expect(await queue.getWaitingCount()).toBe(0);
 });
 
-it('"Add job" takes no options that would let a job run beside its twin', async () => {
+it('"Add job" ignores options that would let a job run beside its twin', async () => {
   const data = { executionId: 4, vendor: 'SCAN' };
   const options = { jobId: 'mine:own:id', deduplication: { id: 'another' }, delay: 100_000 };
   await change('POST', 'refresh/add', { name: 'x', data, options });
@@ -91,7 +91,7 @@ it('"Add job" takes no options that would let a job run beside its twin', async 
   await queue.drain();
 });
 
-it('"Retry all" of five failures of one identity makes one run, and leaves what is no refresh', async () => {
+it('"Retry all" of five failures of one identity causes one run, and leaves what isn\'t a refresh', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 5, () => ({ executionId: id, vendor: 'REPLICATION' }));
   // More than a page of them, and older: they must not be in the way.

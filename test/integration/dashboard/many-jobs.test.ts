@@ -44,7 +44,7 @@ async function expectQuick(what: string, action: () => Promise<unknown>): Promis
 }
 
 // Takes a while to make so many jobs, and to retry them.
-it('with 30,000 jobs waiting and 12,000 failed, no page and no button holds Redis for more than 50 ms', async () => {
+it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000 failed', async () => {
   const [id = 0] = await createExecutions(database, 1);
   for (let from = 1; from <= WAITING; from += 10_000) {
     await enqueueRefreshes(

@@ -51,7 +51,7 @@ const identity = (executionId: number): { executionId: number; vendor: string } 
 });
 
 describe('/executions/:id', () => {
-  it('tells what is stored and what its tasks say', async () => {
+  it('shows what is stored and what the tasks say', async () => {
     const id = await newExecution(['Success', 'Success', 'Weird']);
     expect(await asked(id)).toEqual({
       executionId: id,
@@ -75,7 +75,7 @@ describe('/executions/:id', () => {
     expect(text).toContain('unknown to the rule');
   });
 
-  it('tells of the outbox rows of the execution, and no others', async () => {
+  it('shows the outbox rows of the execution and no others', async () => {
     const [id, other] = [await newExecution(), await newExecution()];
     await recordRefreshes(database, [identity(id), identity(id), identity(other)], 'marker');
     const answer = await asked(id);
@@ -86,7 +86,7 @@ describe('/executions/:id', () => {
     await database.query('DELETE FROM tally.outbox');
   });
 
-  it('follows a job from waiting to running to done, with its worker and the next run that is stored', async () => {
+  it('follows a job from waiting to done, with its worker and the next run stored behind it', async () => {
     const id = await newExecution();
     await enqueueRefreshes(queue, [identity(id)]);
     expect((await asked(id)).queue?.current).toMatchObject({ state: 'waiting', worker: null });
@@ -170,7 +170,7 @@ describe('/executions/:id', () => {
   });
 
   it.each(['0', '-1', 'abc', '1.5', '9007199254740993', '42:REPLICATION', '%3Cscript%3E'])(
-    'an id of %s is a bad request',
+    'answers 400 to the id %s',
     async (id) => {
       const { status, text } = await pageOf(`/executions/${id}`);
       expect(status).toBe(400);
@@ -183,7 +183,7 @@ describe('/executions/:id', () => {
     },
   );
 
-  it('an execution that does not exist is not found, as page and as JSON', async () => {
+  it('answers 404 for an unknown execution, as page and as JSON', async () => {
     expect((await pageOf('/executions/99999999999')).status).toBe(404);
     const response = await fetch(`${url}/executions/99999`, {
       headers: { accept: 'application/json' },
@@ -202,7 +202,7 @@ describe('the search', () => {
     expect(response.headers.get('location')).toBe('/executions/42');
   });
 
-  it('for something else says what can be found, with what was typed', async () => {
+  it('for anything else says what can be found, and keeps what was typed', async () => {
     const { status, text } = await pageOf(`/executions?id=${encodeURIComponent('"><b>')}`);
     expect(status).toBe(400);
     expect(text).toContain('&#34;&#62;&#60;b&#62;');
@@ -218,7 +218,7 @@ async function failedInStatus(): Promise<number> {
   return (JSON.parse(output) as { failures: number }).failures;
 }
 
-it('the overview and tally status count the same failures: executions, whether Redis has their jobs or not', async () => {
+it('the overview and tally status count the same failures, whether Redis has their jobs or not', async () => {
   const before = await failedInStatus();
   const id = await newExecution();
   const failure = { ...identity(id), error: 'no', sqlState: undefined, attempts: 1, attemptMs: 0 };
@@ -231,8 +231,8 @@ it('the overview and tally status count the same failures: executions, whether R
   expect(text).toMatch(/quota of project/);
 });
 
-describe('while a store is away', () => {
-  it('Redis: the pages show what Postgres knows, and "Refresh now" says that it can not', async () => {
+describe('while a store is unavailable', () => {
+  it('without Redis the pages show what Postgres knows, and "Refresh now" says that it can\'t', async () => {
     const id = await newExecution();
     const redis = connectRedis({ ...config, REDIS_URL: 'redis://127.0.0.1:1' }, 'failFast', silent);
     const lonely = await serveDashboard({
@@ -254,7 +254,7 @@ describe('while a store is away', () => {
     redis.disconnect();
   });
 
-  it('Postgres: the pages say so and show what Redis knows', async () => {
+  it('without Postgres the pages say so and show what Redis knows', async () => {
     const away = openDatabase('postgres://nobody@127.0.0.1:1/x', silent, {
       connections: 1,
       name: 'test',

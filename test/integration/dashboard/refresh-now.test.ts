@@ -29,7 +29,7 @@ describe('"Refresh now"', () => {
     });
   }
 
-  it('puts the execution on the queue, leads back to its page, and is in the audit log', async () => {
+  it('enqueues the execution, leads back to its page, and is in the audit log', async () => {
     const id = await newExecution();
     const response = await press(id, login(OPERATOR));
     expect(response.status).toBe(303);
@@ -50,7 +50,7 @@ describe('"Refresh now"', () => {
     );
   });
 
-  it('overrules a status that the host has stored by hand', async () => {
+  it('overrules a status that the host stored by hand', async () => {
     const id = await newExecution();
     await database.query(
       `INSERT INTO tally.host_word VALUES ($1, 0, 1, pg_current_xact_id(), pg_current_snapshot())`,
@@ -71,7 +71,7 @@ describe('"Refresh now"', () => {
     expect(await queue.getWaitingCount()).toBe(0);
   });
 
-  it('is not offered to the viewer', async () => {
+  it("isn't offered to the viewer", async () => {
     const id = await newExecution();
     const seen = async (who: typeof VIEWER): Promise<string> =>
       (await fetch(`${url}/executions/${id}`, { headers: login(who) })).text();

@@ -54,7 +54,7 @@ it.each([
 });
 
 it.each(['latest', 'waiting'])(
-  'a page of %s jobs among 20,000 reads no more than it shows',
+  'a page of %s jobs among 20,000 reads only what it shows',
   async (status) => {
     await redis.config('RESETSTAT');
     const slow = await slowCommands(redis, async () => {
@@ -68,7 +68,7 @@ it.each(['latest', 'waiting'])(
   },
 );
 
-it('a job with endless log lines and texts that turn the page is shown cut, and harmless', async () => {
+it('a job with huge logs and texts that change the writing direction is shown cut and escaped', async () => {
   const [job] = await queue.getWaiting(0, 0);
   const id = job?.id ?? '';
   await redis.rpush(

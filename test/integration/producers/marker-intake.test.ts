@@ -91,7 +91,7 @@ describe('the marker intake', () => {
     ).toEqual([{ vendor: 'REPLICATION', source: 'marker', delay: 35 }]);
   });
 
-  it('takes in what Harbor marks later, and the same execution again', async () => {
+  it('takes in later markers too, also of the same execution', async () => {
     await markByKeys(harbor, [42]);
     startIntake();
     for (const rows of [1, 2, 3]) {
@@ -101,7 +101,7 @@ describe('the marker intake', () => {
     expect(await markedIds(harbor)).toEqual([]);
   });
 
-  it('does not touch the 100,000 foreign keys of a shared database, nor those whose names look alike', async () => {
+  it('leaves the 100,000 other keys of a shared database alone, also those with similar names', async () => {
     const foreign = [
       ...range(1, 100_000).map((n) => `session:${n}`),
       'cache:execution:id:1:vendor:REPLICATION:status_outdated',
@@ -151,7 +151,7 @@ describe('the marker intake', () => {
     ]);
   });
 
-  it('is one at a time among several producers, and another one takes over when it ends', async () => {
+  it('runs in one of several producers, and another one takes over when it ends', async () => {
     const first = startIntake();
     await first.said("taking in Harbor's markers");
     const second = startIntake();
@@ -167,7 +167,7 @@ describe('the marker intake', () => {
     expect(await outboxRows(database)).toBe(5_001);
   });
 
-  it('that loses its lock in the middle of a page commits nothing more, and no marker is lost', async () => {
+  it('commits nothing more after it loses its lease in mid-page, and loses no marker', async () => {
     const terminateInPage = () =>
       database.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -187,7 +187,7 @@ describe('the marker intake', () => {
     expect(await recorded()).toEqual(range(1, 20_000));
   });
 
-  it('closed in the middle of a large set, finishes its page and leaves the rest for the next one', async () => {
+  it('finishes its page when it is stopped, and leaves the rest for the next one', async () => {
     await markInSet(harbor, range(1, 30_000));
     const intake = startIntake();
     await until('some to be recorded', async () => (await outboxRows(database)) > 0);
@@ -199,7 +199,7 @@ describe('the marker intake', () => {
     await allRecorded(30_000);
   });
 
-  it('takes in a set of 100,000 in steps of which none blocks Redis for 50 ms, and says how far it is', async () => {
+  it('takes in a set of 100,000 without blocking Redis for 50 ms, and logs its progress', async () => {
     const server = await newRedis();
     onTestFinished(() => server.stop());
     const own = connectHarborRedis(
@@ -221,7 +221,7 @@ describe('the marker intake', () => {
     expect(await own.dbsize()).toBe(0);
   });
 
-  it('says once that the Redis of Harbor is away, and goes on when it is back', async () => {
+  it("logs an outage of Harbor's Redis once, and goes on when it is back", async () => {
     const server = await controlledRedis();
     onTestFinished(() => server.remove());
     const lines: string[] = [];
@@ -242,7 +242,7 @@ describe('the marker intake', () => {
     ]);
   });
 
-  it('of a producer leads from a marker to a refreshed execution', async () => {
+  it('turns a marker into a refreshed execution', async () => {
     const [id = 0] = await createExecutions(database, 1);
     const producer = await openProducer({
       ...environment,

@@ -10,7 +10,7 @@ const claiming = openDatabase(config.DATABASE_URL, silent, {
 });
 afterAll(() => claiming.close());
 
-it('a claim from a backlog that came at once, before the planner knows of it, sorts none of it', async () => {
+it('a claim from a sudden backlog, before the planner has statistics, sorts none of it', async () => {
   await database.query('CREATE EXTENSION pg_stat_statements');
   await database.query(
     `INSERT INTO tally.outbox (execution_id, vendor, source)

@@ -69,7 +69,7 @@ describe('the reconciler, page by page,', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('adds nothing for executions that have a refresh on its way, however far away, or a failed job', async () => {
+  it('skips executions with a refresh on its way, however far in the future, or a failed job', async () => {
     const ids = await createExecutions(database, 2_000);
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
@@ -89,7 +89,7 @@ describe('the reconciler, page by page,', () => {
     });
   });
 
-  it('finds all of many pages, counts them, and records each once among several producers', async () => {
+  it('finds, counts and records each disagreement of many pages once among several producers', async () => {
     await createExecutions(database, 3_500);
     // So long that no page takes longer: then another one would take its turn.
     const reconcilers = [1, 2, 3].map(() => reconcile(1_500));
@@ -102,7 +102,7 @@ describe('the reconciler, page by page,', () => {
     expect(await countDisagreements(database, 'stuck')).toBe(0);
   });
 
-  it('takes one turn an interval among several, not one each', async () => {
+  it('makes one pass an interval among several producers, not one each', async () => {
     let asked = 0;
     let passes = 0;
     const watched: Database = {

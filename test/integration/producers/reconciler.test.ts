@@ -91,13 +91,13 @@ describe('an execution that is stuck behind its tasks, with nothing recorded', (
     await producer.said('5 executions were stuck behind their tasks');
   });
 
-  it('is recorded while Redis is away', async () => {
+  it('is recorded while Redis is unavailable', async () => {
     await createStored('Running', ['Success']);
     await openProducer(WITHOUT_REDIS);
     await until('it to be recorded', async () => (await outboxRows(database)) === 1);
   });
 
-  it('is found by the next producer when the one that looked was killed in the middle of its pass', async () => {
+  it('is found by the next producer when one is killed in the middle of its pass', async () => {
     await createStored('Running', ['Success']);
     const keeper = await openClient(databaseUrl);
     await keeper.query('BEGIN; LOCK TABLE tally.outbox IN SHARE MODE');
@@ -125,7 +125,7 @@ describe('an execution that is stuck behind its tasks, with nothing recorded', (
 });
 
 describe('the reconciler leaves alone', () => {
-  it('what a person has set by hand, until a task changes', async () => {
+  it('what a person set by hand, until a task changes', async () => {
     const byHand = [
       await createStored('Error', ['Success', 'Success'], ENDED),
       await createStored('Error', ['Success', 'Running'], ENDED),
@@ -208,7 +208,7 @@ describe('the reconciler leaves alone', () => {
 });
 
 describe('among several', () => {
-  it('two producers take turns, also when a page takes long: one pass an interval, nothing recorded twice', async () => {
+  it('two producers make one pass an interval between them, also when a page takes long', async () => {
     const intervalMs = 1_000;
     await createExecutions(database, 1_500);
     // A rest of nine times a page would be longer than the interval.

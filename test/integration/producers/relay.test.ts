@@ -53,7 +53,7 @@ beforeEach(async () => {
 });
 
 describe('the relay', () => {
-  it('keeps the queue at its high-water mark and its memory flat while no worker runs, and all is refreshed when one does', async () => {
+  it('stops at the high-water mark with flat memory while no worker runs, and drains when one does', async () => {
     const ids = await createExecutions(database, 40_000, []);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     const producer = await startProducer(environment);
@@ -70,7 +70,7 @@ describe('the relay', () => {
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
   });
 
-  it('two relays share the rows: while one is sending, the other sends others, and nothing is refreshed twice', async () => {
+  it('takes rows beside another relay that is sending, and nothing is refreshed twice', async () => {
     const ids = await createExecutions(database, 5_000);
     const sent = [0, 0];
     const areSending = () => sent.every((jobs) => jobs > 0);
@@ -115,7 +115,7 @@ describe('the relay', () => {
     expect(byRevision[0]).toBeUndefined();
   });
 
-  it('rows that a relay had claimed and not sent when it died are sent at the next start', async () => {
+  it('rows that a relay had claimed but not sent when it died are sent at the next start', async () => {
     const ids = await createExecutions(database, 100);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
@@ -125,7 +125,7 @@ describe('the relay', () => {
     await relay.close();
   });
 
-  it('rows are free to delete as soon as their jobs are on the queue, even before the relay goes on', async () => {
+  it('rows can be deleted as soon as their jobs are on the queue', async () => {
     const ids = await createExecutions(database, 50);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     let tell: (rows: number) => void = () => undefined;
@@ -148,7 +148,7 @@ describe('the relay', () => {
     await relay.close();
   });
 
-  it('an identity that changes all the time is sent four times a second, not with every change', async () => {
+  it('an identity that changes constantly is sent four times a second, not with every change', async () => {
     const [id = 0] = await createExecutions(database, 1);
     await openProducer(environment);
     await openWorker(environment);
@@ -165,7 +165,7 @@ describe('the relay', () => {
     expect(refreshes).toBeLessThanOrEqual(4 * seconds + 2);
   });
 
-  it('rows that are not due yet stay, and do not hold up those that are', async () => {
+  it("rows that aren't due yet stay, and don't hold up those that are", async () => {
     const [now = 0, later = 0] = await createExecutions(database, 2);
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
@@ -192,7 +192,7 @@ describe('the relay', () => {
     await relay.close();
   });
 
-  it('sent rows in any number are sent again in pages after a loss of Redis, and new ones meanwhile', async () => {
+  it('after a loss of Redis, sent rows are sent again in pages beside new ones', async () => {
     const ids = Array.from({ length: 2_500 }, (_, n) => n + 1);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');

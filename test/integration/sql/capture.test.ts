@@ -52,7 +52,7 @@ describe('a statement that changes tasks records each execution that it changed,
   });
 
   it.each(['Pending', 'Scheduled', 'Running'])(
-    'when a task is deleted that was %s: its end may be all that was waited for',
+    'when a deleted task was %s: nothing else may have been unfinished',
     async (status) => {
       const [id = 0] = await createExecutions(database, 1, ['Success', status]);
       await recorded();
@@ -123,7 +123,7 @@ describe('nothing is recorded', () => {
   });
 });
 
-describe('the host is not harmed', () => {
+describe("the host isn't harmed", () => {
   it('a role without any right in schema tally changes tasks, and that is recorded', async () => {
     const [id] = await createExecutions(database, 1);
     await recorded();
@@ -162,7 +162,7 @@ describe('the host is not harmed', () => {
     expect(await recorded()).toEqual([]);
   });
 
-  it('objects of the session with the names that it uses do not divert it', async () => {
+  it("session objects with the names that capture uses don't divert it", async () => {
     const [id] = await createExecutions(database, 1);
     await recorded();
     const client = await openClient(databaseUrl);
@@ -177,7 +177,7 @@ describe('the host is not harmed', () => {
     expect((await recorded()).at(-1)).toBe(`${id}:small`);
   });
 
-  it('two transactions that change the same execution do not wait for each other', async () => {
+  it("two transactions that change tasks of one execution don't wait for each other", async () => {
     await createExecutions(database, 1, ['Running', 'Running']);
     const tasks = await database.query<{ id: number }>('SELECT id::bigint AS id FROM task');
     const [one, two] = [await openClient(databaseUrl), await openClient(databaseUrl)];
@@ -194,7 +194,7 @@ describe('enabling', () => {
   it.each([
     'ALTER TABLE task DISABLE TRIGGER tally_capture_update',
     'DROP TRIGGER tally_capture_status ON execution',
-  ])('is incomplete after %s, and is made whole by enabling again', async (change) => {
+  ])('is incomplete after %s, and enabling again repairs it', async (change) => {
     await database.query(change);
     expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('incomplete');
     await withClient(databaseUrl, 'test', enableCapture);
@@ -202,7 +202,7 @@ describe('enabling', () => {
     expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('enabled');
   });
 
-  it('waits for a transaction that holds the table, only for moments at a time, and then succeeds', async () => {
+  it('waits only moments at a time for a transaction that holds the table, and then succeeds', async () => {
     await createExecutions(database, 1);
     const [holder, writer] = [await openClient(databaseUrl), await openClient(databaseUrl)];
     await holder.query('BEGIN');
@@ -245,7 +245,7 @@ describe('enabling', () => {
   });
 });
 
-it('a host with bigint ids: those that a refresh can have are recorded and reconciled, the others hinder neither', async () => {
+it("bigint ids within a refresh's range are recorded and reconciled, and larger ones hinder neither", async () => {
   await database.query(`ALTER TABLE task ALTER execution_id TYPE bigint, ALTER id TYPE bigint`);
   await database.query(`ALTER TABLE execution ALTER id TYPE bigint`);
   const ids = [5_000_000_000, Number.MAX_SAFE_INTEGER];

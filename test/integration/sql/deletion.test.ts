@@ -11,13 +11,13 @@ beforeEach(async () => {
   await database.query('TRUNCATE execution, task, tally.outbox, tally.host_word');
 });
 
-describe('the deletion of tasks, as in the sweep of Harbor,', () => {
+describe("deleting tasks, as Harbor's sweep does,", () => {
   let harbor: HarborStatements;
   beforeEach(async () => {
     harbor = new HarborStatements(await openClient(databaseUrl));
   });
 
-  it('leaves no row behind, neither of what it deletes nor of what it only thins out', async () => {
+  it('leaves no outbox row, whether it removes all or some tasks of an execution', async () => {
     const swept = await createExecutions(database, 100, ['Success', 'Error']);
     const thinned = await createExecutions(database, 1, ['Error', 'Pending']);
     await database.query(
@@ -68,7 +68,7 @@ describe('the deletion of tasks, as in the sweep of Harbor,', () => {
     },
   );
 
-  it('is not missed when a refresh stores Running before it is committed', async () => {
+  it("isn't missed when a refresh stores Running before it commits", async () => {
     const [id = 0] = await createExecutions(database, 1, ['Success', 'Running']);
     await database.query('DELETE FROM tally.outbox');
     await database.query(`UPDATE execution SET status = 'Success', revision = 1`);

@@ -43,7 +43,7 @@ beforeEach(async () => {
 });
 
 describe('a final status that the host stored by hand after a change', () => {
-  it('is not overwritten by the refresh of that change', async () => {
+  it("isn't overwritten by the refresh of that change", async () => {
     await stop();
     await harbor.mark(id, 'Error', 'no space left');
     const before = await database.query('SELECT * FROM execution');
@@ -54,7 +54,7 @@ describe('a final status that the host stored by hand after a change', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('is not overwritten by a second run of the same job, which finds no row any more', async () => {
+  it("isn't overwritten by a second run of the same job, which finds no row", async () => {
     await stop();
     await refresh();
     await harbor.mark(id, 'Error', '');
@@ -72,7 +72,7 @@ describe('a final status that the host stored by hand after a change', () => {
     expect(await stored()).toBe('Error');
   });
 
-  it('stays when it waited for the refresh of an earlier change, and the later one came meanwhile', async () => {
+  it("stays when it waited for an earlier change's refresh while the later change came", async () => {
     const [refresher, marker] = [await another(), await another()];
     await refresher.client.query('BEGIN');
     await refresher.client.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
@@ -145,7 +145,7 @@ describe('a change of a task overwrites what the host stored by hand', () => {
     expect(await stored()).toBe('Error');
   });
 
-  it('when the database was restored into a server whose transactions have lower numbers', async () => {
+  it('when the database was restored into a server with lower transaction numbers', async () => {
     await stop();
     await harbor.mark(id, 'Success', '');
     await database.query(
@@ -177,7 +177,7 @@ describe('a change of a task overwrites what the host stored by hand', () => {
   });
 });
 
-describe('what is no word of the host', () => {
+describe("what doesn't count as the host's word", () => {
   it("Harbor's own refresh, which may not have seen the change", async () => {
     await change('Success');
     await client.query(
@@ -188,14 +188,14 @@ describe('what is no word of the host', () => {
     expect(await stored()).toBe('Stopped');
   });
 
-  it('a status that is not final', async () => {
+  it("a status that isn't final", async () => {
     await stop();
     await client.query(`UPDATE execution SET status = 'Running' WHERE id = $1`, [id]);
     await refresh();
     expect(await stored()).toBe('Stopped');
   });
 
-  it('one that was overwritten since by a refresh', async () => {
+  it('a status that a refresh has since overwritten', async () => {
     await stop();
     await harbor.mark(id, 'Error', '');
     await change('Running');
@@ -208,12 +208,12 @@ describe('what is no word of the host', () => {
   });
 });
 
-describe('a refresh that something else than a change asks for', () => {
+describe("a refresh that isn't requested by a change", () => {
   const ask = (source: 'marker' | 'api'): Promise<void> =>
     recordRefreshes(database, [{ executionId: id, vendor: 'REPLICATION' }], source);
 
   it.each(['marker', 'api'] as const)(
-    'leaves a status that the host stored after it was asked for: %s',
+    'leaves a status that the host stored after the request: %s',
     async (source) => {
       await stop();
       await ask(source);
@@ -224,7 +224,7 @@ describe('a refresh that something else than a change asks for', () => {
   );
 
   it.each(['marker', 'api'] as const)(
-    'overwrites it when it is asked for afterwards, as Harbor would with a waiting marker: %s',
+    'overwrites a status stored before the request, as Harbor would with a waiting marker: %s',
     async (source) => {
       await stop();
       await harbor.mark(id, 'Error', '');
@@ -234,7 +234,7 @@ describe('a refresh that something else than a change asks for', () => {
     },
   );
 
-  it('overwrites it when it is a row from before the upgrade, of which no transaction is known', async () => {
+  it('overwrites it for a row from before the upgrade, whose transaction is unknown', async () => {
     await stop();
     await database.query('UPDATE tally.outbox SET changed_in = NULL');
     await harbor.mark(id, 'Error', '');
@@ -254,7 +254,7 @@ describe('a refresh that something else than a change asks for', () => {
     expect(await stored()).toBe('Success');
   });
 
-  it('gives a final execution its end when that is all it lacks', async () => {
+  it('gives a final execution its end time when that is all it lacks', async () => {
     await client.query(`UPDATE task SET status = 'Error', end_time = '2026-01-02 03:04:05'`);
     await database.query('DELETE FROM tally.outbox');
     await client.query(`UPDATE execution SET status = 'Error'`);
@@ -267,7 +267,7 @@ describe('a refresh that something else than a change asks for', () => {
   });
 });
 
-it('what is noted of the host is dropped once its execution is gone or was refreshed, and only then', async () => {
+it("the host's word is dropped once its execution is gone or was refreshed, and only then", async () => {
   const gone = await harbor.createExecution();
   await harbor.mark(gone, 'Success', '');
   await stop();

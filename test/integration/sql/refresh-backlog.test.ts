@@ -71,7 +71,7 @@ describe('tally.refresh_backlog', () => {
     expect(await outboxRows(database)).toBe(3);
   });
 
-  it('says of each execution what became of it, and leaves those that are locked', async () => {
+  it('reports the outcome of each execution, and leaves those that are locked', async () => {
     const [held = 0, done = 0] = await createExecutions(database, 2);
     const [empty = 0] = await createExecutions(database, 1, []);
     await recordOld([held, done, empty, 999_999_999]);
@@ -88,7 +88,7 @@ describe('tally.refresh_backlog', () => {
     expect((await drain()).groups).toEqual([]);
   });
 
-  it('two callers share the backlog: one takes what the other has not locked', async () => {
+  it("lets two callers share the backlog: one takes what the other hasn't locked", async () => {
     const ids = await createExecutions(database, 4);
     await recordOld(ids);
     const other = await openClient(environment.DATABASE_URL);
@@ -135,7 +135,7 @@ describe('tally.refresh_backlog', () => {
     expect(head?.rowId).toBe(oldest?.id);
   });
 
-  it('a session whose plans were made for an empty outbox reads a batch of a full one, not all of it', async () => {
+  it('a session planned on an empty outbox reads one batch of a full one, not all of it', async () => {
     const client = await openClient(environment.DATABASE_URL);
     for (const table of ['tally.outbox', 'tally.failure', 'execution', 'task']) {
       await client.query(`VACUUM ANALYZE ${table}`);

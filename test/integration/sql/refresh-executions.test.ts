@@ -32,7 +32,7 @@ describe('the rule', () => {
     expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'no_tasks' }]);
   });
 
-  it('the end is the latest of all tasks, of unknown status too, and year 1 counts as it stands', async () => {
+  it('the end time is the latest of all tasks, unknown statuses and year 1 included', async () => {
     const [id = 0] = await createExecutions(database, 1, ['Success', 'Weird']);
     await database.query(
       `UPDATE task SET end_time = CASE status WHEN 'Weird' THEN '2026-05-06 07:08:09'::timestamp
@@ -126,7 +126,7 @@ describe('the outbox', () => {
     },
   );
 
-  it('rows of a deleted execution and of one without tasks are done with', async () => {
+  it('the rows of a deleted execution and of one without tasks are deleted', async () => {
     const [id = 0] = await createExecutions(database, 1, []);
     await recordRefreshes(
       database,
@@ -164,7 +164,7 @@ describe('two at a time', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('an execution that another transaction holds is reported busy at once, and keeps its rows', async () => {
+  it('an execution that another transaction has locked is reported busy at once, and keeps its rows', async () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
     await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
     const holder = await openClient(environment.DATABASE_URL);
@@ -211,7 +211,7 @@ describe('two at a time', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('inserting a task is not blocked by a refresh in progress', async () => {
+  it("inserting a task isn't blocked by a refresh in progress", async () => {
     const [id = 0] = await createExecutions(database, 1);
     const refresher = await openClient(environment.DATABASE_URL);
     await refresher.query('BEGIN');
@@ -226,7 +226,7 @@ describe('two at a time', () => {
   });
 });
 
-it('a session whose plans were made for empty tables reads only what it needs of full ones', async () => {
+it('a session planned on empty tables reads only what it needs of full ones', async () => {
   const client = await openClient(environment.DATABASE_URL);
   const refresh = async (ids: readonly number[]): Promise<void> => {
     await client.query('SELECT * FROM tally.refresh_executions($1)', [ids]);

@@ -8,7 +8,7 @@ const { config, database } = await createStores({}, undefined, { capture: true }
 const databaseUrl = config.DATABASE_URL;
 const role = `runs_${new URL(databaseUrl).pathname.slice(1)}`;
 
-it('a capture of an older version is completed by tally migrate, and one that was switched off is not', async () => {
+it('tally migrate completes the capture of an older version, unless it was switched off', async () => {
   await database.query('DROP TRIGGER tally_capture_status ON execution');
   await migrate(databaseUrl, silent);
   expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('enabled');
@@ -18,7 +18,7 @@ it('a capture of an older version is completed by tally migrate, and one that wa
   expect(await withClient(databaseUrl, 'test', readCaptureState)).toBe('incomplete');
 });
 
-it('a role that could run the older version can run this one after tally migrate', async () => {
+it('tally migrate lets a role that ran the older version run this one', async () => {
   await database.query(`CREATE ROLE ${role}`);
   const client = await openClient(databaseUrl);
   try {

@@ -14,7 +14,7 @@ const { database, redis, queue, config, environment } = await createStores({
 });
 
 // Takes up to twelve seconds: a history of ten seconds is told when they are over.
-it('what two workers have done, and that they are alive, is told to the dashboard, and forgotten in time', async () => {
+it('the dashboard knows what two workers did and that they live, until that is too old', async () => {
   const workers = [await startWorker(environment), await startWorker(environment)];
   const ids = await createExecutions(database, 30);
   const identities = ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
@@ -43,7 +43,7 @@ it('what two workers have done, and that they are alive, is told to the dashboar
   for (const key of keys) expect(await redis.ttl(key), key).toBeGreaterThan(0);
 });
 
-it('a worker that ends tells what it has not told yet', async () => {
+it("a worker that ends reports what it hasn't reported yet", async () => {
   const worker = await openWorker(environment);
   const ids = await createExecutions(database, 5);
   const before = (await allCounts()).refreshed;

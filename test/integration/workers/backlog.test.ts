@@ -35,7 +35,7 @@ async function done(): Promise<void> {
 }
 
 describe('the backlog lane', () => {
-  it('refreshes old rows once each, and hardly puts a job on the express queue', async () => {
+  it('refreshes old rows once each, with hardly a job on the express queue', async () => {
     const ids = await createExecutions(database, 20_000);
     await recordOld(ids);
     await openWorker(environment);
@@ -52,7 +52,7 @@ describe('the backlog lane', () => {
     expect(await backlog.getFailedCount()).toBe(0);
   });
 
-  it('leaves a poison execution and a locked one to the express lane, and the rest is done', async () => {
+  it('leaves a bad execution and a locked one to the express lane, and does the rest', async () => {
     const ids = await createExecutions(database, 3_000);
     const [poison = 0, locked = 0] = ids;
     await database.query(
@@ -96,7 +96,7 @@ describe('the backlog lane', () => {
     expect(jobs.map(({ data }) => data.executionId)).toContain(ids.at(-1));
   });
 
-  it('is not where a change ends that came while the relay was held up', async () => {
+  it("doesn't get a change that came while the relay was held up", async () => {
     const old = await createExecutions(database, 3);
     await backlog.pause();
     await recordOld(old);
@@ -136,7 +136,7 @@ describe('the backlog lane', () => {
     expect(await countByRevision(database, second)).toEqual({ 1: 2_000 });
   });
 
-  it('a worker that stops ends after the batch in hand, and another one goes on', async () => {
+  it('goes on in another worker when one stops after the batch in hand', async () => {
     const ids = await createExecutions(database, 30_000);
     await recordOld(ids);
     await openProducer(environment);

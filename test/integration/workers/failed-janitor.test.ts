@@ -63,8 +63,8 @@ async function notes(): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
-describe('a failed job whose execution was refreshed since', () => {
-  it('is removed by the workers themselves, soon, and counted; one that was not refreshed stays', async () => {
+describe('a failed job whose execution has since been refreshed', () => {
+  it("is soon removed by the workers and counted; one that wasn't refreshed stays", async () => {
     const [healed = 0, broken = 0] = await createExecutions(database, 2);
     await database.query(
       `CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -94,7 +94,7 @@ describe('a failed job whose execution was refreshed since', () => {
     );
   });
 
-  it('is removed though the janitor was killed after removing others and before deleting their notes', async () => {
+  it('is removed although the janitor was killed between removing others and their records', async () => {
     const jobs = failuresOf(3);
     await note(jobs, true);
     await createFailedJobs({ queue, redis }, jobs.slice(2));
@@ -103,7 +103,7 @@ describe('a failed job whose execution was refreshed since', () => {
     expect(await notes()).toEqual([]);
   });
 
-  it('is not one that was noted after the refresh had read the tasks', async () => {
+  it("isn't one that was recorded after the refresh had read the tasks", async () => {
     const [id = 0] = await createExecutions(database, 1);
     await database.query(
       `CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -131,7 +131,7 @@ describe('a failed job whose execution was refreshed since', () => {
     expect(await isRefreshed()).toEqual([{ refreshed: true }]);
   });
 
-  it('that is on the queue again is left there, with its note', async () => {
+  it('that is on the queue again stays there, with its record', async () => {
     await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'REPLICATION' }]);
     const [waiting] = await queue.getWaiting();
     await note([{ jobId: waiting?.id ?? '', data: {}, error: '' }], true, 60);
@@ -142,7 +142,7 @@ describe('a failed job whose execution was refreshed since', () => {
 });
 
 describe('retention', () => {
-  it('removes the oldest beyond FAILED_KEEP_COUNT and all older than FAILED_KEEP_HOURS, without a new failure', async () => {
+  it('enforces FAILED_KEEP_COUNT and FAILED_KEEP_HOURS without a new failure', async () => {
     const now = Date.now();
     await createExecutions(database, 6);
     const jobs = failuresOf(6).map((job, index) => ({
@@ -179,7 +179,7 @@ describe('retention', () => {
 });
 
 describe('a failed job without a record', () => {
-  it('of an older version is recorded, one an execution; one that is no refresh is not', async () => {
+  it("of an older version is recorded, one an execution, unless it isn't a refresh", async () => {
     const jobs = failuresOf(700, (id) => `no ${id}\u0000`);
     await createExecutions(database, 700);
     await createFailedJobs({ queue, redis }, [
@@ -225,7 +225,7 @@ describe('an execution that fails again', () => {
 });
 
 describe('a record whose failed job is gone', () => {
-  it('stays, so that the failure still is known, however old it is', async () => {
+  it('stays however old it is, so the failure is still known', async () => {
     const [id = 0] = await createExecutions(database, 1);
     await note(failuresOf(1), false, 60 * 24 * 365);
     await database.query('UPDATE tally.failure SET execution_id = $1', [id]);
@@ -234,7 +234,7 @@ describe('a record whose failed job is gone', () => {
     expect(await countFailures(database)).toBe(1);
   });
 
-  it('goes when the execution was deleted: nobody has to do anything about it', async () => {
+  it('is removed once the execution was deleted', async () => {
     await note(failuresOf(1_200), false);
     await clearUpFailed(parts, running);
     expect(await countFailures(database)).toBe(0);
@@ -242,7 +242,7 @@ describe('a record whose failed job is gone', () => {
     expect(await notes()).toEqual([]);
   });
 
-  it('is not deleted when Redis does not say that the job is gone', async () => {
+  it("isn't deleted unless Redis says that the job is gone", async () => {
     await note(failuresOf(1), true, 11);
     const user = environment.QUEUE_PREFIX;
     await redis.call('ACL', 'SETUSER', user, 'on', '>secret', '~*', '&*', '+@all', '-exists');

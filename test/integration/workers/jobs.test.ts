@@ -101,7 +101,7 @@ describe('a bad one harms only itself', () => {
     },
   );
 
-  it('an execution that another transaction holds holds up nobody, and is refreshed when the lock goes', async () => {
+  it('a locked execution holds up no other, and is refreshed when the lock goes', async () => {
     const ids = await createExecutions(database, 200);
     const held = ids[100] ?? 0;
     await openWorker(environment);
@@ -138,7 +138,7 @@ describe('a bad one harms only itself', () => {
     expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="missing"} 1');
   });
 
-  it('a job that is no refresh fails at once, with a clear reason and without a retry', async () => {
+  it("a job that isn't a refresh fails at once, with a clear reason and without a retry", async () => {
     await openWorker(environment);
     for (const data of [
       {},

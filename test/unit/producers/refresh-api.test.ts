@@ -183,12 +183,12 @@ describe('refused input', () => {
     await expectRefusal(await post(body), 413, 'TOO_LARGE');
   });
 
-  it('a body of just 1 MiB is not too large', async () => {
+  it("a body of just 1 MiB isn't too large", async () => {
     const body = JSON.stringify(GOOD).padEnd(1024 * 1024, ' ');
     expect((await post(body)).status).toBe(202);
   });
 
-  it('a body that claims to be compressed and is not is a bad request', async () => {
+  it('a body that claims falsely to be compressed is a bad request', async () => {
     const response = await post(JSON.stringify(GOOD), { ...JSON_TYPE, 'content-encoding': 'gzip' });
     await expectRefusal(response, 400, 'BAD_REQUEST');
   });
@@ -219,7 +219,7 @@ describe('with API_TOKEN', () => {
 });
 
 describe('wrong tokens', () => {
-  it('are answered with 429 after ten within a minute, and the right one is still let in', async () => {
+  it('get 429 after ten within a minute, and the right one still gets in', async () => {
     const port = await serve({ API_TOKEN: 'a-long-random-word' });
     const ask = (token?: string): Promise<Response> =>
       fetch(`http://127.0.0.1:${port}/v1/refreshes`, {
@@ -258,7 +258,7 @@ describe('by host', () => {
   });
 });
 
-it('Postgres being away is a 503 that promises nothing, and one warning in the log', async () => {
+it('an unavailable Postgres is a 503 that promises nothing, and one warning in the log', async () => {
   database.failure = new Error('timeout expired');
   const response = await post(JSON.stringify({ refreshes: list(3) }));
   const body = await expectRefusal(response, 503, 'DATABASE_AWAY');

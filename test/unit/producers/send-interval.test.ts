@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { SendInterval } from '../../../producers/send-interval.ts';
 
-it('an identity that was never sent does not wait', () => {
+it("an identity that was never sent doesn't wait", () => {
   expect(new SendInterval(250).waitMs('42:GC', 1_000)).toBe(0);
 });
 
@@ -13,7 +13,7 @@ it('an identity that was sent waits for the rest of the interval, and not longer
   ).toEqual([250, 150, 1, 0, 0]);
 });
 
-it('an identity does not wait for another one', () => {
+it("an identity doesn't wait for another one", () => {
   const interval = new SendInterval(250);
   interval.markSent('42:GC', 1_000);
   expect(interval.waitMs('42:REPLICATION', 1_000)).toBe(0);
@@ -36,7 +36,7 @@ it('what may be sent again is forgotten, so that memory follows the rate of send
   expect(interval.size).toBe(1);
 });
 
-it('one that was sent again lately is not forgotten because its first time is old', () => {
+it("one that was sent again lately isn't forgotten because its first time is old", () => {
   const interval = new SendInterval(250);
   interval.markSent('a', 1_000);
   interval.markSent('b', 1_100);

@@ -70,13 +70,13 @@ it('each second tells of that second only', () => {
   ]);
 });
 
-it('jobs that were claimed and are not done yet are no refreshes', () => {
+it("jobs that were claimed and aren't done yet are no refreshes", () => {
   activity.claimed(1);
   vi.advanceTimersByTime(1_000);
   expect(messages()).toEqual(['claimed 1']);
 });
 
-it('recovered jobs are a warning, the rest is not', () => {
+it("recovered jobs are a warning, the rest isn't", () => {
   activity.recovered();
   activity.claimed(1);
   activity.failed();
@@ -101,7 +101,7 @@ it('lags are compared as numbers and rounded', () => {
   expect(lines).toMatchObject([{ lagMsP99: 100 }]);
 });
 
-it('refreshes of which nobody knows the age have no p99', () => {
+it('refreshes of unknown age have no p99', () => {
   activity.refreshed(true, null);
   vi.advanceTimersByTime(1_000);
   expect(lines).toMatchObject([{ refreshed: 1, lagMsP99: null }]);
@@ -115,7 +115,7 @@ it('closing writes what is left, once, and leaves no timer behind', () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-it('figures are told each second in which something was done, also where nobody reads the log', () => {
+it('figures are reported each second in which something was done, even if no log is written', () => {
   const told: unknown[] = [];
   const quiet = new ActivityLog(pino({ level: 'silent' }), (figures) => told.push(figures));
   quiet.claimed(3);

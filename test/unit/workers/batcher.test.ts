@@ -81,7 +81,7 @@ describe('gathering', () => {
     expect(sizes).toEqual([3]);
   });
 
-  it('an execution that is asked for twice in one gathering is asked once and settles both', async () => {
+  it('an execution requested twice in one batch is refreshed once and settles both', async () => {
     const batcher = createBatcher();
     const results = Promise.all([7, 7].map((id) => batcher.refresh(id)));
     (await statement(0)).answer();
@@ -180,7 +180,7 @@ describe('executions that another transaction holds', () => {
     expect(sizes).toEqual([2, 1]);
   });
 
-  it('do not hold up the next batch', async () => {
+  it("don't hold up the next batch", async () => {
     const batcher = createBatcher();
     const busy = batcher.refresh(1);
     (await statement(0)).answer([1]);
@@ -229,8 +229,8 @@ describe('executions that another transaction holds', () => {
   });
 });
 
-describe('what did not go well', () => {
-  it('an execution of which nothing was reported has failed', async () => {
+describe("what didn't go well", () => {
+  it('an execution without a report has failed', async () => {
     const batcher = createBatcher();
     const reported = batcher.refresh(1);
     const missing = batcher.refresh(2);
@@ -243,7 +243,7 @@ describe('what did not go well', () => {
   });
 
   it.each(['failed', 'unavailable'] as const)(
-    '%s is told to whoever asked, as it is',
+    '%s is reported unchanged to whoever asked',
     async (kind) => {
       const batcher = createBatcher();
       const bad: RefreshResult = { kind, error: new Error('why') };

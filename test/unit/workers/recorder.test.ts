@@ -32,7 +32,7 @@ function listenTo() {
   return { recorder, history, heard };
 }
 
-it('a refresh is told to metrics, log and overview alike', async () => {
+it('a refresh reaches metrics, log and overview alike', async () => {
   const { recorder, history, heard } = listenTo();
   recorder.claimed(2);
   recorder.batch(2);

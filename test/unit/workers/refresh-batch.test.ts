@@ -87,7 +87,7 @@ it('a batch is one statement, and each execution gets its own report', async () 
   expect(idsOf(results, 'refreshed')).toHaveLength(500);
 });
 
-it('whether to wait for locks is told to the database, in the halves, too', async () => {
+it('the database is told whether to wait for locks, in the halves of a split batch too', async () => {
   database.answer = poisonedBy([2], sqlError(CHECK));
   await refresh([1, 2, 3], true);
   expect(database.statements.length).toBeGreaterThan(1);
@@ -106,7 +106,7 @@ describe('a bad execution', () => {
     expect(probes).toBe(0);
   });
 
-  it('does not harm the others when there are three of them', async () => {
+  it("doesn't harm the others when there are three of them", async () => {
     database.answer = poisonedBy([3, 77, 400], sqlError(CHECK));
     const results = await refresh(IDS);
     expect(idsOf(results, 'failed').toSorted((a, b) => a - b)).toEqual([3, 77, 400]);
@@ -147,7 +147,7 @@ describe('a bad execution', () => {
 });
 
 describe('an unavailable database', () => {
-  it('takes the whole batch with it, unsplit, and is not asked again', async () => {
+  it("takes the whole batch with it, unsplit, and isn't asked again", async () => {
     const error = sqlError(STARTING);
     database.answer = () => {
       throw error;
@@ -228,21 +228,21 @@ describe('contention', () => {
     expect(probes).toBe(0);
   });
 
-  it('that does not end is given up after three more tries, and costs that one an attempt', async () => {
+  it("that doesn't end is given up after three more tries, and costs that one an attempt", async () => {
     database.answer = poisonedBy([2], sqlError(DEADLOCK));
     const results = await refresh([2]);
     expect(idsOf(results, 'failed')).toEqual([2]);
     expect(database.statements).toHaveLength(4);
   });
 
-  it('that follows one execution around does not harm the others', async () => {
+  it("that follows one execution around doesn't harm the others", async () => {
     database.answer = poisonedBy([2], sqlError(DEADLOCK));
     const results = await refresh([1, 2, 3, 4]);
     expect(idsOf(results, 'failed')).toEqual([2]);
     expect(idsOf(results, 'refreshed').toSorted((a, b) => a - b)).toEqual([1, 3, 4]);
   });
 
-  it('that turns into another error is not tried again for it', async () => {
+  it("that turns into another error isn't tried again for it", async () => {
     database.answer = (_ids, statement) => {
       throw sqlError(statement === 1 ? DEADLOCK : STARTING);
     };

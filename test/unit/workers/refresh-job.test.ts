@@ -74,7 +74,7 @@ it('a job whose refresh was done is done, and counted', async () => {
   expect(metrics).toContain('tally_refreshes_total{vendor="SCAN",outcome="changed"} 1');
 });
 
-it('a job whose data is no refresh fails for good, without a refresh', async () => {
+it("a job whose data isn't a refresh fails for good, without a refresh", async () => {
   const { told, thrown } = await run(failed('never asked'), { data: { executionId: 'x' } });
   expect(told).toEqual([]);
   expect(thrown).toBeInstanceOf(bullmq.UnrecoverableError);
@@ -96,7 +96,7 @@ it('with its last attempt it fails for good, once that is recorded', async () =>
   expect(thrown).toEqual(new bullmq.UnrecoverableError('refused'));
 });
 
-it('a failure that cannot be recorded now gives the job back, at no cost', async () => {
+it("a failure that can't be recorded now gives the job back, at no cost", async () => {
   const { told, thrown } = await run(failed('refused'), {
     attemptsMade: 1,
     recording: () => Promise.reject(Object.assign(new Error('down'), { code: 'ECONNREFUSED' })),

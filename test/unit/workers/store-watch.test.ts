@@ -32,12 +32,12 @@ beforeEach(() => {
 
 afterEach(() => watch.close());
 
-it('nothing is away before somebody says so', () => {
+it('nothing is unavailable before somebody says so', () => {
   expect(watch.away).toBe(false);
   expect(events).toEqual([]);
 });
 
-it('an outage that 200 jobs run into pauses the worker once and is logged once', () => {
+it('an outage that 200 jobs meet pauses the worker once and is logged once', () => {
   for (let job = 0; job < 200; job++) watch.reportAway(error);
   expect(watch.away).toBe(true);
   expect(events).toEqual(['away']);
@@ -59,7 +59,7 @@ it('the worker goes on as soon as a probe succeeds, not at one that fails', asyn
   expect(lines[1]).toMatch(/^Postgres is back after \d+\.\d s$/);
 });
 
-it('a database that answers probes and refuses every refresh is one outage, logged once, with longer and longer pauses', async () => {
+it('a database that answers probes but refuses refreshes is one outage with growing pauses', async () => {
   probeAnswers = [true, true, true];
   watch.reportAway(error);
   for (let resumed = 1; resumed <= 3; resumed++) {
@@ -104,7 +104,7 @@ it('a second outage pauses the worker again', async () => {
   expect(probes).toBe(2);
 });
 
-it('a worker that is closed during an outage is not started again, and stops probing', async () => {
+it("a worker closed during an outage isn't started again, and stops probing", async () => {
   probeAnswers = [true];
   watch.reportAway(error);
   watch.close();
@@ -114,7 +114,7 @@ it('a worker that is closed during an outage is not started again, and stops pro
   expect(events).toEqual(['away']);
 });
 
-it('a probe that succeeds after the close does not start the worker', async () => {
+it("a probe that succeeds after the close doesn't start the worker", async () => {
   watch.reportAway(error);
   await vi.waitUntil(() => probes === 1, { timeout: 5_000 });
   watch.close();

@@ -64,7 +64,7 @@ describe('tally doctor', () => {
     expect(output).toMatch(/^ {2}warning {2}queue +the queue is paused\n +-> resume it on the/m);
   });
 
-  it('and tally status see that the queue of the backlog lane is paused', async () => {
+  it('and tally status report a paused queue of the backlog lane', async () => {
     const backlog = openBacklogQueue(config, redis);
     await backlog.pause();
     onTestFinished(() => backlog.resume());

@@ -27,7 +27,7 @@ beforeEach(async () => {
 });
 
 describe('tally failed', () => {
-  it('--json gives one document of the documented form', async () => {
+  it('--json prints one document of the documented form', async () => {
     const failedAtMs = Date.UTC(2026, 0, 2, 3, 4, 5);
     await createFailedJobs(parts, [
       ...failuresOf(2, (id) => `quota of tenant ${id}`).map((job) => ({ ...job, failedAtMs })),
@@ -61,7 +61,7 @@ describe('tally failed', () => {
     });
   });
 
-  it('prints an error that would clear the screen as text', async () => {
+  it('escapes an error that would clear the screen', async () => {
     await createFailedJobs(parts, [{ jobId: '\u001b]0;x', data: {}, error: 'a\u001b[Jb' }]);
     const { code, output } = await tally('failed');
     expect(code).toBe(0);
@@ -69,7 +69,7 @@ describe('tally failed', () => {
     expect(output).toContain('1  a\\u{1b}[Jb');
   });
 
-  it('--json keeps texts as they are, and holds no character that turns the direction of writing', async () => {
+  it('--json keeps texts unchanged, without any character that changes the writing direction', async () => {
     await createFailedJobs(parts, [{ jobId: 'x\u202e', data: {}, error: 'a\u202eb\u009bc' }]);
     const { output } = await tally('failed', '--json');
     expect(output).not.toMatch(/[\u202e\u009b]/);
@@ -78,13 +78,13 @@ describe('tally failed', () => {
     });
   });
 
-  it('without failed jobs says so', async () => {
+  it('says when there are no failed jobs', async () => {
     expect(await tally('failed')).toEqual({ code: 0, output: 'no failed jobs' });
   });
 });
 
 describe('tally retry', () => {
-  it('without saying which is a usage error, and retries nothing', async () => {
+  it('without a selection is a usage error, and retries nothing', async () => {
     await createFailedJobs(parts, failuresOf(1));
     const { code, output } = await tally('retry');
     expect(code).toBe(2);
@@ -92,7 +92,7 @@ describe('tally retry', () => {
     expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 1 });
   });
 
-  it('five failed jobs of one execution cause one run, and none of them is left', async () => {
+  it('replaces five failed jobs of one execution by one run', async () => {
     const [id = 0] = await createExecutions(database, 1);
     const data = { executionId: id, vendor: 'REPLICATION' };
     await createFailedJobs(
@@ -116,7 +116,7 @@ describe('tally retry', () => {
     expect(await countByRevision(database, [id])).toEqual({ 1: 1 });
   });
 
-  it('retries what is selected by all options together, leaves the rest, and with --dry-run everything', async () => {
+  it('retries only what all options together select, and nothing with --dry-run', async () => {
     const jobs = failuresOf(4, (id) => (id < 3 ? `quota of tenant ${id}` : 'deadlock detected'));
     await createFailedJobs(parts, jobs);
     const select = ['--vendor', 'REPLICATION', '--error', 'quota of tenant <n>'];
@@ -131,7 +131,7 @@ describe('tally retry', () => {
     ).toEqual([1, 2]);
   });
 
-  it('leaves failed jobs that are no refreshes, and says where to remove them', async () => {
+  it("leaves failed jobs that aren't refreshes, and says where to remove them", async () => {
     await createFailedJobs(parts, [...failuresOf(1), { jobId: 'odd', data: 'x', error: 'no' }]);
     const { code, output } = await tally('retry', '--all');
     expect(code).toBe(0);
@@ -142,7 +142,7 @@ describe('tally retry', () => {
     expect((await queue.getFailed()).map(({ id }) => id)).toEqual(['odd']);
   });
 
-  it('does not touch a job that failed after it had begun, and so ends', async () => {
+  it("doesn't touch a job that failed after it began, and so ends", async () => {
     await createFailedJobs(
       parts,
       failuresOf(1_500).map((job) => ({ ...job, failedAtMs: 1_000 })),
@@ -169,7 +169,7 @@ describe('tally retry', () => {
     expect(newer).toBeGreaterThan(2);
   });
 
-  it('--all of 50,000, with 300,000 waiting: all are on the queue, Redis is never blocked, memory is bounded', async () => {
+  it('--all of 50,000 beside 300,000 waiting never blocks Redis and keeps memory bounded', async () => {
     const waiting = 300_000;
     await fillWaiting(waiting);
     await createFailedJobs(parts, failuresOf(50_000));
@@ -188,7 +188,7 @@ describe('tally retry', () => {
     expect(peakMb).toBeLessThan(250);
   });
 
-  it('interrupted: ends after the page in hand, says how far it came, and every identity is on the queue or failed', async () => {
+  it('when interrupted ends after the page in hand, says how far it came and loses no identity', async () => {
     await createFailedJobs(parts, failuresOf(10_000));
     const retry = startTally(['retry', '--all'], environment);
     await until('it to have begun', async () => (await queue.getWaitingCount()) > 0);

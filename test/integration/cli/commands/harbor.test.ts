@@ -62,7 +62,7 @@ async function recorded(): Promise<number[]> {
 }
 
 describe('tally harbor import', () => {
-  it('records a refresh for each marker of both formats, also those a killed intake has left, and ends', async () => {
+  it('records a refresh for each marker of both formats, including those of a killed intake, and ends', async () => {
     await markInSet(harbor, range(1, 1_500));
     await harbor.rename('execution:status_outdate', 'tally:taken:execution:status_outdate');
     await markInSet(harbor, range(1_501, 10));
@@ -77,7 +77,7 @@ describe('tally harbor import', () => {
     expect(await harbor.dbsize()).toBe(0);
   });
 
-  it('refuses while a producer takes them in, with one line, and the producer goes on', async () => {
+  it('refuses, in one line, while a producer takes them in; the producer goes on', async () => {
     const producer = await openProducer(environment);
     await producer.said("taking in Harbor's markers");
     const { code, output } = await runTally(['harbor', 'import'], environment);
@@ -98,7 +98,7 @@ describe('tally harbor import', () => {
       'DATABASE_URL and that the server runs',
     ],
   ])(
-    'with %j ends with code %i and one line that says what to do',
+    'called with %j exits with %i and one line that says what to do',
     async (settings, code, text) => {
       const result = await runTally(['harbor', 'import'], { ...environment, ...settings });
       expect(result.code).toBe(code);
@@ -111,7 +111,7 @@ describe('tally harbor import', () => {
 
 describe('tally harbor export', () => {
   it.each(['set', 'keys'] as const)(
-    'and import again in the format %s lose nothing: outbox, queue in every state, and what an intake had left',
+    'followed by an import (%s) loses nothing of outbox, queue or a killed intake',
     async (format) => {
       await failJobs(range(1, 20));
       await database.query(
@@ -152,7 +152,7 @@ describe('tally harbor export', () => {
     },
   );
 
-  it('leaves a row that the backlog lane has in hand to the lane', async () => {
+  it('leaves to the backlog lane a row that it has in hand', async () => {
     await recordRefreshes(database, identities([1, 2]), 'capture');
     const lane = await openClient(environment.DATABASE_URL);
     await lane.query('BEGIN');
@@ -170,7 +170,7 @@ describe('tally harbor export', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
-  it('takes the jobs of a paused queue as well', async () => {
+  it('also exports the jobs of a paused queue', async () => {
     await queue.pause();
     await enqueueRefreshes(queue, identities(range(1, 5)));
     const exported = await exportHere('set');
@@ -179,7 +179,7 @@ describe('tally harbor export', () => {
     expect(await queue.getWaitingCount()).toBe(0);
   });
 
-  it('marks what workers have in hand and leaves it, and leaves jobs that are no refresh', async () => {
+  it("exports what workers have in hand but leaves it, as it leaves jobs that aren't refreshes", async () => {
     await enqueueRefreshes(queue, identities([1, 2]));
     let open: () => void = () => undefined;
     const gate = new Promise<void>((resolve) => {
@@ -212,7 +212,7 @@ describe('tally harbor export', () => {
     expect(await markedIds(harbor)).toEqual([1, 2, 3]);
   });
 
-  it('told no format, writes the set where only that stands, and asks where keys may be left over', async () => {
+  it('without --format writes the set if only that exists, and asks where keys may be left over', async () => {
     await recordRefreshes(database, identities([1]), 'capture');
     const unknown = await runTally(['harbor', 'export'], environment);
     expect(unknown.code).toBe(2);
@@ -229,7 +229,7 @@ describe('tally harbor export', () => {
     expect(await harbor.sismember('execution:status_outdate', '1:REPLICATION')).toBe(1);
   });
 
-  it('marks what failed for good before Redis lost its jobs', async () => {
+  it('exports what failed for good before Redis lost its jobs', async () => {
     for (const executionId of range(1, 3)) {
       await recordFailure(database, {
         executionId,
@@ -248,7 +248,7 @@ describe('tally harbor export', () => {
     expect(await countFailures(database)).toBe(0);
   });
 
-  it('refuses while a producer is connected, with one line, and nothing is exported', async () => {
+  it('refuses, in one line, while a producer is connected, and exports nothing', async () => {
     await recordRefreshes(database, identities([1]), 'capture', 600_000);
     await openProducer({ ...environment, HARBOR_REDIS_URL: '', RECONCILE_INTERVAL_MS: '0' });
     const { code, output } = await runTally(['harbor', 'export', '--format', 'set'], environment);

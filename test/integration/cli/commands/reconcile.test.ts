@@ -49,7 +49,7 @@ beforeEach(async () => {
 });
 
 describe('tally reconcile --dry-run', () => {
-  it('on a database without schema tally, by a role that may only read: shows what is stuck, changes nothing', async () => {
+  it('lists disagreements for a read-only role on a database without schema tally', async () => {
     const ids = await createFive();
     // A database of the host alone, whose two tables are all that the role knows.
     const name = new URL(databaseUrl).pathname.slice(1);
@@ -115,7 +115,7 @@ describe('tally reconcile --dry-run', () => {
     }
   });
 
-  it('says nothing of an execution whose refresh is on its way or has failed, and records nothing', async () => {
+  it('leaves out executions whose refresh is on its way or has failed, and records nothing', async () => {
     const [one, other] = await createFive();
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source) VALUES (${one}, 'REPLICATION', 'api');
@@ -126,7 +126,7 @@ describe('tally reconcile --dry-run', () => {
     expect(await outboxRows(database)).toBe(1);
   });
 
-  it('--json keeps a vendor as it is, and holds no character that turns the direction of writing', async () => {
+  it('--json keeps a vendor unchanged, without any character that changes the writing direction', async () => {
     await createFive();
     await database.query(`UPDATE execution SET vendor_type = U&'SC\\202EAN'`);
     const { output } = await runTally(['reconcile', '--dry-run', '--json'], only(databaseUrl));
@@ -138,7 +138,7 @@ describe('tally reconcile --dry-run', () => {
 });
 
 describe('tally reconcile', () => {
-  it('records a refresh of each, tells how many, and none the second time', async () => {
+  it('records a refresh of each, says how many, and records none the second time', async () => {
     const ids = await createFive();
     const first = await runTally(['reconcile', '--json'], only(databaseUrl));
     expect({ ...first, output: JSON.parse(first.output) as unknown }).toEqual({
@@ -161,7 +161,7 @@ describe('tally reconcile', () => {
     expect(await outboxRows(database)).toBe(2_500);
   });
 
-  it('says in one line what is wrong with the database, with status 1', async () => {
+  it('says in one line what is wrong with the database, and exits with 1', async () => {
     const away = await runTally(['reconcile', '--dry-run', '--json'], only(NO_SERVER));
     expect(away.code).toBe(1);
     expect(away.output).toMatch(
@@ -182,7 +182,7 @@ describe('tally reconcile', () => {
 });
 
 describe('tally capture', () => {
-  it('enables, tells and disables, and says when it was switched off elsewhere', async () => {
+  it('enables, reports and disables capture, and says when it was switched off elsewhere', async () => {
     const run = (word: string) => runTally(['capture', word], only(databaseUrl));
     expect(await run('status')).toEqual({ code: 0, output: 'disabled' });
     expect((await run('enable')).output).toMatch(/^capture is enabled; .* tally reconcile$/);
@@ -197,7 +197,7 @@ describe('tally capture', () => {
     expect(await outboxRows(database)).toBe(1);
   });
 
-  it('is refused without schema tally, with what to run', async () => {
+  it('without schema tally is refused with the command to run', async () => {
     const url = await emptyDatabase('bare');
     const client = await openClient(url);
     await client.query('CREATE TABLE execution (id int); CREATE TABLE task (id int)');
@@ -209,7 +209,7 @@ describe('tally capture', () => {
 });
 
 describe('tally migrate', () => {
-  it('enables capture on tables that it creates, and leaves those of a host alone', async () => {
+  it('enables capture on tables that it creates, and not on those of a host', async () => {
     const created = await emptyDatabase('created');
     await runTally(['migrate'], only(created));
     expect((await runTally(['capture', 'status'], only(created))).output).toBe('enabled');

@@ -30,7 +30,7 @@ function guardsOf(pid: number): number[] {
 }
 
 describe('npm start', () => {
-  it('-- --once loads the demonstration, drains it and ends with 0 when no disagreement is left', async () => {
+  it('-- --once loads the demonstration, drains it and exits with 0', async () => {
     const data = join(folder, 'once');
     const npm = spawn('npm', ['start', '--', '--once', '--executions', '3000', '--data', data], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -46,7 +46,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('lends its servers to commands beside it; a second one says why not; a signal ends it all', async () => {
+  it('lends its servers to other commands, refuses a second start, and ends all on a signal', async () => {
     const data = join(folder, 'beside');
     const start = startTally(['start', '--executions', '500', '--data', data], environment);
     await start.said('Dashboard: http', 30_000);
@@ -69,7 +69,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('a signal in the middle of its start-up leaves nothing behind either', async () => {
+  it('leaves nothing behind when a signal interrupts its start-up', async () => {
     const data = join(folder, 'early');
     const start = startTally(['start', '--executions', '50000', '--data', data], environment);
     await start.said('Starting an embedded Postgres');
@@ -78,7 +78,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('killed outright, it leaves nothing running, and the next start has all that was recorded', async () => {
+  it('leaves nothing running after kill -9, and the next start has all that was recorded', async () => {
     const data = join(folder, 'killed');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);
     await first.said('taking jobs', 100_000);
@@ -93,7 +93,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('servers whose guards were killed with it are stopped by the next start, and no data is lost', async () => {
+  it('stops servers that a killed start left behind, without losing data', async () => {
     const data = join(folder, 'unguarded');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);
     await first.said('taking jobs', 100_000);
@@ -110,7 +110,7 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
-  it('a process of it that was still loading when it was killed ends by itself', async () => {
+  it('ends a process that was still loading when its parent was killed', async () => {
     const worker = spawn(process.execPath, ['dist/cli/main.js', 'worker'], {
       env: { DATABASE_URL: inject('postgresUrl'), REDIS_URL: inject('redisUrl') },
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
@@ -121,14 +121,14 @@ describe('npm start', () => {
     clearTimeout(late);
   });
 
-  it('beyond this machine without a password is refused before anything is made', async () => {
+  it('is refused beyond this machine without a password, before it creates anything', async () => {
     const data = join(folder, 'open');
     const { code, output } = await runTally(['start', '--data', data], { HTTP_HOST: '0.0.0.0' });
     expect({ code, made: existsSync(data) }).toEqual({ code: 2, made: false });
     expect(output).toContain('set DASHBOARD_PASSWORD');
   });
 
-  it('--once with a DATABASE_URL is refused: there is no demonstration on a database that is given', async () => {
+  it('--once with a DATABASE_URL is refused: the demonstration needs an embedded database', async () => {
     const { code, output } = await runTally(['start', '--once'], {
       DATABASE_URL: 'postgres://127.0.0.1:1/production',
     });
@@ -136,7 +136,7 @@ describe('npm start', () => {
     expect(output).toContain('embedded database only');
   });
 
-  it('a URL that does not answer is an error, never a reason for an embedded server', async () => {
+  it("never replaces a given server that doesn't answer by an embedded one", async () => {
     const { code, output } = await runTally(['start', '--data', join(folder, 'given')], {
       DATABASE_URL: 'postgres://tally:secret@127.0.0.1:1/tally',
       REDIS_URL: inject('redisUrl'),
@@ -146,7 +146,7 @@ describe('npm start', () => {
     expect(output).not.toContain('embedded');
   });
 
-  it('a REDIS_URL that does not answer ends it, and the Postgres that it had started, too', async () => {
+  it("ends with the Postgres that it started when REDIS_URL doesn't answer", async () => {
     const data = join(folder, 'redis-given');
     const { code, output } = await runTally(['start', '--data', data], {
       ...environment,

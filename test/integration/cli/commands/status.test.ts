@@ -29,7 +29,7 @@ it.each([['status'], ['failed'], ['retry', '--all', '--dry-run']])(
   },
 );
 
-it('a worker on another database number of the same Redis is not one of the workers', async () => {
+it("a worker on another database number of the same Redis isn't counted", async () => {
   const [own, other] = [await startWorker(environment), await startWorker(inDatabase(3))];
   const workersOf = async (where: Record<string, string>): Promise<string[]> => {
     const { output } = await runTally(['status', '--json'], where);
@@ -43,7 +43,7 @@ it('a worker on another database number of the same Redis is not one of the work
   ]);
 });
 
-it('a user of Redis who may not list clients costs tally status the workers and nothing else', async () => {
+it('a Redis user who may not list clients costs tally status only the workers', async () => {
   await redis.acl(
     'SETUSER',
     'watcher',
@@ -66,7 +66,7 @@ it('a user of Redis who may not list clients costs tally status the workers and 
   expect(output).toMatch(/^tally: Redis can't be asked: NOPERM/m);
 });
 
-it('what tally status can not know is a question mark, not a zero or a dash', async () => {
+it("what tally status can't know is a question mark, not a zero or a dash", async () => {
   const { output } = await runTally(['status'], {
     ...environment,
     REDIS_URL: 'redis://127.0.0.1:1',
@@ -89,7 +89,7 @@ it('tally status on a database without schema tally says which command installs 
   expect(code).toBe(1);
 });
 
-it('a command that the role has no right for says what may be done, and fails', async () => {
+it('a command that the role has no right for names the missing right, and fails', async () => {
   const role = `blind_${config.QUEUE_PREFIX}`;
   await database.query(`CREATE ROLE ${role} LOGIN PASSWORD 'blind'`);
   onTestFinished(async () => void (await database.query(`DROP ROLE ${role}`)));

@@ -9,7 +9,7 @@ const AGAINST_TIME = `
   SELECT count(*) AS count FROM task t JOIN execution e ON e.id = t.execution_id
    WHERE t.end_time < t.start_time OR t.start_time < e.start_time`;
 
-it('in the demonstration nothing ends before it starts, loaded once or twice or changed since', async () => {
+it('nothing in the demonstration ends before it starts, even when loaded twice or changed since', async () => {
   await seedDemonstration(database, 100);
   expect(await database.query(AGAINST_TIME)).toEqual([{ count: 0 }]);
   const service = startSimulatedJobService(database, 2_000, silent);
@@ -25,7 +25,7 @@ it('in the demonstration nothing ends before it starts, loaded once or twice or 
   expect(await database.query(AGAINST_TIME)).toEqual([{ count: 0 }]);
 });
 
-it('execution 42 of the demonstration is the REPLICATION that the documents speak of', async () => {
+it('execution 42 of the demonstration is the REPLICATION of the documentation', async () => {
   expect(await database.query('SELECT vendor_type FROM execution WHERE id = 42')).toEqual([
     { vendor_type: 'REPLICATION' },
   ]);

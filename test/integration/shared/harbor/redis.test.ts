@@ -9,7 +9,7 @@ import { BUSY_MACHINE_MS } from '../../../support/wait.ts';
 
 const { url: harborUrl, redis: direct } = await newHarborRedis();
 
-it("a URL with sentinels leads to the master's database of that number, and only the master gets the password", async () => {
+it("a sentinel URL leads to the master's database number, and only the master gets the password", async () => {
   const password = decodeURIComponent(new URL(harborUrl).password);
   const sentinel = await startRedisServer(
     () => [

@@ -22,7 +22,7 @@ async function probesConnected(): Promise<number> {
 }
 
 it.each(['rows', 'refreshes'] as const)(
-  'a probe for %s commits, and leaves neither a row nor a backend behind',
+  'a probe for %s commits, and leaves no row and no backend behind',
   async (probed) => {
     const [before] = await database.query<{ at: string }>(
       'SELECT pg_current_wal_insert_lsn()::text AS at',
@@ -38,12 +38,12 @@ it.each(['rows', 'refreshes'] as const)(
   },
 );
 
-it('ten probes at once do not wait for each other, whatever isolation the database has', async () => {
+it("ten probes at once don't wait for each other, whatever isolation the database has", async () => {
   await setForNewSessions('default_transaction_isolation', 'serializable');
   await Promise.all(Array.from({ length: 10 }, () => probeCommit(url, 'refreshes')));
 });
 
-it('a probe needs no rights but those that operations.md names', async () => {
+it('a probe needs only the rights that operations.md names', async () => {
   for (const statement of [
     `CREATE ROLE ${name} LOGIN PASSWORD 'secret'`,
     `GRANT USAGE ON SCHEMA tally TO ${name}`,
@@ -66,7 +66,7 @@ it.each<[string, Probed]>([
   ['task IN ACCESS EXCLUSIVE MODE', 'refreshes'],
   ['execution IN SHARE MODE', 'refreshes'],
   ['tally.outbox IN SHARE MODE', 'rows'],
-])('a database with LOCK TABLE %s is not taken for one that serves %s', async (lock, probed) => {
+])("a database under LOCK TABLE %s doesn't count as serving %s", async (lock, probed) => {
   const holder = await openClient(url);
   await holder.query(`BEGIN; LOCK TABLE ${lock}`);
   await expect(probeCommit(url, probed)).rejects.toMatchObject({ code: '55P03' });
@@ -74,13 +74,13 @@ it.each<[string, Probed]>([
   await probeCommit(url, probed);
 });
 
-it('a locked table task does not keep a producer from recording rows', async () => {
+it("a lock on table task doesn't keep a producer from recording rows", async () => {
   const holder = await openClient(url);
   await holder.query('BEGIN; LOCK TABLE task');
   await probeCommit(url, 'rows');
 });
 
-it('a read-only database is not taken for one that serves', async () => {
+it("a read-only database doesn't count as serving", async () => {
   await setForNewSessions('default_transaction_read_only', 'on');
   await expect(probeCommit(url, 'rows')).rejects.toMatchObject({ code: '25006' });
 });

@@ -14,7 +14,7 @@ function open(options: Partial<DatabaseOptions>) {
   return opened;
 }
 
-it('no connection of a pool stays read-only after the database was, not even one that was idle', async () => {
+it('no pooled connection, idle ones included, stays read-only once the database is writable again', async () => {
   await database.query('CREATE TABLE public.written (n integer)');
   const writer = await openClient(url);
   await writer.query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
@@ -41,7 +41,7 @@ it('no connection of a pool stays read-only after the database was, not even one
   ]);
 });
 
-it('a statement whose answer was given up does not go on in the server with its locks', async () => {
+it('a statement that Tally gave up on is cancelled in the server and frees its locks', async () => {
   const pool = open({ statementTimeoutMs: 500 });
   // As in a commit that waits for a standby, no limit of the server's ends this one.
   const endless = pool.query('SELECT pg_advisory_lock(77), pg_sleep(3600)', [], {
@@ -56,7 +56,7 @@ it('a statement whose answer was given up does not go on in the server with its 
   });
 });
 
-it('a pool with no free connection says that the statement was not sent', async () => {
+it("a pool without a free connection says that the statement wasn't sent", async () => {
   const pool = open({ connectTimeoutMs: 2_000 });
   await pool.query('SELECT 1');
   const holder = await openClient(url);

@@ -26,7 +26,7 @@ async function problemOf(address: URL | string): Promise<string | undefined> {
   }
 }
 
-it('row level security that hides tasks is named, with the role, the policy and what to run', async () => {
+it('row level security that hides tasks is named with role, policy and the command to run', async () => {
   await database.query(`GRANT USAGE ON SCHEMA tally TO ${role}`);
   await database.query(`GRANT SELECT ON tally.migration, execution, task TO ${role}`);
   expect(await problemOf(asRole)).toBeUndefined();
@@ -61,7 +61,7 @@ it('a role that may not create schemas is told what to grant, and nothing is lef
   }
 });
 
-it('tables in a schema that the role does not search are named with what to set, and stay alone', async () => {
+it("tables outside the role's search path are named with what to set, and stay untouched", async () => {
   const client = await openClient(url);
   const other = `${config.QUEUE_PREFIX}_other`;
   await client.query(`CREATE DATABASE ${other}`);
@@ -97,7 +97,7 @@ it('statements run in READ COMMITTED although the database is serializable by de
   }
 });
 
-it('tally migrate on a database that only reads says so and changes nothing', async () => {
+it('tally migrate on a read-only database says so and changes nothing', async () => {
   const reading = `${url}?options=-c%20default_transaction_read_only=on`;
   await expect(migrate(reading, silent)).rejects.toThrow(
     /read-only transaction; nothing was changed.*default_transaction_read_only/,

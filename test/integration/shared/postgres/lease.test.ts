@@ -17,7 +17,7 @@ function openLease(): Lease {
   return lease;
 }
 
-it('a holder whose lease ran out and was taken commits nothing any more', async () => {
+it('a holder whose lease was taken over commits nothing more', async () => {
   const [first, second] = [openLease(), openLease()];
   expect([await first.take(), await second.take()]).toEqual([true, false]);
   const asked = [{ executionId: 1, vendor: 'SCAN' }];
@@ -42,7 +42,7 @@ describe('a turn', () => {
   const letTimePass = (): Promise<unknown> =>
     database.query(`UPDATE tally.lease SET expires_at = '-infinity' WHERE duty = 'passes'`);
 
-  it('is had by one, which gets no other before the interval is over', async () => {
+  it('goes to one holder, who gets no other before the interval is over', async () => {
     const [first, second] = [openTurns(), openTurns()];
     expect([await first.take(), await second.take(), await first.take()]).toEqual([
       true,
@@ -54,7 +54,7 @@ describe('a turn', () => {
     expect(both.filter(Boolean)).toHaveLength(1);
   });
 
-  it('that was overtaken cannot be prolonged', async () => {
+  it("that was overtaken can't be prolonged", async () => {
     const [first, second] = [openTurns(), openTurns()];
     await letTimePass();
     await first.take();

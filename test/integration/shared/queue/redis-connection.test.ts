@@ -14,7 +14,7 @@ it.each([
   ['for the queue', () => connectRedis({ ...config, REDIS_URL: url }, 'failFast', silent)],
   ["for Harbor's markers", () => connectHarborRedis(url, silent)],
 ])(
-  'a database number that the server does not have leads to no other one, %s',
+  "a database number that the server doesn't have never leads to another one, %s",
   async (_what, open) => {
     const client = open();
     onTestFinished(() => client.disconnect());
@@ -28,7 +28,7 @@ it.each([
   },
 );
 
-it('a connection that is lost in use is not told as a server that closes connections at once', async () => {
+it("a connection lost in use isn't reported as a server that closes connections at once", async () => {
   const server = config.REDIS_URL;
   const proxy = await openProxy(server);
   onTestFinished(() => proxy.close());

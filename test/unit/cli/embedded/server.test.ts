@@ -5,7 +5,7 @@ import { tellingLine } from '../../../../cli/embedded/server.ts';
 
 const SERVER = new URL('../../../../dist/cli/embedded/server.js', import.meta.url).href;
 
-it('a command that could not be started does not keep the process that wanted to run it', async () => {
+it("a command that couldn't be started doesn't keep the process alive", async () => {
   // The first file may not be executed, the second one doesn't exist.
   const script = `
     import { run } from '${SERVER}';
@@ -34,6 +34,6 @@ it.each([
      LOG:  database system is shut down`,
     'FATAL:  database files are incompatible with server',
   ],
-])("of a server's output, the line that is shown names %s", (_what, output, line) => {
+])("the line shown of a server's output names %s", (_what, output, line) => {
   expect(tellingLine(output)).toBe(line);
 });

@@ -3,7 +3,7 @@ import { Children } from '../../../../cli/start/children.ts';
 import { silentLogger } from '../../../../shared/process/logger.ts';
 import { until } from '../../../support/wait.ts';
 
-it('a process that cannot even be started is given up with its role, and stopping is done at once', async () => {
+it("a process that can't be started is reported with its role, and stopping is immediate", async () => {
   const givenUp: string[] = [];
   const children = new Children({
     // No system takes one variable as long as this.

@@ -9,7 +9,7 @@ function git(folder: string, ...args: string[]): string {
   return spawnSync('git', args, { cwd: folder, encoding: 'utf8' }).stdout;
 }
 
-it('the passwords in a data folder of any name cannot be committed, and other folders are left alone', () => {
+it('git ignores a data folder of any name, with its passwords, and no other folder', () => {
   const project = newFolder();
   onTestFinished(() => rmSync(project, { recursive: true }));
   git(project, 'init');

@@ -19,7 +19,7 @@ describe('RecentRefreshes', () => {
     recent.add({ refreshed, failed: 0, lagMsP99 });
   }
 
-  it('without figures there is nothing a second and no lag', () => {
+  it('without figures the rate is 0 and the lag unknown', () => {
     expect(recent.summarize()).toEqual({ refreshedPerSecond: 0, lagMsP99: null });
   });
 
@@ -40,7 +40,7 @@ describe('RecentRefreshes', () => {
     expect(recent.summarize().lagMsP99).toBe(0);
   });
 
-  it('what is older than 3 s counts no more', () => {
+  it("figures older than 3 s don't count", () => {
     add(300, 500);
     vi.advanceTimersByTime(2_000);
     add(600, 20);

@@ -62,13 +62,13 @@ function endedPid(): number {
   return spawnSync(process.execPath, ['-e', '']).pid;
 }
 
-it('what a running start has written is read by other commands', () => {
+it('other commands read what a running start has written', () => {
   takeRunFile(folder);
   writeRunFile(folder, RUN);
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, ...RUN });
 });
 
-it('a folder that is not there yet is made', () => {
+it("a folder that isn't there yet is made", () => {
   takeRunFile(join(folder, 'a', 'b'));
   expect(readRunFile(join(folder, 'a', 'b'))?.pid).toBe(process.pid);
 });
@@ -90,14 +90,14 @@ it('a folder in which nothing ever ran has nothing to read', () => {
   expect(readRunFile(join(folder, 'missing'))).toBeUndefined();
 });
 
-it('the file of a start that was killed counts for nothing, and the folder can be taken', () => {
+it("the file of a killed start doesn't count, and the folder can be taken", () => {
   writeFileSync(file(), JSON.stringify({ pid: endedPid(), ...RUN }));
   expect(readRunFile(folder)).toBeUndefined();
   takeRunFile(folder);
   expect(readRunFile(folder)).toMatchObject({ pid: process.pid, databaseUrl: '' });
 });
 
-it('the file of a start that was killed counts for nothing when another process has its number by now', () => {
+it("the file of a killed start doesn't count even when another process has its number", () => {
   takeRunFile(folder);
   const own = JSON.parse(readFileSync(file(), 'utf8')) as { began: string };
   writeFileSync(file(), JSON.stringify({ ...own, ...RUN, began: `${own.began}0` }));
@@ -116,7 +116,7 @@ it.each(['', '{"pid":', '[]', 'null', '{}', '{"pid":"x"}'])(
   },
 );
 
-it('a folder that another start has is refused with its process, its dashboard and a way out', () => {
+it('a folder in use by another start is refused with its process, its dashboard and a way out', () => {
   const other = JSON.stringify({ pid: process.ppid, ...RUN });
   writeFileSync(file(), other);
   const { code, message } = refusal();
@@ -142,7 +142,7 @@ it('nobody but the owner can read the passwords in it', () => {
   expect(statSync(file()).mode & 0o777).toBe(0o600);
 });
 
-it('the file of another user, who may run there, is named and left alone', () => {
+it('the file of another user is named and left alone', () => {
   writeFileSync(file(), JSON.stringify({ pid: process.pid, ...RUN }), { mode: 0o600 });
   chmodSync(folder, 0o777);
   const { code, message } = asStranger(refusal);

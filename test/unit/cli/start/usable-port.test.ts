@@ -20,7 +20,7 @@ async function choose(host: string, port: number) {
 }
 
 it.each(['127.0.0.1', '::1', 'localhost'])(
-  'a port that is taken on %s is not chosen for a process that is to listen there',
+  "a port that is taken on %s isn't chosen for a process that is to listen there",
   async (host) => {
     const taken = await takeOn(host);
     const { usable, lines } = await choose(host, taken);

@@ -14,7 +14,7 @@ function draw(...values: (number | null)[][]): string {
   }).text;
 }
 
-it('a time of which nothing is known is a gap, not a zero', () => {
+it('a time without data is a gap, not a zero', () => {
   const text = draw([1, null, 3], [1, 1, 1]);
   expect(/class="line" d="([^"]*)"/.exec(text)?.[1]?.match(/M/g)).toHaveLength(2);
   expect(/class="line2" d="([^"]*)"/.exec(text)?.[1]?.match(/M/g)).toHaveLength(1);
@@ -47,7 +47,7 @@ it('each value can be read', () => {
   expect(text).not.toContain('t1:');
 });
 
-it('no number in the drawing is not a number', () => {
+it('no coordinate in the drawing is NaN', () => {
   expect(draw([], [])).not.toMatch(/NaN|Infinity/);
   expect(draw([0.001, 1e9])).not.toMatch(/NaN|Infinity/);
 });

@@ -27,12 +27,12 @@ it('a sentence of a check makes the process not ready and stands in the answer',
   });
 });
 
-it('a check that rejects is told as away, without the text of its error', async () => {
+it('a check that rejects counts as away, without the text of its error', async () => {
   const fails = check('postgres', () => Promise.reject(new Error('password hunter2x is wrong')));
   expect(await checkHealth([fails])).toEqual({ ready: false, checks: { postgres: 'away' } });
 });
 
-it('an optional check is told but does not decide', async () => {
+it("an optional check is reported but doesn't decide", async () => {
   const checks = [check('postgres', up), check('redis', () => Promise.reject(new Error()), false)];
   expect(await checkHealth(checks)).toEqual({
     ready: true,
@@ -72,7 +72,7 @@ describe('a check that hangs', () => {
     expect(health).toEqual({ ready, checks: { postgres: 'up', redis: 'no answer' } });
   });
 
-  it('does not wait for another one that hangs', async () => {
+  it("doesn't wait for another one that hangs", async () => {
     let ready: boolean | undefined;
     void checkHealth([check('a', hangs), check('b', hangs), check('c', hangs)]).then(
       (health) => (ready = health.ready),

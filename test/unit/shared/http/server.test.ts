@@ -117,14 +117,14 @@ describe('health', () => {
     expect(await response.json()).toEqual({ status: 'ready', postgres: 'up' });
   });
 
-  it('/readyz is 503 when something is away, and details name it', async () => {
+  it('/readyz is 503 when something is unavailable, and details name it', async () => {
     addHealth(app, [postgresUp, redisAway], { details: true });
     const response = await get('/readyz');
     expect(response.status).toBe(503);
     expect(await response.json()).toEqual({ status: 'not ready', postgres: 'up', redis: 'away' });
   });
 
-  it('/readyz without details tells nothing but the status', async () => {
+  it('/readyz without details shows nothing but the status', async () => {
     addHealth(app, [postgresUp, redisAway], { details: false });
     const response = await get('/readyz');
     expect(response.status).toBe(503);
@@ -132,7 +132,7 @@ describe('health', () => {
   });
 });
 
-describe('what an app tells of itself', () => {
+describe('what an app reveals about itself', () => {
   it('no answer has x-powered-by, and browsers may not guess types or frame it', async () => {
     addHealth(app, [], { details: true });
     const { headers } = await get('/healthz');
@@ -217,7 +217,7 @@ describe('listening', () => {
     await closed;
   });
 
-  it('a connection whose last answer is out does not hold up closing', async () => {
+  it("a connection whose last answer is out doesn't hold up closing", async () => {
     const slow = addSlowAnswer();
     const server = await serve();
     const response = fetch(`http://127.0.0.1:${server.port}/slow`);

@@ -63,11 +63,11 @@ it.each([
   'PRODUCER_HOST',
   'QUEUE_NAME',
   'WEB_CONCURRENCY',
-])('%s, which belongs to another program, is not taken for a misspelt setting', (name) => {
+])("%s, which belongs to another program, isn't taken for a misspelt setting", (name) => {
   expect(load(name)).not.toThrow();
 });
 
-it('the refusal of a misspelt name does not repeat its value', () => {
+it("the refusal of a misspelt name doesn't repeat its value", () => {
   expect(load('TALLY_API_TOKEN', 'hunter2hunter')).toThrow(/^TALLY_API_TOKEN is not a setting/);
   expect(load('TALLY_API_TOKEN', 'hunter2hunter')).not.toThrow(/hunter2/);
 });
@@ -117,7 +117,7 @@ describe('the variables that a platform makes up of a service', () => {
     expect(ignoredSettings({ PRODUCER_PORT: '3001' })).toEqual([]);
   });
 
-  it('do not excuse what a person wrote wrong', () => {
+  it("don't excuse what a person wrote wrong", () => {
     expect(load('TALLY_PRODUCER_PORT', '3001')).toThrow('did you mean PRODUCER_PORT?');
     expect(load('PRODUCER_PORT', 'http://10.0.0.1:3001')).toThrow('PRODUCER_PORT must be');
     expect(load('REDIS_URL', 'tcp://10.0.0.1:6379')).toThrow('REDIS_URL must be');

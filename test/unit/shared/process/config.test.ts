@@ -130,7 +130,7 @@ describe('bad values', () => {
     expect(refusal({ REDIS_URL: url })).not.toContain('hunter2');
   });
 
-  it('the refusal of a short token or password does not repeat it', () => {
+  it("the refusal of a short token or password doesn't repeat it", () => {
     expect(refusal({ API_TOKEN: 'hunt2r' })).not.toContain('hunt2r');
     expect(refusal({ DASHBOARD_PASSWORD: 'hunt2r' })).not.toContain('hunt2r');
   });
@@ -193,7 +193,7 @@ describe('the example secrets of the documents', () => {
 });
 
 describe('required variables', () => {
-  it.each([{}, { DATABASE_URL: '' }])('one that is not set is named, with an example', (env) => {
+  it.each([{}, { DATABASE_URL: '' }])("one that isn't set is named, with an example", (env) => {
     const message = refusal(env, ['DATABASE_URL']);
     expect(message).toMatch(/^DATABASE_URL is not set; for example DATABASE_URL=postgres:\/\//);
     expect(message).toContain('npm start');
@@ -221,7 +221,7 @@ describe('a config', () => {
     expect(config.WORKER_CONCURRENCY).toBe(200);
   });
 
-  it('has nothing of the environment that is not a setting', () => {
+  it("has nothing of the environment that isn't a setting", () => {
     expect(loadConfig([], { HOME: '/root', PATH: '/bin' })).not.toHaveProperty('HOME');
   });
 });
@@ -235,7 +235,7 @@ it.each(['localhost', '127.0.0.1', '127.1.2.3', '::1'])('%s is this machine', (h
 });
 
 it.each(['0.0.0.0', '::', '10.0.0.1', '192.168.127.0', '127.0.0.1.evil.example', 'localhost.x'])(
-  '%s is not this machine',
+  "%s isn't this machine",
   (host) => {
     expect(isLoopback(host)).toBe(false);
   },

@@ -161,7 +161,7 @@ describe('signals', () => {
     expect(orphan.exits).toEqual([0]);
   });
 
-  it('a parent that goes while we stop does not cut us off', async () => {
+  it("a parent that goes while we stop doesn't cut us off", async () => {
     source.emit('SIGTERM');
     source.emit('disconnect');
     expect(source.exits).toEqual([]);
@@ -170,7 +170,7 @@ describe('signals', () => {
     expect(source.exits).toEqual([0]);
   });
 
-  it('what does not close within the grace is left behind with 1', async () => {
+  it("what doesn't close within the grace is left behind with 1", async () => {
     source.emit('SIGTERM');
     await vi.advanceTimersByTimeAsync(GRACE_MS - 1);
     expect(source.exits).toEqual([]);
@@ -179,7 +179,7 @@ describe('signals', () => {
     expect(lines.at(-1)).toContain(`not stopped within ${GRACE_MS} ms`);
   });
 
-  it('the first signal after the parent is gone is not called a second one', () => {
+  it("the first signal after the parent is gone isn't called a second one", () => {
     source.emit('disconnect');
     source.emit('SIGTERM');
     expect(lines.join('')).not.toContain('came twice');

@@ -85,7 +85,7 @@ describe('secrets of the config', () => {
     expect(scrub('AUTH hunter^2x', environment)).toBe('AUTH ***');
   });
 
-  it('a password with a lone percent sign is refused by the config, which does not repeat it', () => {
+  it("a password with a lone percent sign is refused by the config, which doesn't repeat it", () => {
     expect(isAccepted({ REDIS_URL: 'redis://:100%hunter2@cache' })).toBe(false);
   });
 
@@ -118,7 +118,7 @@ describe('secrets of the config', () => {
     expect(scrub('a text')).toBe('a text');
   });
 
-  it('a password of three characters does not blank out half of the log', () => {
+  it("a password of three characters doesn't blank out half of the log", () => {
     expect(scrub('info: abc', { REDIS_URL: 'redis://:abc@cache' })).toBe('info: abc');
   });
 });

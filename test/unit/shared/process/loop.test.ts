@@ -41,7 +41,7 @@ it('a step that throws begins an outage, gives the lease back, and is taken agai
   );
 });
 
-it('a step that had nothing to try does not end an outage', async () => {
+it("a step that had nothing to try doesn't end an outage", async () => {
   const { events, steps } = run([new Error('away'), { idleMs: 1 }, { idleMs: 60_000 }]);
   await until('three steps', () => steps() === 3);
   expect(events).toEqual(['step', 'begin Error: away', 'release', 'step', 'step']);

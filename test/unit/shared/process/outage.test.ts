@@ -17,7 +17,7 @@ beforeEach(() => {
 
 afterEach(() => vi.useRealTimers());
 
-it('an outage that many run into is logged twice, at its end with its length', () => {
+it('an outage that many calls meet is logged twice, at its end with its length', () => {
   outage.begin(new Error('connect ECONNREFUSED'));
   vi.advanceTimersByTime(700);
   outage.begin(new Error('another'));
@@ -31,7 +31,7 @@ it('an outage that many run into is logged twice, at its end with its length', (
   ]);
 });
 
-it('another cause of the same outage is told once, when the last line is 5 s old', () => {
+it('another cause of the same outage is logged once, when the last line is 5 s old', () => {
   outage.begin(new Error('connect ECONNREFUSED'));
   vi.advanceTimersByTime(6_000);
   outage.begin(new Error('connect ECONNREFUSED'));
@@ -43,7 +43,7 @@ it('another cause of the same outage is told once, when the last line is 5 s old
   ]);
 });
 
-it('what was never away is never logged as back', () => {
+it('what was never unavailable is never logged as back', () => {
   outage.end();
   expect(lines).toEqual([]);
 });

@@ -64,7 +64,7 @@ it('a config depends on nothing but its sources, and files are one of them', () 
 });
 
 describe('one sentence with the path, and never the secret, tells', () => {
-  it('of a file that is not there', () => {
+  it("of a file that isn't there", () => {
     const path = join(folder, 'missing');
     expect(refusal({ API_TOKEN_FILE: path })).toBe(
       `API_TOKEN_FILE: ${path} can't be read (ENOENT); check the path and that this user may read it`,
@@ -97,7 +97,7 @@ describe('one sentence with the path, and never the secret, tells', () => {
     expect(refusal({ API_TOKEN: text })).not.toContain('hunter2');
   });
 
-  it('of a value in a file that is not valid', () => {
+  it("of a value in a file that isn't valid", () => {
     const message = refusal({ API_TOKEN_FILE: fileWith('hunter2') });
     expect(message).toContain('API_TOKEN must have at least 8 characters');
     expect(message).not.toContain('hunter2');

@@ -24,7 +24,7 @@ it.each([
   expect(isSelected(selection, failure)).toBe(expected);
 });
 
-it('a job whose data is no refresh is selected by its error and not by an execution or a vendor', () => {
+it("a job whose data isn't a refresh is selected by its error and not by an execution or a vendor", () => {
   const odd = { ...failure, identity: undefined };
   expect(isSelected({ error: 'quota' }, odd)).toBe(true);
   expect(isSelected({ executionId: 42 }, odd)).toBe(false);

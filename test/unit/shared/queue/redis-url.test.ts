@@ -124,7 +124,7 @@ describe('the URL of a Redis', () => {
     ['redis+unix://:secret1@', 'with three slashes'],
     ['redis://redis?ssl_ca_certs=/ca.pem', 'let it start with rediss'],
     ['redis://:100%secret1@redis', 'write a % itself as %25'],
-  ])('%s is refused in both settings with what to write, and is not repeated', (url, problem) => {
+  ])("%s is refused in both settings with what to write, and isn't repeated", (url, problem) => {
     for (const name of ['REDIS_URL', 'HARBOR_REDIS_URL']) {
       const load = () => loadConfig([], { [name]: url });
       expect(load).toThrow(problem);
@@ -133,7 +133,7 @@ describe('the URL of a Redis', () => {
     }
   });
 
-  it('Harbor is not looked for on a Redis Cluster', () => {
+  it("Harbor isn't looked for on a Redis Cluster", () => {
     expect(() => loadConfig([], { HARBOR_REDIS_URL: 'redis+cluster://a' })).toThrow(
       'names a Redis Cluster, which Harbor does not work on',
     );
