@@ -29,8 +29,8 @@ export class OutboxClaims {
   /**
    * Claims up to `limit` rows.
    * @param freshMs only rows due for less than this, in milliseconds, not counting the time since
-   * the last claim: a change that came while this relay was held up mustn't wait behind a backlog
-   * for it. Undefined: rows of any age
+   *   the last claim: a change that came while this relay was held up mustn't wait behind a backlog
+   *   for it. Undefined: rows of any age
    * @throws an error from `pg`
    */
   async claim(limit: number, freshMs: number | undefined): Promise<readonly ClaimedRow[]> {

@@ -11,7 +11,10 @@ import type { Config } from '../shared/process/config.ts';
 const BUCKET_MS = BUCKET_SECONDS * 1_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 
-/** Tells Redis every ten seconds what this worker did and that it is alive, for the dashboard's overview. */
+/**
+ * Writes to Redis every ten seconds what this worker did and that it is alive, for the dashboard's
+ * overview. Nothing is written while Redis is unavailable; the counts go on and follow later.
+ */
 export class ActivityHistory {
   readonly #redis: Redis;
   readonly #config: Config;
@@ -42,7 +45,7 @@ export class ActivityHistory {
     this.#activity.failed++;
   }
 
-  /** Tells what is left, within a second, and ends. */
+  /** Writes what is left, waiting at most a second, and stops. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -55,7 +58,7 @@ export class ActivityHistory {
     ]);
   }
 
-  // At the full ten seconds, so that each bucket gets what was done in its time.
+  // On multiples of ten seconds, so that each bucket counts what was done in its time.
   #schedule(): void {
     this.#timer = setTimeout(
       () => {
@@ -67,7 +70,7 @@ export class ActivityHistory {
   }
 
   async #tell(): Promise<void> {
-    // While Redis is away the counts go on, and nothing piles up.
+    // While Redis is unavailable the counts go on, and no commands pile up.
     if (this.#redis.status !== 'ready' || this.#telling !== undefined) return;
     const activity = this.#activity;
     this.#activity = noActivity();

@@ -2,14 +2,14 @@ import type { Logger } from '../shared/process/logger.ts';
 
 const INTERVAL_MS = 1_000;
 
-/** What a worker did in a second: refreshes that were done or failed, and how long after they were asked for. */
+/** What a worker did within a second. Lag is the time from the request to its refresh. */
 export interface WorkerFigures {
   readonly refreshed: number;
   readonly failed: number;
   readonly lagMsP99: number | null;
 }
 
-/** What a worker did, as at most one line a second of each kind; nothing while it does nothing. */
+/** Logs what a worker did: at most one line per second of each kind, and none while it is idle. */
 export class ActivityLog {
   readonly #log: Logger;
   readonly #onFigures: (figures: WorkerFigures) => void;
@@ -22,7 +22,7 @@ export class ActivityLog {
   #statementsMs = 0;
   #lagsMs: number[] = [];
 
-  /** @param onFigures told of each second in which something was done, whatever the log's level */
+  /** @param onFigures called for each second in which something was done, whatever the log level */
   constructor(log: Logger, onFigures: (figures: WorkerFigures) => void = () => undefined) {
     this.#log = log;
     this.#onFigures = onFigures;
@@ -37,7 +37,10 @@ export class ActivityLog {
     this.#recovered++;
   }
 
-  /** @param changed whether what is stored differs now */
+  /**
+   * @param changed whether the refresh changed what is stored
+   * @param lagMs milliseconds since the refresh was requested; null if nobody knows
+   */
   refreshed(changed: boolean, lagMs: number | null): void {
     if (changed) this.#changed++;
     else this.#unchanged++;
@@ -48,12 +51,12 @@ export class ActivityLog {
     this.#failed++;
   }
 
-  /** @param ms how long one SQL statement took */
+  /** @param ms duration of one SQL statement */
   statement(ms: number): void {
     this.#statementsMs += ms;
   }
 
-  /** Writes what is left and ends. */
+  /** Writes what is left and stops. */
   close(): void {
     clearInterval(this.#timer);
     this.#write();

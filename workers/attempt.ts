@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { classifyError, type ErrorKind } from '../shared/postgres/error-kinds.ts';
 import { backoffMs } from '../shared/process/wait.ts';
 
-/** Tries over a fresh connection whether the database finishes refreshes; rejects when it doesn't. */
+/** Checks over a fresh connection that the database can finish a refresh; rejects if it can't. */
 export type Probe = () => Promise<void>;
 
 /**
- * What became of a statement. `failed`: one of its executions is to blame. `unavailable`: the database can't serve
- * anyone.
+ * The outcome of a statement. `failed`: one of its executions is to blame. `unavailable`: the
+ * database can't serve anyone.
  */
 export type Attempt<T> =
   | { readonly kind: 'done'; readonly result: T }
@@ -16,7 +16,11 @@ export type Attempt<T> =
 
 const CONTENTION_TRIES = 4;
 
-/** Runs a statement, and finds out what is to blame when it fails. Never rejects. */
+/**
+ * Runs a statement and, if it fails, finds out what is to blame: one of its executions, or a
+ * database that can serve nobody. A lost connection or a timeout counts as an outage only if a
+ * probe fails as well. Never rejects.
+ */
 export async function attempt<T>(probe: Probe, statement: () => Promise<T>): Promise<Attempt<T>> {
   try {
     return { kind: 'done', result: await withContentionTries(statement) };
@@ -29,7 +33,7 @@ export async function attempt<T>(probe: Probe, statement: () => Promise<T>): Pro
   }
 }
 
-// Losing a deadlock is nobody's fault and over at once, so it isn't worth an attempt.
+// Losing a deadlock is nobody's fault and over at once, so it doesn't cost an attempt.
 async function withContentionTries<T>(work: () => Promise<T>): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {

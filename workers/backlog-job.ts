@@ -12,38 +12,39 @@ import type { BacklogFigures } from '../shared/queue/backlog-queue.ts';
 import { countJobs, enqueueRefreshes, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { attempt, type Attempt, type Probe } from './attempt.ts';
 
-/** Rows that one statement takes: larger batches hold locks for longer and are hardly faster. */
+/** Rows per statement. Larger batches hold locks for longer and are hardly faster. */
 const BATCH_ROWS = 500;
-// Long enough that a job's own commands to Redis cost nothing, short enough that a stop or another worker doesn't wait.
+// Long enough that a job's own Redis commands don't matter, short enough that neither a stop nor
+// another worker has to wait.
 const RUN_MS = 2_000;
 const PROGRESS_MS = 500;
 
 interface Parts {
   readonly config: Config;
-  /** With a connection of its own, so that neither lane waits for the other. */
+  /** Has a connection of its own, so that neither lane waits for the other. */
   readonly database: Database;
   readonly cursor: OutboxCursor;
   readonly probe: Probe;
-  /** The express lane's, for what is handed over. */
+  /** The express lane's queue, for what is handed over. */
   readonly queue: RefreshQueue;
-  /** Told of each statement. */
+  /** Called after each statement that refreshed something. */
   readonly onBatch: (groups: readonly BacklogGroup[], ms: number) => void;
 }
 
-/** How a run ended: with what it did, or with the error of a store that is unavailable. */
+/** How a run ended: with what it did, or with the error of an unavailable store. */
 export type BacklogRun =
   | { readonly kind: 'done'; readonly figures: BacklogFigures }
   | { readonly kind: 'unavailable'; readonly error: Error };
 
 /**
- * Drains the backlog for about two seconds, or until nothing is left: oldest rows first, a batch in each statement,
- * which is committed before the next begins. At least once: what a killed worker had not committed is still there.
- *
- * What can't be done here never holds up what can. The executions of a batch that fails, and those that another
- * transaction holds, are handed to the express lane, where a batch is split, a job is tried again, and what fails for
- * good ends where a person finds it. Their rows are marked as sent before the jobs are added: a crash in between
- * has them sent again after `RESEND_AFTER_MS`.
- * @param onProgress told twice a second how far it has come
+ * Drains the backlog for about two seconds or until nothing is left: oldest rows first, one batch
+ * per statement, each committed before the next. At least once: what a killed worker hadn't
+ * committed is still there.
+ * What can't be done here never holds up what can. The executions of a batch that fails, and those
+ * that another transaction holds, are handed to the express lane. There a batch is split, a job is
+ * retried, and what fails for good ends where a person finds it. The rows are marked as sent before
+ * the jobs are added; after a crash in between they are resent after `RESEND_AFTER_MS`.
+ * @param onProgress called twice a second with the figures so far; its errors are ignored
  */
 export async function drainBacklog(
   parts: Parts,
@@ -67,19 +68,23 @@ export async function drainBacklog(
     }
     const handedOver = await handOver(parts, batch);
     if (handedOver.kind === 'unavailable') return handedOver;
-    // What can't be handed over now stays the oldest, so this job gets no further; the next one tries again.
+    // What can't be handed over stays at the head of the backlog, so this job can't get past it.
+    // The next job tries again.
     if (handedOver.kind !== 'done') break;
     figures.handedOver += handedOver.result;
     if (performance.now() >= nextProgressMs) {
       nextProgressMs = performance.now() + PROGRESS_MS;
-      // Only shown; the connection logs why Redis doesn't take it.
+      // The progress is only for display, and the connection logs why Redis doesn't take it.
       await onProgress({ ...figures, ms: elapsedMs() }).catch(() => undefined);
     }
   }
   return { kind: 'done', figures: { ...figures, ms: elapsedMs() } };
 }
 
-/** What a statement did. `failed`: one of the oldest executions can't be refreshed, and nobody knows which. */
+/**
+ * What a statement did. `failed`: one of the oldest executions can't be refreshed, and it isn't
+ * known which.
+ */
 type Batch = Attempt<readonly BacklogGroup[]> & { readonly fromS: number | undefined };
 
 async function refreshOldest(parts: Parts, isFirst: boolean): Promise<Batch> {
@@ -99,9 +104,10 @@ async function refreshOldest(parts: Parts, isFirst: boolean): Promise<Batch> {
 }
 
 /**
- * Puts on the express lane what a batch has left. That lane may grow to twice its mark for this: the relay keeps it full
- * up to there, and would leave no room. When Redis doesn't take the jobs, the rows stay in the backlog.
- * @returns how many executions
+ * Puts on the express lane what a batch left over. For this, that lane may grow to twice
+ * QUEUE_HIGH_WATER: the relay keeps it filled up to there, and would leave no room. If Redis
+ * doesn't take the jobs, the rows stay in the backlog.
+ * @returns the number of executions handed over
  */
 async function handOver(
   { config, database, probe, queue }: Parts,
@@ -131,7 +137,8 @@ async function handOver(
   try {
     await enqueueRefreshes(queue, identities);
   } catch {
-    // Whatever is logged of Redis, its connection and the relay log. Some may be on the queue, which is harmless.
+    // The connection and the relay log what is wrong with Redis. Some jobs may be on the queue,
+    // which is harmless.
     const released = await attempt(probe, () =>
       releaseRows(
         database,

@@ -21,17 +21,17 @@ import type { Recorder } from './recorder.ts';
 import type { StoreWatches } from './store-watches.ts';
 import { watchWorker, type WatchedWorker } from './watched-worker.ts';
 
-/** So many jobs that are done stay on the board. */
+/** Finished jobs kept for the board, for each way to finish. */
 const KEPT = 100;
 
 interface Parts {
   readonly config: Config;
-  /** Of the patient profile; BullMQ opens a second one like it for its blocking wait. */
+  /** With the `patient` profile. BullMQ duplicates it for its blocking wait. */
   readonly redis: Redis;
-  /** With a connection of its own, so that neither lane waits for the other. */
+  /** Has a connection of its own, so that neither lane waits for the other. */
   readonly database: Database;
   readonly probe: Probe;
-  /** Of the failFast profile: takes what is handed to the express lane. */
+  /** The express lane's queue, with the `failFast` profile, for what is handed over. */
   readonly queue: RefreshQueue;
   readonly stores: StoreWatches;
   readonly recorder: Recorder;
@@ -40,8 +40,8 @@ interface Parts {
 }
 
 /**
- * Takes the jobs of the backlog lane, one at a time. At least once: a batch is committed before its figures count, and
- * a job that is lost with its worker is taken back by another one.
+ * Creates the worker of the backlog lane, which runs one job at a time. At least once: a batch is
+ * committed before its figures count, and a job that is lost with its worker goes to another one.
  */
 export function createBacklogWorker(parts: Parts): WatchedWorker {
   const { config, stores, recorder, log } = parts;
@@ -53,7 +53,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
     stores.postgres.reportServed();
     recorder.batch(groups.reduce((sum, { executionIds }) => sum + executionIds.length, 0));
     for (const group of groups) {
-      // The express lane counts it.
+      // The express lane counts these.
       if (group.outcome === 'busy') continue;
       recorder.claimed(group.executionIds.length);
       recorder.refreshed(group);
@@ -66,7 +66,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
     ).finally(() => lostAnswers.release(job.id));
     if (run.kind === 'done') return run.figures;
     stores.postgres.reportAway(run.error);
-    // Without using an attempt.
+    // moveToWait uses no attempt.
     await job.moveToWait(token);
     throw new bullmq.WaitingError();
   };

@@ -4,19 +4,20 @@ import type { RefreshResult, RefreshResults } from './refresh-batch.ts';
 type Refresh = (executionIds: readonly number[], wait: boolean) => Promise<RefreshResults>;
 type Settle = (result: RefreshResult) => void;
 
-// The refreshes of a batch, once settled, ask for their next ones over some milliseconds. The next batch therefore
-// waits until none has arrived for some turns (turns, not time: on a busy machine they take longer, and so do
-// arrivals): for more of them after a large batch, since then many more wait. Where they trickle in, it ends all the same.
+// When a batch settles, its jobs complete and their successors arrive over some milliseconds. The
+// next batch therefore waits until none has arrived for some turns, and for more turns after a
+// large batch, because then more are on their way. Turns rather than time: on a busy machine both
+// take longer. A time limit ends the wait where refreshes merely trickle in.
 const TURN_MS = 1;
 const REFRESHES_A_TURN = 12;
 const MAX_QUIET_TURNS = 10;
 const MAX_GATHER_MS_A_TURN = 10;
 
 /**
- * Gathers single refreshes into batches: one statement is in flight, and the next batch gathers
- * meanwhile. A refresh that is asked for while its execution is in flight goes into the next batch,
- * never into a result that is already being computed. Executions that another transaction holds
- * are refreshed again alone, in a few lanes beside the batches, where they wait for their lock.
+ * Gathers single refreshes into batches: while one statement is in flight, the next batch gathers.
+ * A refresh requested while its execution is in flight goes into the next batch, never into a
+ * result that is already being computed. Executions that another transaction holds are refreshed
+ * again alone, in a few lanes beside the batches, where they wait for their lock.
  */
 export class Batcher {
   readonly #refresh: Refresh;
@@ -29,7 +30,11 @@ export class Batcher {
   #lanesInUse = 0;
   readonly #busy: [number, Settle[]][] = [];
 
-  /** @param lanes connections that may wait for locked executions at the same time */
+  /**
+   * @param options.maxBatchSize executions per statement
+   * @param options.lanes connections that may wait for locked executions at the same time
+   * @param options.onBatch called with the size of each batch before it starts
+   */
   constructor(options: {
     refresh: Refresh;
     maxBatchSize: number;
@@ -42,7 +47,10 @@ export class Batcher {
     this.#onBatch = options.onBatch;
   }
 
-  /** Resolves when the execution's refresh was committed, or with why it was not. Never rejects. */
+  /**
+   * Resolves once the execution's refresh is committed, or with the reason why it isn't. Never
+   * rejects.
+   */
   refresh(executionId: number): Promise<RefreshResult> {
     return new Promise((resolve) => {
       const others = this.#gathering.get(executionId);
@@ -57,7 +65,8 @@ export class Batcher {
   async #flush(): Promise<void> {
     for (;;) {
       await this.#gather();
-      // Looked at and given up in one turn: a refresh that came in between would wait for ever.
+      // The check and the reset of `#flushing` run in one turn of the event loop: a refresh that
+      // came in between would wait for ever.
       if (this.#gathering.size === 0) break;
       const batch = this.#takeBatch();
       this.#onBatch(batch.size);
@@ -77,9 +86,10 @@ export class Batcher {
   }
 
   /**
-   * Waits while refreshes keep arriving, but not for more than half a batch: a worker has as many jobs in hand as
-   * a batch can have, so while one half is refreshed the other half is completed and replaced. (Waiting for all of
-   * them left the database idle meanwhile, and Redis while it worked: a fifth less with one worker.)
+   * Waits while refreshes keep arriving, but only for half a batch. A worker has as many jobs in
+   * hand as a batch can hold, so while one half is refreshed the other is completed and replaced.
+   * (Waiting for a full batch left the database idle meanwhile, and Redis idle during the
+   * statement: a fifth less throughput with one worker.)
    */
   async #gather(): Promise<void> {
     const quietTurns = Math.min(

@@ -3,11 +3,11 @@ import type { Logger } from '../shared/process/logger.ts';
 
 const REPEAT_AFTER_MS = 60_000;
 const REMEMBERED_MAX = 100;
-// Redis' own outages are logged where the connection is, lost locks by an event of their own.
+// The connection logs Redis' outages, and lost locks have an event of their own.
 const LOGGED_BY_CONNECTION =
   /^(connect |Connection is closed|Socket timeout|read |write |could not renew lock )/;
 
-/** Logs what BullMQ's workers report as errors, each kind once a minute, whichever worker reports it. */
+/** Logs errors that BullMQ's workers emit, each kind once a minute, whichever worker emits it. */
 export class ErrorLog {
   readonly #log: Logger;
   readonly #loggedAtMs = new Map<string, number>();
@@ -17,7 +17,8 @@ export class ErrorLog {
   }
 
   report(error: Error): void {
-    // BullMQ reports the same error for each job, and after a freeze or a flush it alternates between several.
+    // BullMQ emits the same error for each job, and after a freeze or a flush it alternates between
+    // several.
     const text = describeError(error)
       .replaceAll(/\d+:[\w.~-]+:[\w-]+/g, '<job>')
       .replaceAll(/backlog-\d+-[\w-]+/g, '<job>');

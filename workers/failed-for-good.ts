@@ -9,23 +9,27 @@ import type { Logger } from '../shared/process/logger.ts';
 import type { RefreshJob } from '../shared/queue/refresh-queue.ts';
 
 /**
- * What becomes of a job whose refresh has not been done. `again`: after a backoff, at the cost of an attempt; `for good`:
- * it is left to a person; `given back`: it waits again at no cost, because Postgres is unavailable (`away` says why) or
- * could not record the failure now.
+ * What becomes of a job whose refresh wasn't done. `again`: retried after a backoff, at the cost of
+ * an attempt. `for good`: left to a person. `given back`: it waits again at no cost, because
+ * Postgres is unavailable (`away` says why) or could not record the failure now.
  */
 export type FailureEnd =
   | { readonly kind: 'again' | 'for good'; readonly error: Error }
   | { readonly kind: 'given back'; readonly away: Error | undefined };
 
 /**
- * Decides whether a job has failed for good, the only place that does, and records it first. What a crash leaves:
+ * Decides whether a job has failed for good, and records it before BullMQ moves the job. Nothing
+ * else decides that. What a crash leaves:
+ * - Before the record is committed: a running job. Another worker recovers and retries it.
+ * - After that, before BullMQ has moved the job: the record and the running job. The job is
+ *   retried; if it succeeds, its refresh supersedes the record, and if it fails, the same job is
+ *   recorded again.
+ * - After both: the record and its copy, the failed job. Whether Redis keeps the copy doesn't
+ *   matter.
  *
- * - before the record is committed: a job in hand. Another worker takes it back and tries it again.
- * - after it, before BullMQ has moved the job: a record, and the same job in hand. It is tried again: a refresh that
- *   succeeds overtakes the record, one that fails records the same job again.
- * - after both: a record and its copy, the failed job. Whether Redis keeps the copy doesn't matter.
- *
- * The outbox rows that the job was sent for go with the record, so none of these can leave a change that nobody knows of.
+ * The outbox rows that the job was sent for are deleted with the record's commit, so no crash
+ * leaves a change that nobody knows of.
+ * @param error why the refresh failed
  */
 export async function settleFailure(
   job: RefreshJob,
@@ -50,13 +54,15 @@ export async function settleFailure(
       const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
       return { kind: 'given back', away: kind === 'contention' ? undefined : cause };
     }
-    // It fails all the same, or it would be tried for ever; the failed-janitor records it from its job.
+    // The job fails even so, or it would be retried for ever. The failed-janitor records it later.
     parts.log.error(`the failure of ${job.id} was not recorded: ${describeError(thrown)}`);
   }
   return { kind: 'for good', error: bounded(error) };
 }
 
-/** An error as it is stored with its job, twice and once more for each attempt: the message and its stack. */
+/**
+ * Shortens an error: BullMQ stores message and stack with the job, twice and once more per attempt.
+ */
 function bounded(error: Error): Error {
   const text = describeError(error);
   if (text.length <= ERROR_MAX) return error;

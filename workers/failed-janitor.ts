@@ -15,12 +15,12 @@ import { startLoop, type Loop } from '../shared/process/loop.ts';
 import type { JanitorMetrics } from '../shared/process/metrics.ts';
 import { Outage } from '../shared/process/outage.ts';
 
-// An operator sees a failed job that is overtaken for about this long. A pass that finds nothing costs some
-// five statements and four commands.
+// An operator sees an obsolete failed job for about this long. A pass that finds nothing costs
+// about five statements and four commands.
 const INTERVAL_MS = 10_000;
-// How often each worker asks whether it is its turn.
+// How often each worker asks for its turn.
 const ASK_MS = 5_000;
-// Of 50,000 records or failed jobs, each is looked at within two minutes.
+// Pages per pass. With 50,000 records or failed jobs, each is examined within two minutes.
 const COMPARED_PAGES = 10;
 
 interface Parts extends QueueAccess {
@@ -32,9 +32,9 @@ interface Parts extends QueueAccess {
 }
 
 /**
- * Keeps the failed jobs to those that need a person. About every 10 s one of the workers, the one that gets the turn,
- * makes a pass. Each page is a few short statements and commands; no
- * transaction is open while Redis is asked. Closing it finishes the page in hand.
+ * Starts the loop that keeps only the failed jobs that need a person. About every 10 s, the worker
+ * that gets the turn makes one pass, page by page, in short statements and commands; no transaction
+ * is open while Redis is asked. Closing the loop finishes the page in hand.
  */
 export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
   const { database, redis, log } = parts;
@@ -42,7 +42,7 @@ export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
   return startLoop({
     outage: new Outage(log, 'the failed-janitor', explainDatabaseError),
     step: async (signal) => {
-      // The worker's own connection says that Redis is away; until it is back there is nothing to do.
+      // The worker's own connection logs that Redis is unavailable.
       if (redis.status !== 'ready' || !(await turns.take())) return { idleMs: ASK_MS };
       await clearUpFailed({ ...parts, turns }, signal);
       return ASK_MS;
@@ -51,28 +51,30 @@ export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
 }
 
 /**
- * One pass:
+ * Makes one pass:
  *
- * 1. Failed jobs whose record is overtaken, since their execution was refreshed or failed again, are removed, then the
- *    records.
- * 2. Failed jobs that are older than `FAILED_KEEP_HOURS` or beyond `FAILED_KEEP_COUNT` are removed, oldest first.
- *    (BullMQ would look at the age only when another job fails, and removes what is too many at once.) Their records
- *    stay, so that nobody forgets that an execution is wrong.
- * 3. Failed jobs without a record get one: those of older versions, and those that failed while none could be written.
- * 4. Records of executions that were deleted are overtaken: nobody has to do anything about them.
+ * 1. Failed jobs whose record is obsolete, because their execution was refreshed or failed again
+ *    since, are removed, and then their records.
+ * 2. Failed jobs older than `FAILED_KEEP_HOURS` or beyond `FAILED_KEEP_COUNT` are removed, oldest
+ *    first. (BullMQ checks the age only when another job fails, and removes all that are too many
+ *    at once.) Their records stay, so that nobody forgets that an execution is wrong.
+ * 3. Failed jobs without a record get one: those of older versions, and those that failed while
+ *    none could be written.
+ * 4. Records of deleted executions become obsolete: there is nothing left to do about them.
  *
- * Every step may be repeated or run by two workers at once, so a crash at any point costs nothing:
+ * Every step can be repeated, and run by two workers at once, so a crash costs nothing:
  *
- * - between removing jobs and deleting their records: the next pass finds the jobs gone and deletes the records;
- * - between finding a job without a record and recording it: the walk comes by again;
- * - between a page of records and storing how far it came: the page is read again;
- * - of a worker between recording a failure and failing the job: the job is on the queue, "elsewhere", and its
- *   record stays until the job is gone; when it fails, it is recorded again.
+ * - between removing jobs and deleting their records: the next pass finds the jobs gone and deletes
+ *   the records;
+ * - between finding a job without a record and recording it: a later pass comes by again;
+ * - between a page of records and storing the position: the page is read again;
+ * - of a worker between recording a failure and failing the job: the job is still running, so its
+ *   record stays; when the job fails, it is recorded again.
  *
- * A job is removed only by the record of a refresh that began after the failure was recorded, so a failure
- * that comes later is never taken away with it. When Redis doesn't answer, the pass ends with an error and no record is
- * deleted: only an answer that there is no such job counts.
- * @throws the error of `pg` or ioredis
+ * Only a refresh that began after a failure was recorded makes that failure obsolete, so a later
+ * failure is never removed with it. If Redis doesn't answer, the pass ends with an error and
+ * deletes no record: only the answer that a job doesn't exist counts.
+ * @throws an error from `pg` or `ioredis`
  */
 export async function clearUpFailed(parts: Parts, signal: AbortSignal): Promise<void> {
   const removed = await removeOvertaken(parts, signal);
@@ -120,7 +122,8 @@ async function removeOvertaken(parts: Parts, signal: AbortSignal): Promise<Remov
     }
     const jobIds = rows.map(({ id }) => id);
     const places = await locateJobs(parts, jobIds);
-    // One that was recorded and then saved by another refresh may be about to fail: its record stays.
+    // A job whose record became obsolete before BullMQ moved it may be about to fail: its record
+    // stays.
     await database.query(
       'DELETE FROM tally.failure WHERE (refreshed OR superseded) AND job_id = ANY ($1)',
       [jobIds.filter((_id, index) => places[index] === 'gone')],
@@ -158,7 +161,7 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
   );
   let total = 0;
   let pages = 0;
-  // An older version stored a job id there.
+  // Older versions stored a job id here.
   for await (const page of failedPages(parts, /^\d+$/.test(at?.cursor ?? '') ? at?.cursor : '0')) {
     const jobs = page.jobs.flatMap(({ identity, ...job }) =>
       identity === undefined ? [] : [{ ...job, ...identity }],
@@ -168,7 +171,8 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
       jobs.map(({ jobId }) => jobId),
     );
     const unrecorded = jobs.filter(({ jobId }) => !recorded.has(jobId));
-    // Asked again after the records: a job is removed before its record is, so one that is there never had any.
+    // Located after the records were read: a job is removed before its record, so one that still
+    // exists never had any.
     const places = await locateJobs(
       parts,
       unrecorded.map(({ jobId }) => jobId),
@@ -206,12 +210,12 @@ async function overtakeDeleted(parts: Parts, signal: AbortSignal): Promise<void>
   }
 }
 
-/** Where the next page begins; undefined: this one was the last. */
+/** Where the next page begins; undefined after the last page. */
 function nextPage(jobIds: readonly string[]): string | undefined {
   return jobIds.length < FAILED_PAGE ? undefined : jobIds.at(-1);
 }
 
-/** Says that the pass is under way, and how far it has come. */
+/** Stores how far the pass has come, and that it is still running. */
 async function showProgress(
   { database, turns }: Parts,
   { checkedTo, comparedTo }: { readonly checkedTo?: string; readonly comparedTo?: string },

@@ -5,17 +5,18 @@ import type { Logger } from '../shared/process/logger.ts';
 import { limitJobWait } from '../shared/queue/job-wait.ts';
 import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
 
-/** What a worker of BullMQ is asked for here. */
+/** What `LostAnswers` needs of a BullMQ worker. */
 interface LockHolder {
-  /** How the tokens of its locks begin. */
+  /** Prefix of its lock tokens. */
   readonly id: string;
   getBackend(): RedisQueueBackend;
 }
 
 /**
- * Finds jobs that Redis has given to a worker and that never arrived, because the answer was lost with the connection:
- * nobody works on them, and until their locks run out nobody else may. (Each completion fetches the next job, so a
- * connection that is lost under load leaves up to `WORKER_CONCURRENCY` of them.)
+ * Finds jobs that Redis gave to a worker but that never arrived, because the answer was lost with
+ * the connection. Nobody works on them, and until their locks expire nobody else may. Each
+ * completion fetches the next job, so a connection that is lost under load leaves up to
+ * `WORKER_CONCURRENCY` of them.
  */
 export class LostAnswers {
   readonly #redis: Redis;
@@ -28,7 +29,7 @@ export class LostAnswers {
     this.#log = log;
   }
 
-  /** BullMQ's access to Redis for the worker; jobs that arrive over it count as in hand. */
+  /** Creates BullMQ's backend for the worker. Jobs that arrive over it count as in hand. */
   readonly createBackend = (
     ...parts: Parameters<typeof createReadableBackend>
   ): RedisQueueBackend => {
@@ -46,16 +47,19 @@ export class LostAnswers {
     return backend;
   };
 
-  /** Tells that the worker has done its part of a job. */
+  /** Notes that the worker is done with a job. */
   release(jobId: string | undefined): void {
     this.#inHand.delete(jobId ?? '');
   }
 
-  /** From now on puts such jobs back on the queue whenever a connection has taken the place of one that was lost. */
+  /**
+   * From now on, puts such jobs back on the queue each time a new connection replaces a lost one.
+   */
   watch(worker: LockHolder): void {
     this.#redis.on('ready', () => {
       this.#putBack(worker).catch((error: unknown) => {
-        // The connection is lost again, or Redis refuses: whoever logs that has done it. Recovery of stalled jobs remains.
+        // The connection was lost again or Redis refuses; both are logged elsewhere. BullMQ's
+        // stalled recovery remains.
         this.#log.debug(`jobs with lost answers were not looked for: ${describeError(error)}`);
       });
     });
@@ -63,13 +67,15 @@ export class LostAnswers {
 
   async #putBack(worker: LockHolder): Promise<void> {
     const backend = worker.getBackend();
-    // What the lost connection left is sent again before this, and one that ended meanwhile was in hand at the beginning.
+    // Commands that the lost connection left unanswered are sent again before this one, and a job
+    // that ended meanwhile was in hand at the beginning.
     const before = new Set(this.#inHand);
     const ids = await this.#redis.lrange(backend.toKey('active'), 0, -1);
     const unknown = ids.filter((id) => !before.has(id) && !this.#inHand.has(id));
     if (unknown.length === 0) return;
     const tokens = await this.#redis.mget(unknown.map((id) => `${backend.toKey(id)}:lock`));
-    // Each by itself: one may be gone meanwhile, and this connection, too, may be lost before the last answer.
+    // Settled one by one: a job may be gone, and this connection, too, may be lost before the last
+    // answer.
     const moves = await Promise.allSettled(
       unknown.flatMap((id, at) => {
         const token = tokens[at];
@@ -85,7 +91,7 @@ export class LostAnswers {
     );
   }
 
-  /** @param answer of a script: for one that gives a job, its fields and its id */
+  /** @param answer of a script; one that returns a job has its fields first and then its id */
   #noteJob(answer: unknown): void {
     if (!Array.isArray(answer)) return;
     const [fields, id] = answer as unknown[];

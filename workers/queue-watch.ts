@@ -6,8 +6,9 @@ import { StoreWatch } from './store-watch.ts';
 import type { Probe } from './attempt.ts';
 
 /**
- * Stops a worker from taking jobs when Redis answers with an error (a right that is missing, a replica, no memory),
- * since BullMQ would ask again at once, without end. The worker goes on when a probe of the queue succeeds.
+ * Stops a worker from taking jobs while Redis answers with errors (a missing right, a replica, no
+ * memory), because BullMQ would ask again at once, without end. The worker goes on when a probe of
+ * the queue succeeds.
  */
 export class QueueWatch {
   readonly #probe: Probe;
@@ -31,12 +32,12 @@ export class QueueWatch {
   }
 
   /**
-   * Tells of an error that BullMQ met.
-   * @returns whether it was an answer of Redis; then the worker is paused already
+   * Reports an error that BullMQ met.
+   * @returns whether Redis answered with it; the worker is then already paused
    */
   reportError(error: Error): boolean {
     if (!isRefusal(error)) return false;
-    // At once: the next call would follow in this turn of the event loop.
+    // Before anything asynchronous: BullMQ's next call follows in this turn of the event loop.
     this.#onAway();
     if (this.#watch.away) this.#watch.reportAway(error);
     else if (!this.#asking) void this.#begin(error);
@@ -44,14 +45,14 @@ export class QueueWatch {
   }
 
   /**
-   * Tells what a probe has found, so that a worker without jobs says what it waits for, too.
-   * A lost connection is logged where it is made.
+   * Reports what a probe found, so that a worker without jobs, too, logs what it waits for. Lost
+   * connections are ignored; the connection logs those.
    */
   reportFound(problem: unknown): void {
     if (problem instanceof TallyError && !this.#asking) this.#watch.reportAway(problem);
   }
 
-  /** Tells that a job was completed. */
+  /** Reports that a job was completed. */
   reportServed(): void {
     this.#watch.reportServed();
   }

@@ -3,20 +3,23 @@ import type { ActivityHistory } from './activity-history.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { RefreshReport } from './refresh-executions.ts';
 
-/** Refreshes of one vendor that ended alike. */
+/** Refreshes of one vendor with the same outcome. */
 export interface Refreshed extends Pick<RefreshReport, 'outcome' | 'source'> {
   readonly vendor: string;
-  /** One for each refresh: milliseconds since it was asked for, or null where nobody knows. */
+  /** One entry for each refresh: milliseconds since it was requested, or null if nobody knows. */
   readonly lagsMs: readonly (number | null)[];
 }
 
-/** Hears everything that happens in a worker, and is the only one who tells metrics, log and overview of it. */
+/** The one place where a worker's events go. It passes them on to metrics, log and overview. */
 export class Recorder {
   readonly #metrics: RefreshMetrics;
   readonly #log: ActivityLog;
   readonly #history: Pick<ActivityHistory, 'refreshed' | 'failed'> | undefined;
 
-  /** @param history for the dashboard's overview */
+  /**
+   * @param parts.history feeds the dashboard's overview; without it, this worker isn't counted
+   *   there
+   */
   constructor(parts: {
     readonly metrics: RefreshMetrics;
     readonly log: ActivityLog;
@@ -27,27 +30,28 @@ export class Recorder {
     this.#history = parts.history;
   }
 
-  /** Executions were taken in hand. */
+  /** Executions were claimed. */
   claimed(count: number): void {
     this.#log.claimed(count);
   }
 
-  /** A job was taken back from a worker that was lost. */
+  /** A job was recovered from a lost worker. */
   recovered(): void {
     this.#metrics.stalled.inc();
     this.#log.recovered();
   }
 
-  /** Executions are handed to the database together. */
+  /** This many executions go to the database in one statement. */
   batch(executions: number): void {
     this.#metrics.batchSize.observe(executions);
   }
 
-  /** A statement was answered, however often it had to be tried or split. */
+  /** A statement was answered, including its retries and splits, after this many milliseconds. */
   statement(ms: number): void {
     this.#log.statement(ms);
   }
 
+  /** Refreshes were committed. */
   refreshed({ vendor, outcome, source, lagsMs }: Refreshed): void {
     this.#metrics.refreshes.inc({ vendor, outcome }, lagsMs.length);
     for (const lagMs of lagsMs) {
@@ -59,7 +63,7 @@ export class Recorder {
     }
   }
 
-  /** An attempt has failed. @param vendor undefined: the job named none */
+  /** An attempt failed. @param vendor undefined if the job has no readable payload */
   failed(vendor: string | undefined): void {
     this.#metrics.refreshes.inc({ vendor: vendor ?? 'invalid', outcome: 'failed' });
     this.#log.failed();

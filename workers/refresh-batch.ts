@@ -3,7 +3,7 @@ import { attempt, type Probe } from './attempt.ts';
 import { refreshExecutions, type RefreshReport } from './refresh-executions.ts';
 
 /**
- * What became of one execution: the report of its refresh, or why there is none. `failed`: its own
+ * The outcome for one execution: the report of its refresh, or why there is none. `failed`: its own
  * fault, costs an attempt. `unavailable`: the database can't serve anyone, costs nothing.
  */
 export type RefreshResult =
@@ -11,21 +11,23 @@ export type RefreshResult =
   | { readonly kind: 'failed'; readonly error: Error }
   | { readonly kind: 'unavailable'; readonly error: Error };
 
+/** Results by execution id. */
 export type RefreshResults = ReadonlyMap<number, RefreshResult>;
 
-// An outage may end, or a single backend be ended, between a statement and the probe that follows it: the probe then
-// blames whoever was alone in that statement. So nobody is blamed for less than this many statements in a row.
+// An outage may end, or a single backend be terminated, between a statement and the probe that
+// follows it. The probe then succeeds, and the execution that was alone in that statement looks
+// guilty. So an execution is blamed only after this many failed statements in a row.
 const TRIES_ALONE: Record<'connection' | 'timeout', number> = {
   connection: 3,
-  // Each may take as long as the longest wait for a lock or the longest statement.
+  // Each may take as long as the longest wait for a lock or the statement timeout.
   timeout: 2,
 };
 
 /**
  * Refreshes a batch so that a bad execution harms only itself: a batch that fails is split until
- * the bad one is alone. Never rejects; there is a result for every id.
+ * the bad one is alone. Never rejects; the result has an entry for every id.
  * @param executionIds distinct
- * @param wait wait for executions that another transaction holds
+ * @param wait whether to wait for executions that another transaction holds
  */
 export async function refreshBatch(
   database: Database,

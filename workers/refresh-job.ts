@@ -20,26 +20,30 @@ interface Parts {
   readonly log: Logger;
 }
 
-/** What a job asks for, or why it asks for nothing. */
+/** The identity that a job asks to refresh, or why it can't be read. */
 type Payload = { readonly identity: Identity } | { readonly unreadable: Error };
 
-/** How the run of a job ends. */
+/** How a job's run ends. */
 type JobEnd = { readonly kind: 'done'; readonly report: RefreshReport } | FailureEnd;
 
 /**
- * Runs the jobs of the express lane, each as a pipe of steps: parse, batch, settle, record; then BullMQ is told how it
- * ended. At least once: a job is done only after its refresh was committed.
+ * Runs the jobs of the express lane, each as a pipe of steps: parse, batch, settle, record. Then
+ * BullMQ is told how it ended. At least once: a job completes only after its refresh was committed.
  */
 export class RefreshJobs {
   readonly #parts: Parts;
-  // BullMQ tells of a failed job with the same object that was run.
+  // BullMQ's `failed` event passes the same object that was run.
   readonly #payloads = new WeakMap<RefreshJob, Payload>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  /** @throws what tells BullMQ that the job isn't done: its error, or WaitingError when it was given back */
+  /**
+   * Runs one job.
+   * @throws what tells BullMQ that the job isn't done: its error, or WaitingError if it was given
+   *   back
+   */
   async run(job: RefreshJob, token?: string): Promise<void> {
     this.#parts.recorder.claimed(1);
     const payload = this.#parse(job);
@@ -48,11 +52,13 @@ export class RefreshJobs {
     await tellQueue(job, token, end, this.#parts.config);
   }
 
-  /** Records that BullMQ has moved a job that failed, be it to a later try or to the failed ones. */
+  /**
+   * Records that BullMQ has moved a failed job, either to a later attempt or to the failed jobs.
+   */
   failed(job: RefreshJob, error: Error): void {
     const payload = this.#parse(job);
     this.#parts.recorder.failed('identity' in payload ? payload.identity.vendor : undefined);
-    // Only a job that won't be tried again has its end set.
+    // BullMQ sets this only on a job that won't be retried.
     if (job.finishedOn === undefined) return;
     this.#parts.log.error(`${job.id} failed for good: ${describeError(error)}`);
   }
@@ -64,7 +70,7 @@ export class RefreshJobs {
   }
 
   async #settle(job: RefreshJob, payload: Payload): Promise<JobEnd> {
-    // Trying again can't help.
+    // A retry would read the same payload.
     if ('unreadable' in payload) return { kind: 'for good', error: payload.unreadable };
     const result = await this.#parts.batcher.refresh(payload.identity.executionId);
     switch (result.kind) {
@@ -105,15 +111,16 @@ async function tellQueue(
     case 'done':
       return;
     case 'again':
-      // Attempts and backoff are settled by the worker that runs the job, not stored in each of them:
-      // 65 bytes a waiting job, and a changed JOB_ATTEMPTS also counts for those already waiting.
+      // Attempts and backoff are set by the worker that runs the job instead of stored in each job.
+      // That saves 65 bytes per waiting job, and a changed JOB_ATTEMPTS applies to jobs that
+      // already wait.
       job.opts.attempts = config.JOB_ATTEMPTS;
       job.opts.backoff = { type: 'exponential', delay: 1_000, jitter: 0.5 };
       throw end.error;
     case 'for good':
       throw new bullmq.UnrecoverableError(end.error.message);
     case 'given back':
-      // Without using an attempt.
+      // moveToWait uses no attempt.
       await job.moveToWait(token);
       throw new bullmq.WaitingError();
   }

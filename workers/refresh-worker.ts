@@ -17,25 +17,29 @@ import { RefreshJobs } from './refresh-job.ts';
 import type { StoreWatches } from './store-watches.ts';
 import { watchWorker, type WatchedWorker } from './watched-worker.ts';
 
-/** Connections a worker holds at most: one batch, four lanes for locked executions, one for the rest. */
+/**
+ * Connections to Postgres that a worker opens at most: one for the batch, four for locked
+ * executions, one for the rest.
+ */
 export const WORKER_CONNECTIONS = 6;
 const LOCKED_LANES = 4;
 interface Parts {
   readonly config: Config;
-  /** Of the patient profile; BullMQ opens a second one like it for its blocking wait. */
+  /** With the `patient` profile. BullMQ duplicates it for its blocking wait. */
   readonly redis: Redis;
   readonly database: Database;
   readonly probe: Probe;
   readonly stores: StoreWatches;
   readonly recorder: Recorder;
   readonly log: Logger;
-  /** Tells this worker from all others; shown on the dashboard. */
+  /** Unique among all workers; shown on the dashboard. */
   readonly name: string;
 }
 
 /**
- * Takes jobs, at least once each: a job is completed only after its refresh was committed, and a
- * worker that is lost has its jobs taken back by another within lock duration + stalled interval.
+ * Creates the worker of the express lane. At least once: a job completes only after its refresh was
+ * committed, and the jobs of a lost worker go to another one within lock duration plus stalled
+ * interval.
  */
 export function createRefreshWorker(parts: Parts): WatchedWorker {
   const { config, database, probe, recorder, log } = parts;
@@ -65,11 +69,12 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
       drainDelay: JOB_WAIT_S,
       lockDuration: config.LOCK_DURATION_MS,
       stalledInterval: config.STALLED_INTERVAL_MS,
-      // That a worker is lost isn't its jobs' fault, and all of them count a stall together.
+      // A lost worker isn't its jobs' fault, and a job's stalls are counted over its whole life.
       maxStalledCount: 1_000,
       removeOnComplete: { count: 0 },
-      // The failed-janitor removes what is too old or too many, in pages; BullMQ would do it in one step
-      // that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is for when no janitor can work.
+      // The failed-janitor removes old and surplus failed jobs in pages. BullMQ would do it in one
+      // script that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is the
+      // fallback for when no janitor can work.
       removeOnFail: { age: config.FAILED_KEEP_HOURS * 3_600, limit: FAILED_PAGE },
     },
     lostAnswers.createBackend,
@@ -80,7 +85,7 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
       recorder.failed(undefined);
       return;
     }
-    // One that failed before it was begun.
+    // The job may have failed before it started.
     lostAnswers.release(job.id);
     jobs.failed(job, error);
   });

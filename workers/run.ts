@@ -28,10 +28,12 @@ import { watchStores } from './store-watches.ts';
 import type { WatchedWorker } from './watched-worker.ts';
 
 /**
- * Runs one worker until the lifecycle stops. It listens first, not ready, and takes jobs once the
- * schema is there and Redis takes what the queue needs.
- * @param name tells this worker from all others, on the queue and the dashboard
- * @param onFigures told once a second what was done
+ * Starts one worker process; the lifecycle stops it. It listens first, without being ready, and
+ * takes jobs once the schema is installed and Redis takes what the queue needs. Resolves then, or
+ * when a stop comes first.
+ * @param name unique among all workers, on the queue and the dashboard
+ * @param onFigures called at most once a second with what was done
+ * @throws TallyError PORT_IN_USE or CANNOT_LISTEN
  */
 export async function runWorker(
   config: StoresConfig,
@@ -53,8 +55,8 @@ export async function runWorker(
   lifecycle.onStop('Postgres', () => backlogDatabase.close());
   const redis = connectRedis(config, 'patient', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
-  // One whose commands fail soon, so that a stop doesn't wait for a Redis that is away. That it is away,
-  // the other one says.
+  // Commands on this connection fail quickly, so that a stop doesn't wait for an unavailable Redis.
+  // The other connection logs the outage.
   const janitorRedis = connectRedis(config, 'failFast', silentLogger());
   lifecycle.onStop('Redis', () => janitorRedis.disconnect());
   const queue = openRefreshQueue(config, janitorRedis);
@@ -90,7 +92,7 @@ export async function runWorker(
     try {
       await probeRedis();
     } catch (error) {
-      // Before the start, whoever waits for the queue says it.
+      // Until the start, `waitForQueue` logs the problem.
       if (started) stores.redis.reportFound(error);
       throw error;
     }
@@ -110,7 +112,7 @@ export async function runWorker(
   addMetrics(app, registry);
   const server = await listen(app, config.HTTP_HOST, config.WORKER_PORT, 'WORKER_PORT');
   lifecycle.onStop('HTTP', () => server.close());
-  // Closed before the connections it uses, and before anything else.
+  // Registered last, so that it closes first, before the connections it uses.
   lifecycle.onStop('the worker', async () => {
     stores.postgres.close();
     stores.redis.close();

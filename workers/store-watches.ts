@@ -6,18 +6,22 @@ import { ErrorLog } from './error-log.ts';
 import { PauseSwitch } from './pause-switch.ts';
 import { QueueWatch } from './queue-watch.ts';
 
-/** Both stores as the workers of one process see them: while one is unavailable, none of them takes jobs. */
+/**
+ * Both stores as the workers of one process see them: while one is unavailable, no worker takes
+ * jobs.
+ */
 export interface StoreWatches {
   readonly postgres: StoreWatch;
   readonly redis: QueueWatch;
   readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
-  /** For errors that are no outage of either store. */
+  /** For errors that aren't an outage of either store. */
   readonly errors: ErrorLog;
 }
 
 /**
- * @param probes `postgres` resolves when the database finishes refreshes, `redis` when the queue's Redis takes what a
- * job needs; their errors say what to do
+ * Creates the watches over both stores.
+ * @param probes `postgres` resolves when the database finishes refreshes, `redis` when Redis takes
+ *   what a job needs; their errors say what to do
  */
 export function watchStores(
   probes: { readonly postgres: Probe; readonly redis: Probe },

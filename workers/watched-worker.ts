@@ -4,18 +4,24 @@ import type { Redis } from 'ioredis';
 import type { Logger } from '../shared/process/logger.ts';
 import type { StoreWatches } from './store-watches.ts';
 
-/** A worker of BullMQ that takes no jobs while a store is unavailable. */
+/** A BullMQ worker that takes no jobs while a store is unavailable. */
 export interface WatchedWorker {
-  /** Starts to take jobs. */
+  /** Starts taking jobs. */
   start(): void;
   readonly running: boolean;
-  /** Whether its connections to Redis, that for jobs and that for waiting, are there. */
+  /**
+   * Whether both of its connections to Redis are up: the one for jobs and the one for the blocking
+   * wait.
+   */
   readonly connected: boolean;
-  /** Takes no more jobs, finishes those in hand; at once while Redis is unavailable. */
+  /** Takes no more jobs and finishes those in hand; returns at once while Redis is unavailable. */
   close(): Promise<void>;
 }
 
-/** Puts a worker that was made with `autorun: false` under watch. What it reports as an error pauses it or is logged. */
+/**
+ * Puts a worker under watch that was created with `autorun: false`. Errors that it emits pause it
+ * or are logged.
+ */
 export function watchWorker<Data, Result, Name extends string>(
   worker: Worker<Data, Result, Name>,
   {
@@ -29,7 +35,7 @@ export function watchWorker<Data, Result, Name extends string>(
   void worker
     .getBackend()
     .blockingClient?.then((client) => (waiting = client))
-    // The worker was stopped before it had connected.
+    // Rejects if the worker was stopped before it had connected.
     .catch(() => undefined);
   const isConnected = (): boolean => redis.status === 'ready' && waiting?.status === 'ready';
 
@@ -51,7 +57,7 @@ export function watchWorker<Data, Result, Name extends string>(
       return isConnected();
     },
     close: async () => {
-      // Without Redis no job can be completed, and BullMQ would wait for that without end.
+      // Without Redis no job can be completed, and BullMQ would wait for that for ever.
       const closing = worker.close(!isConnected());
       await Promise.race([closing, once(redis, 'close')]);
     },
