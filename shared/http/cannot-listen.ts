@@ -1,7 +1,11 @@
 import { TallyError } from '../errors.ts';
 import { hostAndPort } from './address.ts';
 
-/** Why a server can't listen, and which setting to change. */
+/**
+ * The error for a server that can't listen: PORT_IN_USE or CANNOT_LISTEN, with the setting to
+ * change.
+ * @param variable the setting of the port
+ */
 export function cannotListen(
   error: NodeJS.ErrnoException,
   host: string,

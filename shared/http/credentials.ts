@@ -6,9 +6,12 @@ import type { Logger } from '../process/logger.ts';
 const WRONG_AT_MOST = 10;
 const WINDOW_MS = 60_000;
 
-/** Whether two secrets are the same, in a time that doesn't depend on where they differ, or on their lengths. */
+/**
+ * Whether two secrets are equal, in a time that depends neither on where they differ nor on their
+ * lengths.
+ */
 export function isSameSecret(given: string, expected: string): boolean {
-  // Digests have one length, whatever was sent.
+  // Digests have the same length, whatever was sent.
   return timingSafeEqual(digest(given), digest(expected));
 }
 
@@ -17,12 +20,11 @@ function digest(text: string): Buffer {
 }
 
 /**
- * Counts requests with a wrong password or token: the first ten a minute from one address go on to the next
- * handler, which asks for the right one, the rest are answered with 429.
- *
- * It is asked only after the secret was found wrong, so that a right one always gets in: whoever guesses
- * from behind the same address as an operator can't lock the operator out. It keeps guessing cheap for
- * this process and visible in the log; what makes guessing hopeless is a long secret.
+ * Creates a rate limit for wrong passwords or tokens: the first ten a minute from one address pass
+ * to the next handler, which asks for the right one; further ones get 429.
+ * Use it only after a secret was found wrong. Then a right one always gets in, and someone who
+ * guesses from an operator's address can't lock the operator out. The limit keeps guessing cheap
+ * for this process and visible in the log; only a long secret makes it hopeless.
  * @param what for the log, for example `passwords for the dashboard`
  * @param answer writes the body of the 429
  */
@@ -36,8 +38,8 @@ export function limitWrong(
     limit: WRONG_AT_MOST,
     standardHeaders: 'draft-8',
     legacyHeaders: false,
-    // Its checks of our set-up write to the console. That a client sends X-Forwarded-For without a trusted
-    // proxy is no mistake of ours: it is ignored.
+    // Its validation writes to the console, for example when a client sends X-Forwarded-For and no
+    // proxy is trusted. That header is simply ignored.
     validate: false,
     handler: (request, response) => {
       if (usedOf(request) === WRONG_AT_MOST + 1) {

@@ -1,20 +1,24 @@
-/** One thing a process needs, and how to ask whether it is there: rejects or gives a sentence when not. */
+/** Something a process needs, and how to check it. */
 export interface HealthCheck {
   readonly name: string;
-  /** False: it is told in the body but doesn't decide readiness. */
+  /** False: reported in the body without affecting readiness. */
   readonly required: boolean;
+  /** Resolves with undefined if all is well, else with a sentence about the problem; may reject. */
   readonly check: () => Promise<string | undefined>;
 }
 
+/** The result of all checks. */
 export interface Health {
   readonly ready: boolean;
-  /** `up`, or what is wrong, for each check by its name. */
+  /** For each check, by name: `up` or what is wrong. */
   readonly checks: Readonly<Record<string, string>>;
 }
 
 const CHECK_TIMEOUT_MS = 2_000;
 
-/** Asks all checks at once, each for 2 s at most, so that a probe never hangs. */
+/**
+ * Runs all checks in parallel, each for 2 s at most, so that a probe never hangs. Never rejects.
+ */
 export async function checkHealth(checks: readonly HealthCheck[]): Promise<Health> {
   const answers = await Promise.all(
     checks.map(async ({ name, required, check }) => {
@@ -33,6 +37,6 @@ async function answerOf(check: HealthCheck['check']): Promise<string | undefined
   const late = new Promise<string>((resolve) => {
     signal.addEventListener('abort', () => resolve('no answer'), { once: true });
   });
-  // What exactly is wrong stands in the log; a page that is open to anyone only says that it is away.
+  // The log has the details. A page that anyone can read says only that much.
   return Promise.race([check().catch(() => 'away'), late]);
 }

@@ -10,8 +10,9 @@ import { checkHealth, type HealthCheck } from './health.ts';
 const LOCAL_HOSTS = new Set(['localhost', '127.0.0.1', '[::1]']);
 
 /**
- * An Express application that tells nobody what it is made of, with plain answers to what isn't there.
- * @param trustProxy whose X-Forwarded-For is believed; otherwise a client's address is its socket's
+ * Creates an Express application with strict headers that doesn't reveal what it runs on.
+ * @param trustProxy proxies whose X-Forwarded-For is trusted; without any, a client's address is
+ *   that of its socket
  */
 export function createApp(trustProxy: TrustedProxies = false): Express {
   const app = express();
@@ -19,13 +20,13 @@ export function createApp(trustProxy: TrustedProxies = false): Express {
   app.set('trust proxy', trustProxy);
   app.use(
     helmet({
-      // For answers that are data. Whoever serves pages sets another one.
+      // For answers that are data. Pages set a policy of their own.
       contentSecurityPolicy: {
         useDefaults: false,
         directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
       },
       crossOriginOpenerPolicy: false,
-      // Plain HTTP on the host itself is normal; the proxy that adds TLS also adds this header.
+      // Plain HTTP on this machine is normal, and a proxy that adds TLS sets this header itself.
       strictTransportSecurity: false,
     }),
     openerPolicyWhereHeeded,
@@ -33,7 +34,7 @@ export function createApp(trustProxy: TrustedProxies = false): Express {
   return app;
 }
 
-// Elsewhere browsers ignore it and complain in their console with every page.
+// Over plain HTTP from elsewhere, browsers ignore this header and log a complaint for every page.
 const openerPolicy = crossOriginOpenerPolicy();
 const openerPolicyWhereHeeded: RequestHandler = (request, response, next) => {
   if (request.secure || LOCAL_HOSTS.has(hostOf(request))) openerPolicy(request, response, next);
@@ -44,7 +45,10 @@ function hostOf({ headers }: IncomingMessage): string {
   return (headers.host ?? '').replace(/:\d+$/, '').toLowerCase();
 }
 
-/** `/healthz` (the process runs) and `/readyz` (it can do its work); `details` puts the checks in the body. */
+/**
+ * Adds `/healthz` (the process runs) and `/readyz` (it can do its work).
+ * @param options.details whether `/readyz` lists the checks in its body
+ */
 export function addHealth(
   app: Express,
   checks: readonly HealthCheck[],
@@ -62,6 +66,7 @@ export function addHealth(
   });
 }
 
+/** Adds `/metrics` in the format of Prometheus. */
 export function addMetrics(app: Express, registry: Registry): void {
   app.get('/metrics', async (_request, response) => {
     response.type(registry.contentType).send(await registry.metrics());
@@ -69,8 +74,8 @@ export function addMetrics(app: Express, registry: Registry): void {
 }
 
 /**
- * Answers only requests that name this machine as their host. For servers without a password: a
- * page of the internet can make a browser send requests to 127.0.0.1 under its own name (DNS rebinding).
+ * Refuses requests whose Host isn't this machine, for servers without a password: a page on the
+ * internet can make a browser send requests to 127.0.0.1 under the page's own name (DNS rebinding).
  */
 export const requireLocalHost: RequestHandler = (request, response, next) => {
   if (LOCAL_HOSTS.has(hostOf(request))) {
@@ -89,7 +94,7 @@ const answerNotFound: RequestHandler = (_request, response) => {
   response.status(404).json({ error: { code: 'NOT_FOUND', message: 'there is nothing here' } });
 };
 
-// Express' own page shows the stack.
+// Replaces Express' error page, which shows the stack.
 const answerError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
   if (response.headersSent) {
     next(error);
@@ -104,16 +109,17 @@ const answerError: ErrorRequestHandler = (error: unknown, _request, response, ne
   });
 };
 
+/** A server that listens. */
 export interface RunningServer {
   readonly port: number;
-  /** Stops listening, ends idle connections, waits for answers in progress. */
+  /** Stops listening, closes idle connections and waits for answers in progress. */
   close(): Promise<void>;
 }
 
 /**
- * Listens.
- * @param port 0: any free one
- * @param variable the setting that the error names when the port is taken
+ * Starts listening, and adds the answers for unknown paths and for errors.
+ * @param port 0 for any free port
+ * @param variable the setting that an error names
  * @throws TallyError PORT_IN_USE or CANNOT_LISTEN
  */
 export async function listen(
@@ -136,7 +142,7 @@ export async function listen(
 
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    // A connection becomes idle when its last answer is out, and would then be kept for the client.
+    // A connection becomes idle after its last answer, and would then stay open for the client.
     const sweep = setInterval(() => server.closeIdleConnections(), 50);
     server.close(() => {
       clearInterval(sweep);
