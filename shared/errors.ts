@@ -1,8 +1,9 @@
 import { shortened } from './printable.ts';
 
 /**
- * An error that a person can act on: a stable code for programs and one sentence that says what
- * to do. Commands print the sentence alone; anything else that is thrown is a defect.
+ * An error that a person can act on: a stable code for programs, and a sentence that says what is
+ * wrong and what to do. Commands print the sentence alone. Anything else that is thrown is a
+ * defect.
  */
 export class TallyError extends Error {
   readonly code: string;
@@ -14,7 +15,9 @@ export class TallyError extends Error {
   }
 }
 
-/** The wrong way to call a command or a setting with a wrong value: exit code 2. */
+/**
+ * A command called the wrong way, or a setting with a wrong value. The command line exits with 2.
+ */
 export class UsageError extends TallyError {
   constructor(message: string, options?: ErrorOptions) {
     super('USAGE', message, options);
@@ -22,12 +25,13 @@ export class UsageError extends TallyError {
   }
 }
 
-// A message may carry a whole statement or answer; what tells the cause comes first.
+// In characters. A message may contain a whole statement; what identifies the cause comes first.
 const MESSAGE_MAX = 2_000;
 
 /**
- * One line that tells what went wrong, whatever was thrown (an AggregateError's message is empty). Line breaks are gone and
- * an endless message is cut, so that it fits a log.
+ * Describes whatever was thrown in one line that fits a log: line breaks become spaces, and a
+ * message is cut at 2,000 characters. (An AggregateError's own message may be empty; then those of
+ * its errors are joined.)
  */
 export function describeError(error: unknown): string {
   if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {

@@ -1,21 +1,23 @@
-// Control characters, those that turn the direction of writing, and two that some readers take for line ends.
+// Control characters, those that change the direction of writing, and two that some readers treat
+// as line breaks.
 const UNPRINTABLE = /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 const UNPRINTABLE_IN_TEXT = /(?![\t\n\r])[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu;
 
 /**
- * A text from outside (a vendor, a status, an error's message) as it may be written into a line of a terminal or a log:
- * what could move the cursor, change what stands there or begin a line is shown as an escape, `\u{1b}`.
+ * Makes a text from outside (a vendor, a status, an error's message) safe for one line of a
+ * terminal or a log. Characters that could move the cursor, change what is on screen or start a new
+ * line become escapes such as `\u{1b}`.
  */
 export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, escaped);
 }
 
-/** The same for places that have lines of their own, such as a page: line breaks and tabs stay. */
+/** The same for places with lines of their own, such as a page: line breaks and tabs stay. */
 export function printableText(text: string): string {
   return text.replaceAll(UNPRINTABLE_IN_TEXT, escaped);
 }
 
-/** The same for a JSON text: it means what it meant, and shows no such character to whoever looks at it. */
+/** The same for a JSON text, as JSON escapes, so that its meaning doesn't change. */
 export function printableJson(json: string): string {
   return json.replaceAll(
     UNPRINTABLE_IN_TEXT,
@@ -23,10 +25,10 @@ export function printableJson(json: string): string {
   );
 }
 
-/** The beginning of a text that is longer than `max` characters, with how many there are in all. */
+/** Cuts a text after `max` characters and says how long it was. */
 export function shortened(text: string, max: number): string {
   if (text.length <= max) return text;
-  // No half of a character that takes two.
+  // Don't cut a surrogate pair in half.
   const begin = text.slice(0, max).replace(/[\uD800-\uDBFF]$/, '');
   return `${begin}… (${text.length} characters in all)`;
 }

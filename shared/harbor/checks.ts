@@ -3,18 +3,19 @@ import type { Database } from '../postgres/database.ts';
 import { ok, problem, warning, type Check, type Verdict } from '../process/finding.ts';
 import { MARKER_KEY_PATTERN, MARKER_SET, type MarkerFormat } from './markers.ts';
 
-// The first and the last minor version of Harbor 2 whose tables and markers were looked at.
+// The oldest and newest minor version of Harbor 2 whose tables and markers were examined.
 const FIRST_MINOR = 8;
 const LAST_MINOR = 17;
-/** From this minor version on Harbor writes the set. */
+/** From this minor version on, Harbor writes markers into a set. */
 const SET_MINOR = 16;
 // Harbor's own loop drains its markers every 30 s.
 const UNDRAINED_S = 90;
 const SCAN_BUDGET_MS = 2_000;
 
 /**
- * The minor version of Harbor 2 whose migrations ran last, or undefined: this is no Harbor. Harbor numbers the
- * migrations of 2.8.0 with 110, of 2.9.0 with 120 and so on (`make/migrations/postgresql` in its sources).
+ * The minor version of Harbor 2 whose migrations ran last; undefined if the database isn't
+ * Harbor's. Harbor numbers the migrations of 2.8.0 from 110, those of 2.9.0 from 120 and so on
+ * (`make/migrations/postgresql` in its sources).
  */
 async function harborMinor(database: Database): Promise<number | undefined> {
   const [table] = await database.query<{ present: boolean }>(
@@ -29,9 +30,10 @@ async function harborMinor(database: Database): Promise<number | undefined> {
 }
 
 /**
- * Checks of a Harbor beside Tally; none for a database that isn't Harbor's.
- * @param redis Harbor's, when HARBOR_REDIS_URL names it
- * @param captures whether capture is on, with which markers are left over
+ * The checks of a Harbor beside Tally; none if the database isn't Harbor's.
+ * @param redis Harbor's Redis, if HARBOR_REDIS_URL names it
+ * @param captures whether capture is enabled, which makes markers redundant
+ * @throws an error from `pg`
  */
 export async function harborChecks(
   database: Database,
@@ -64,9 +66,9 @@ function checkVersion(minor: number): Verdict {
 
 interface Markers {
   readonly format: MarkerFormat;
-  /** Undefined: more than could be counted in a moment. */
+  /** Undefined if there are more than can be counted within two seconds. */
   readonly count: number | undefined;
-  /** For how long nobody has touched the one that was looked at, in seconds. */
+  /** Seconds since the marker that was examined was last touched. */
   readonly idleSeconds: number;
 }
 
@@ -103,7 +105,7 @@ async function readSet(redis: Redis): Promise<Markers | undefined> {
   return { format: 'set', count, idleSeconds: await idleSeconds(redis, MARKER_SET) };
 }
 
-// Others keep their keys in the same database, so that it may be walked in part only.
+// Stops after two seconds: the database may hold any number of other keys.
 async function readKeys(redis: Redis): Promise<Markers | undefined> {
   const endMs = performance.now() + SCAN_BUDGET_MS;
   let count = 0;

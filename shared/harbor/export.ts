@@ -19,23 +19,28 @@ interface Parts {
   readonly bar: { total(count: number): void; at(count: number): void };
 }
 
-/** How many refreshes became markers, by where they were, and what was left. */
+/** How many refreshes became markers, by where they came from, and how many were left. */
 export interface Exported {
   readonly outbox: number;
   readonly queue: number;
-  /** Refreshes that failed for good and whose jobs Redis no longer has. */
+  /** Failed refreshes whose jobs Redis no longer has. */
   readonly failures: number;
-  /** Members of the set that an intake had taken and not finished. */
+  /** Members of Harbor's set that an intake had taken over but not finished. */
   readonly taken: number;
-  /** Jobs that a worker has in hand: marked, and left. */
+  /** Jobs that a worker has in hand: a marker was written, and the job was left. */
   readonly active: number;
-  /** Jobs whose data is no refresh, or that a worker took meanwhile: left. */
+  /** Jobs that were left because their data is no refresh or a worker took them meanwhile. */
   readonly left: number;
-  /** Rows that came into the outbox meanwhile. */
+  /** Rows that were added to the outbox meanwhile. */
   readonly newRows: number;
 }
 
-/** @throws TallyError PRODUCER_RUNS when one is connected: it would go on with what is being exported */
+/**
+ * Refuses to go on while a producer is connected to the database; it would keep processing what is
+ * being exported.
+ * @throws TallyError PRODUCER_RUNS
+ * @throws an error from `pg`
+ */
 export async function refuseRunningProducers(session: Database): Promise<void> {
   const rows = await session.query(
     `SELECT FROM pg_stat_activity
@@ -50,9 +55,11 @@ export async function refuseRunningProducers(session: Database): Promise<void> {
 }
 
 /**
- * Turns every refresh that waits into a marker: outbox rows, jobs that wait or have failed, failures whose jobs are
- * gone, and what an intake has left. At least once: for each page the markers are written first and only then the refreshes are removed, so that
- * whatever is killed in between, each is in one of the two places. What comes in meanwhile is not waited for.
+ * Turns every pending refresh into a marker: outbox rows, waiting and failed jobs, failures whose
+ * jobs are gone, and what an intake left behind. At least once: for each page the markers are
+ * written before the refreshes are removed, so after a crash each is in one place at least. It
+ * doesn't wait for refreshes that arrive meanwhile.
+ * @throws an error from `pg` or `ioredis`; it is safe to run again
  */
 export async function exportRefreshes(parts: Parts): Promise<Exported> {
   const { session, queue, harbor, bar } = parts;
@@ -79,7 +86,7 @@ export async function exportRefreshes(parts: Parts): Promise<Exported> {
   };
 }
 
-/** One line for a person, and one more for each thing that was left. */
+/** A summary for people: one line, and another for each kind of thing that was left. */
 export function describeExport(exported: Exported, format: MarkerFormat): string {
   const { outbox, queue, failures, taken, active, left, newRows } = exported;
   const lines = [
@@ -106,7 +113,8 @@ async function exportOutbox(
   );
   let exported = 0;
   for (let after = 0; ;) {
-    // Sent, so that the backlog lane doesn't refresh them as well. Those that it has in hand are waited for.
+    // Marked as sent, so that the backlog lane doesn't refresh them as well. FOR UPDATE waits for
+    // those that it has in hand.
     const rows: ({ id: number } & Identity)[] = await session.query(
       `UPDATE tally.outbox SET sent_at = clock_timestamp()
         WHERE id = ANY (ARRAY(
@@ -140,7 +148,7 @@ async function exportJobs(
       const jobs = await parts.queue.getJobs([state], skip, skip + PAGE - 1, true);
       const moved = await moveJobs(parts, jobs);
       exported += moved;
-      // Those that were left stand in front of the next page.
+      // Jobs that were left precede the next page.
       skip += Math.max(there - moved, 0);
       step(there);
     }
@@ -148,7 +156,7 @@ async function exportJobs(
   return { queue: exported, left };
 }
 
-/** @returns how many are markers now and gone from the queue, with their deduplication keys */
+/** @returns how many became markers and are gone from the queue, with their deduplication keys */
 async function moveJobs(
   { session, harbor, format }: Parts,
   jobs: readonly RefreshJob[],
@@ -162,7 +170,7 @@ async function moveJobs(
     format,
     refreshes.map(({ identity }) => identity),
   );
-  // A job that a worker took since can't be removed; the worker does it.
+  // A job that a worker took meanwhile can't be removed; the worker does it.
   const results = await Promise.allSettled(refreshes.map(({ job }) => job.remove()));
   const removed = refreshes.filter((_, index) => results[index]?.status === 'fulfilled');
   await session.query('DELETE FROM tally.failure WHERE job_id = ANY ($1)', [
@@ -171,7 +179,7 @@ async function moveJobs(
   return removed.length;
 }
 
-/** The jobs that are still there were exported before, with their records. */
+/** Only failures without a job: the others were exported with their jobs. */
 async function exportFailures({ session, harbor, format }: Parts): Promise<number> {
   let exported = 0;
   for await (const page of failureRecordPages(session)) {

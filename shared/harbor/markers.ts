@@ -2,38 +2,40 @@ import type { Redis } from 'ioredis';
 import { formatIdentity, parseIdentity, type Identity } from '../execution.ts';
 
 /**
- * How Harbor marks an execution whose status is out of date. `keys`: one string key an execution
- * (2.8 to 2.15); `set`: one set for all (main of 2026, for 2.16). Read from `src/pkg/task` in its sources.
+ * How Harbor marks an execution whose status is out of date. `keys`: one string key per execution
+ * (2.8 to 2.15). `set`: one set for all (its main branch in 2026, for 2.16). Source: `src/pkg/task`
+ * in Harbor.
  */
 export type MarkerFormat = 'set' | 'keys';
 
-/** Harbor's set. */
+/** Harbor's set of markers. */
 export const MARKER_SET = 'execution:status_outdate';
 
 /**
- * The set after it was taken from Harbor, and until all of it is in the outbox. There is one name only, so
- * that whatever a killed process has left is found.
+ * The name of the set once it is taken from Harbor, until all of it is in the outbox. There is only
+ * one such name, so that whatever a killed process left is found.
  */
 export const TAKEN_SET = 'tally:taken:execution:status_outdate';
 
-/** Fits every key of the other format, and next to nothing else. */
+/** Matches every marker of the format `keys`, and hardly anything else. */
 export const MARKER_KEY_PATTERN = 'cache:execution:id:*:vendor:*:status_outdate';
 
 const MARKER_KEY = /^cache:execution:id:([^:]*):vendor:(.*):status_outdate$/s;
 
-// What Harbor stores in a marker key: its encoding of an empty text.
+// Value of Harbor's marker keys: an empty text in its encoding.
 const MARKER_VALUE = Buffer.from([0xa0]);
 
 /**
- * The key that marks an execution in the format `keys`. Harbor reads vendors of A-Z, 0-9 and _ only there and refreshes by
- * the id, so other characters are made these; otherwise it would never drain the key.
+ * The marker key of an execution in the format `keys`. Harbor's pattern accepts only A-Z, 0-9 and _
+ * in the vendor, and it refreshes by id alone. Other characters are replaced by these, or Harbor
+ * would never drain the key.
  */
 export function formatMarkerKey({ executionId, vendor }: Identity): string {
   const name = vendor.toUpperCase().replaceAll(/[^A-Z0-9_]/gu, '_');
   return `cache:execution:id:${executionId}:vendor:${name}:status_outdate`;
 }
 
-/** The identity in a member of the set, or undefined when it is malformed. */
+/** The identity in a member of the set; undefined if it is malformed. */
 export function parseMarkerMember(member: string): Identity | undefined {
   try {
     return parseIdentity(member);
@@ -42,15 +44,16 @@ export function parseMarkerMember(member: string): Identity | undefined {
   }
 }
 
-/** The identity in a marker's key, or undefined when it is malformed. */
+/** The identity in a marker key; undefined if it is malformed. */
 export function parseMarkerKey(key: string): Identity | undefined {
   const [, id, vendor] = MARKER_KEY.exec(key) ?? [];
   return parseMarkerMember(`${id}:${vendor}`);
 }
 
 /**
- * Marks executions as Harbor itself would. When this resolves, Redis has all of them.
- * @param identities up to some 1,000, so that Redis isn't kept busy for long
+ * Marks executions exactly as Harbor does. When this resolves, Redis has all of the markers.
+ * @param identities at most about 1,000, so that Redis isn't busy for long
+ * @throws an error from `ioredis`; some markers may have been written then
  */
 export async function writeMarkers(
   redis: Redis,
@@ -67,7 +70,10 @@ export async function writeMarkers(
   for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
 }
 
-/** The formats of which there are markers now. Looks at all keys, 1,000 at a time. */
+/**
+ * The formats in which there are markers now. Scans all keys, 1,000 at a time.
+ * @throws an error from `ioredis`
+ */
 export async function findMarkerFormats(redis: Redis): Promise<MarkerFormat[]> {
   const formats: MarkerFormat[] = (await redis.exists(MARKER_SET, TAKEN_SET)) > 0 ? ['set'] : [];
   let cursor = '0';

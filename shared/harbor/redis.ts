@@ -14,9 +14,11 @@ import {
 } from '../queue/redis.ts';
 
 /**
- * Opens a connection to the Redis in which Harbor keeps its markers. It reconnects by itself. A command is
- * sent now or fails: nothing is kept back and sent later, when another process may have gone on with the markers.
- * @param url as `parseRedisUrl` reads it; with sentinels the connection follows the master
+ * Opens a connection to the Redis in which Harbor keeps its markers. It reconnects by itself. A
+ * command is sent at once or fails: one that was queued and sent later could destroy the work of
+ * another process that has taken over the markers.
+ * @param url as `parseRedisUrl` reads it; with sentinels, the connection follows the master
+ * @throws UsageError if the URL names a file that can't be read
  */
 export function connectHarborRedis(url: string, log: Logger): Redis {
   const options: ConnectionOptions = {

@@ -11,22 +11,23 @@ import {
 } from './markers.ts';
 import { recordRefreshes } from '../postgres/outbox.ts';
 
-// Rows of one commit, and names in one removal: about a millisecond of Redis' time.
+// Rows per commit and names per removal, which takes Redis about a millisecond.
 const PAGE = 1_000;
-// What one step of a scan is asked for. It gives a few more, which should not make a page of their own.
+// COUNT of each scan step. A step may return a few more, which mustn't need a second page.
 const STEP = 900;
-// Harbor marks an execution up to 30 s before the change is committed, and doesn't mark it again while its key stands. Rows
-// that were committed longer than this before their markers were gone are written again, due later.
+// Harbor marks an execution up to 30 s before it commits the change, and doesn't mark it again
+// while its key exists. If the markers were removed later than this after their rows were
+// committed, the rows are written once more, due later.
 const REMOVED_LATE_MS = 1_000;
 
-/** The lease of whoever moves Harbor's markers, in either direction. */
+/** Name of the lease for moving Harbor's markers, in either direction. */
 export const INTAKE_DUTY = "taking in Harbor's markers";
 
-/** What became of one page. */
+/** The result of one page. */
 export interface MarkerPage {
-  /** Markers whose refresh is recorded. */
+  /** Markers whose refreshes were recorded. */
   readonly taken: number;
-  /** Markers that were dropped because they name no execution, as they stood there. */
+  /** Markers that were dropped because they name no execution, as they were written. */
   readonly malformed: readonly string[];
 }
 
@@ -36,37 +37,46 @@ interface Source {
 }
 
 /**
- * Moves Harbor's markers into the outbox. At least once: for each page the rows are committed first, and only then
- * the markers are removed, so that whatever is killed in between, a marker stands in Redis or has its row. Only one
- * process at a time may do this; its caller holds the lease {@link INTAKE_DUTY}, under which the rows are written.
+ * Moves Harbor's markers into the outbox. At least once: for each page the rows are committed
+ * before the markers are removed, so after a crash each change still has its marker or its row.
+ * Only one process may do this at a time; the caller holds the lease {@link INTAKE_DUTY}, under
+ * which the rows are written.
  */
 export class MarkerTransfer {
   readonly #redis: Redis;
   readonly #delayMs: number;
   readonly #onPage: (page: MarkerPage) => void;
-  /** Of a page whose removal Redis hasn't confirmed: it may still happen at any later moment. */
+  /** Identities of a page whose removal Redis hasn't confirmed. It may still happen at any time. */
   #doubtful: Identity[] = [];
 
-  /** @param delayMs from finding a marker to the moment its refresh is due, in milliseconds */
+  /**
+   * @param delayMs milliseconds from finding a marker until its refresh is due
+   * @param onPage called after each page
+   */
   constructor(redis: Redis, delayMs: number, onPage: (page: MarkerPage) => void) {
     this.#redis = redis;
     this.#delayMs = delayMs;
     this.#onPage = onPage;
   }
 
-  /** Records again what Redis may have removed late; to be called before anything else is taken. */
+  /**
+   * Records again what Redis may have removed late. Call it before anything else is taken.
+   * @throws an error from `pg` or `ioredis`
+   */
   async settleDoubts(session: Database): Promise<void> {
     if (this.#doubtful.length === 0) return;
-    // An answer means that it has done, or never will do, what it was sent before.
+    // Redis answers in order: what it was sent before is done by now, or never will be.
     await this.#redis.ping();
     await this.#record(session, this.#doubtful);
     this.#doubtful = [];
   }
 
   /**
-   * Takes the whole set in. It is renamed, in one step, so that what Harbor adds from then on goes into a new set;
-   * what a killed process has left of an earlier one comes first.
-   * @param signal ends it after the page in hand
+   * Takes in the whole set. The set is renamed in one step, so that Harbor's further markers go
+   * into a new one. What a killed process left of an earlier set comes first.
+   * @param signal stops it after the page in hand
+   * @throws TallyError NOT_HARBORS_SET if the key holds something else
+   * @throws an error from `pg` or `ioredis`
    */
   async takeSet(session: Database, signal: AbortSignal): Promise<void> {
     const redis = this.#redis;
@@ -79,7 +89,7 @@ export class MarkerTransfer {
           `${MARKER_SET} in Harbor's Redis is a ${type}, not a set; check HARBOR_REDIS_URL`,
         );
       }
-      // A core of Harbor that still drains the set may have emptied it since.
+      // A Harbor core that still drains the set may have emptied it meanwhile.
       await redis.renamenx(MARKER_SET, TAKEN_SET).catch(unlessMissing);
     }
     const source: Source = {
@@ -95,10 +105,11 @@ export class MarkerTransfer {
   }
 
   /**
-   * Takes in every marker key that stands in the database, walking over all of its keys and touching no other.
-   * @param signal ends it after the page in hand
-   * @param onStep called after each step, with about how many keys it went over
-   * @returns how long Redis was kept busy with looking, in milliseconds
+   * Takes in every marker key by scanning all keys of the database; it touches no other key.
+   * @param signal stops it after the page in hand
+   * @param onStep called after each step with about how many keys it covered
+   * @returns milliseconds that the scan kept Redis busy
+   * @throws an error from `pg` or `ioredis`
    */
   async takeKeys(
     session: Database,
@@ -129,7 +140,7 @@ export class MarkerTransfer {
     return lookedMs;
   }
 
-  // Where many names fall together, one step of a scan may give several pages.
+  // One step of a scan may return several pages if many names fall into one bucket.
   async #takePages(
     session: Database,
     signal: AbortSignal,
@@ -141,7 +152,8 @@ export class MarkerTransfer {
     }
   }
 
-  // Names stay bytes: one that is no text must be removed as it is, or it would come again for ever.
+  // Names stay bytes: one that isn't valid UTF-8 must be removed unchanged, or it would return for
+  // ever.
   async #takePage(session: Database, names: Buffer[], { parse, remove }: Source): Promise<void> {
     const wanted = new Map<string, Identity>();
     const malformed: string[] = [];
@@ -154,8 +166,9 @@ export class MarkerTransfer {
     const identities = [...wanted.values()];
     const beginMs = performance.now();
     await this.#record(session, identities);
-    // A process that was frozen meanwhile may have lost its lease: another one has taken this page then, and Harbor
-    // may have set the same markers again, for newer changes.
+    // A process that was frozen meanwhile may have lost its lease. Then another one has taken this
+    // page, and Harbor may have set the same markers again for newer changes. This statement fails
+    // without the lease.
     if (performance.now() - beginMs > REMOVED_LATE_MS) await session.query('SELECT');
     try {
       await remove(names);
