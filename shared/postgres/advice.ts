@@ -1,7 +1,7 @@
 import { DatabaseError } from 'pg';
 import { describeError } from '../errors.ts';
 
-/** What to do about an answer of the server or of the way to it, by its SQLSTATE or the code of Node and its text. */
+/** What to do about an error, found by its SQLSTATE or Node's code, followed by its text. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
   [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
@@ -34,12 +34,12 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * One line for a log: what the server answered, then what to do about it where that is known. The library's errors
- * hold no password.
+ * Describes an error in one line for a log: what the server answered and, where known, what to do
+ * about it. Errors of `pg` contain no password.
  */
 export function explainDatabaseError(error: unknown): string {
   const text = describeError(error);
-  // What comes from our own code or from Redis says already what to do.
+  // Errors of our own and those from Redis already say what to do.
   const advice = error instanceof DatabaseError ? knownAdvice(error) : undefined;
   return advice === undefined ? text : `${text}; ${advice}`;
 }

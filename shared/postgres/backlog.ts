@@ -2,21 +2,25 @@ import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
 import { COUNTED_ROWS, summarizeOutbox, type RefreshSource } from './outbox.ts';
 
-// A sudden backlog is younger than the statistics, by which the planner might read and sort all of it.
+// A sudden backlog is newer than the statistics, and with those the planner may read and sort all
+// of it.
 const IN_ORDER = { enable_bitmapscan: 'off', enable_seqscan: 'off' };
 
-/** What one statement of the backlog lane did with executions that have a vendor, an outcome and a source in common. */
+/**
+ * What one statement of the backlog lane did with the executions that share a vendor, an outcome
+ * and a source.
+ */
 export interface BacklogGroup {
   readonly vendor: string;
   readonly outcome: 'changed' | 'unchanged' | 'no_tasks' | 'missing' | 'busy';
-  /** Null where another refresh has deleted the rows meanwhile; `lagsMs` holds nulls then. */
+  /** Null if another refresh deleted the rows meanwhile; `lagsMs` then holds nulls. */
   readonly source: RefreshSource | null;
   readonly executionIds: readonly number[];
-  /** Age of the oldest outbox row of each, in milliseconds. */
+  /** Age of each execution's oldest outbox row, in milliseconds. */
   readonly lagsMs: readonly (number | null)[];
 }
 
-/** One look at the backlog; `lastS` is undefined when there was nothing to do. */
+/** What one statement found; `lastS` is undefined if it found nothing. */
 export interface BacklogBatch {
   readonly groups: readonly BacklogGroup[];
   readonly lastS: number | undefined;
@@ -24,11 +28,13 @@ export interface BacklogBatch {
 }
 
 /**
- * Refreshes the executions of the oldest unsent outbox rows in one statement: all of them or, when it throws, none.
- * Executions that another transaction holds are `busy`, and their rows stay.
+ * Refreshes the executions of the oldest unsent outbox rows in one statement: all of them or, if it
+ * throws, none. Executions that another transaction holds are reported as `busy`, and their rows
+ * stay.
  * @param limit rows to take
- * @param olderMs only rows that have been due for so long
- * @param fromS only rows that have been due since then, in seconds since 1970
+ * @param olderMs only rows that have been due for at least this many milliseconds
+ * @param fromS only rows due at or after this time, in seconds since 1970; undefined: all
+ * @throws an error from `pg`
  */
 export async function refreshBacklog(
   database: Database,
@@ -36,7 +42,7 @@ export async function refreshBacklog(
   olderMs: number,
   fromS: number | undefined,
 ): Promise<BacklogBatch> {
-  // As numbers of JavaScript, which an array of bigint doesn't become.
+  // Cast to double precision, since `pg` doesn't turn the elements of a bigint array into numbers.
   const rows = await database.query<BacklogGroup & { lastS: number; [column: string]: unknown }>(
     `SELECT vendor, outcome, source, execution_ids::double precision[] AS "executionIds", lags_ms AS "lagsMs",
             extract(epoch FROM last_due)::double precision AS "lastS"
@@ -46,15 +52,19 @@ export async function refreshBacklog(
   return { groups: rows, lastS: rows[0]?.lastS, more: rows.length > 0 };
 }
 
-/** The oldest row of the backlog, by which a relay tells whether the backlog lane makes progress. */
+/**
+ * The oldest row of the backlog. A relay can tell from it whether the backlog lane makes progress.
+ */
 export interface BacklogHead {
   readonly rowId: number;
   readonly dueS: number;
 }
 
 /**
- * The oldest unsent row that has been due for `olderMs` milliseconds; undefined: there is no backlog. Reads one entry
- * of an index, and those of rows that are done and not yet cleaned up.
+ * The oldest unsent row that has been due for `olderMs` milliseconds; undefined if there is no
+ * backlog. Reads one index entry, and those of finished rows that aren't vacuumed yet.
+ * @param fromS where to start, in seconds since 1970; undefined: at the first row
+ * @throws an error from `pg`
  */
 export async function readBacklogHead(
   database: Database,
@@ -74,8 +84,9 @@ export async function readBacklogHead(
 }
 
 /**
- * How many unsent rows have been due for `olderMs` milliseconds; above 100,000 an estimate, so that asking costs the
- * same however many there are.
+ * How many unsent rows have been due for `olderMs` milliseconds; above 100,000 an estimate, so that
+ * the cost doesn't grow with the backlog.
+ * @throws an error from `pg`
  */
 export async function countBacklog(database: Database, olderMs: number): Promise<number> {
   const [counted] = await database.query<{ count: number }>(
@@ -90,14 +101,17 @@ export async function countBacklog(database: Database, olderMs: number): Promise
   return count <= COUNTED_ROWS ? count : (await summarizeOutbox(database)).unsent;
 }
 
-/** Rows that somebody has marked as sent and is about to send. */
+/** Rows that the caller has claimed: marked as sent, and about to be sent. */
 export interface ClaimedExecutions {
-  /** One for each execution. */
+  /** One per execution. */
   readonly identities: readonly Identity[];
   readonly rowIds: readonly number[];
 }
 
-/** Marks the due rows of these executions as sent, for somebody who is about to send them. */
+/**
+ * Claims the due rows of these executions for the caller, who is about to send them.
+ * @throws an error from `pg`
+ */
 export async function claimExecutions(
   database: Database,
   executionIds: readonly number[],
@@ -120,7 +134,10 @@ export async function claimExecutions(
   };
 }
 
-/** The executions of the oldest rows of the backlog. Parameters as of {@link refreshBacklog}. */
+/**
+ * The executions of the oldest rows of the backlog. Parameters and errors as of {@link
+ * refreshBacklog}.
+ */
 export async function oldestExecutions(
   database: Database,
   limit: number,

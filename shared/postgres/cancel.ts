@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 const TIMEOUT_MS = 1_000;
 const CANCEL_REQUEST_CODE = 80_877_102;
 
-/** By what the server lets somebody cancel a backend's statement; `pg` keeps it on its clients. */
+/** What a cancel request needs to know of a backend; `pg` keeps it on its clients. */
 interface Backend {
   readonly host: string;
   readonly port: number;
@@ -12,18 +12,19 @@ interface Backend {
 }
 
 /**
- * Asks the server to cancel what this client's connection has in hand, over a connection of its own; for one whose
- * answer nobody waits for any more. Without it a backend that waits (for a lock, or in a commit for its standby)
- * doesn't notice that its client has gone, and keeps its row locks and its slot for as long as it waits.
+ * Asks the server, over a separate connection, to cancel a client's current statement, once nobody
+ * waits for its answer any more. Otherwise a backend that waits (for a lock, or in a commit for its
+ * standby) doesn't notice that its client is gone, and keeps its row locks and its slot all the
+ * while.
  *
- * A commit that is cancelled while it waits for a standby stays committed on this server, with a warning, and counts
- * as done to whoever still listens. So whoever cancels must not believe an answer that comes later, and whatever was
- * sent may have been done: it has to be safe to do again.
+ * A commit that is cancelled while it waits for a standby stays committed on this server, with a
+ * warning, and is reported as done. So the caller must ignore any later answer, and the statement
+ * must be safe to repeat.
  *
- * Best effort: resolves when the server has taken the request or after a second, never rejects. To be called while the
- * connection still stands: a pooler forgets with it which statement was meant. It needs no free slot, and isn't encrypted:
- * servers and PgBouncer take it from whomever, also where they ask for TLS, and the key in it is worth nothing once the
- * connection has ended.
+ * Best effort: resolves when the server has taken the request or after a second, and never rejects.
+ * Call it while the connection is still open, because a pooler forgets with the connection which
+ * statement was meant. The request needs no free slot. It isn't encrypted: servers and PgBouncer
+ * accept it even where they require TLS, and its key is worthless once the connection has ended.
  * Source: "Canceling Requests in Progress" in the Postgres manual.
  */
 export function cancelStatement(client: object): Promise<void> {
@@ -41,7 +42,7 @@ export function cancelStatement(client: object): Promise<void> {
     socket.setTimeout(TIMEOUT_MS, () => socket.destroy());
     socket.on('error', () => undefined);
     socket.on('close', () => resolve());
-    // The server says nothing and closes the connection when it has seen to the request.
+    // The server answers nothing; it closes the connection once it has handled the request.
     socket.resume();
     socket.write(request);
   });

@@ -7,10 +7,10 @@ import { hostElsewhere, hostProblem } from './host.ts';
 import { queryOf } from './database.ts';
 import { beginPinned } from './pinned.ts';
 
-/** `incomplete`: a trigger is missing or switched off, so that changes are missed. */
+/** `incomplete`: a trigger is missing or disabled, so changes are missed. */
 export type CaptureState = 'enabled' | 'disabled' | 'incomplete';
 
-// Whoever waits for this lock makes every writer of task wait behind it, so it waits only briefly.
+// Every writer of `task` queues behind whoever waits for this lock, so it waits only briefly.
 const LOCK_TIMEOUT_MS = 500;
 const LOCK_TRIES = 30;
 
@@ -31,7 +31,8 @@ const TRIGGERS = [
     table: 'task',
     fires: 'AFTER DELETE ON task REFERENCING OLD TABLE AS old_tasks FOR EACH STATEMENT',
   },
-  // A refresh raises the revision. With this condition it doesn't reach the function, nor wait for anything.
+  // A refresh raises the revision. With this condition, it neither calls the function nor waits for
+  // anything.
   {
     name: 'status',
     table: 'execution',
@@ -41,10 +42,12 @@ const TRIGGERS = [
 ] as const;
 
 /**
- * Makes the triggers: those on `task`, by which everything that changes tasks is recorded from the next transaction
- * on, and the one on `execution` that notes which final statuses the host has stored by hand. May be repeated.
- * @throws TallyError CAPTURE_IMPOSSIBLE when the table is partitioned or inherits, hides rows from the role or is
- *   missing, or when the schema is, TASK_LOCKED when other transactions hold the table for long
+ * Creates the triggers: those on `task`, which record every change of tasks from the next
+ * transaction on, and the one on `execution`, which notes final statuses that the host stores
+ * itself. Can be repeated.
+ * @throws TallyError CAPTURE_IMPOSSIBLE if the table is partitioned or inherits, hides rows from
+ *   the role or is missing, or if the schema is missing or old
+ * @throws TallyError TASK_LOCKED if other transactions hold the table for long
  */
 export async function enableCapture(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ installed: boolean; kind: string; related: boolean }>(
@@ -69,8 +72,9 @@ export async function enableCapture(client: pg.Client): Promise<void> {
 }
 
 /**
- * Adds the triggers that an older version didn't have, if its own are there and none of them is switched off.
- * @throws TallyError TASK_LOCKED, or the error of `pg` when the role doesn't own the host's tables
+ * Adds the triggers that an older version didn't have, if its own are there and enabled.
+ * @throws TallyError TASK_LOCKED
+ * @throws an error from `pg` if the role doesn't own the host's tables
  */
 export async function upgradeCapture(client: pg.Client): Promise<void> {
   const triggers = await readTriggers(client);
@@ -80,9 +84,14 @@ export async function upgradeCapture(client: pg.Client): Promise<void> {
   }
 }
 
-/** Makes the triggers in the transaction of the caller, also anew: those of an older version, or switched off. */
+/**
+ * Creates the triggers in the caller's transaction, and replaces those that exist: they may be
+ * disabled or of an older version.
+ * @throws an error from `pg`
+ */
 export async function createCaptureTriggers(client: pg.Client): Promise<void> {
-  // CREATE OR REPLACE TRIGGER came with Postgres 14. To drop one that isn't there would lock out readers for nothing.
+  // Postgres 13 has no CREATE OR REPLACE TRIGGER. Dropping a trigger that doesn't exist would lock
+  // out readers for nothing.
   if ((await readCaptureState(client)) !== 'disabled') await dropCaptureTriggers(client);
   for (const { name, fires } of TRIGGERS) {
     await client.query(
@@ -92,9 +101,10 @@ export async function createCaptureTriggers(client: pg.Client): Promise<void> {
 }
 
 /**
- * Drops the triggers; what they have recorded stays in the outbox.
- * @returns false when there were none
- * @throws TallyError TASK_LOCKED, CAPTURE_IMPOSSIBLE when there is no table `task`
+ * Drops the triggers; what they recorded stays in the outbox.
+ * @returns false if there were none
+ * @throws TallyError TASK_LOCKED
+ * @throws TallyError CAPTURE_IMPOSSIBLE if there is no table `task`
  */
 export async function disableCapture(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ task: boolean }>(
@@ -112,7 +122,7 @@ export async function disableCapture(client: pg.Client): Promise<boolean> {
   return true;
 }
 
-/** Drops the triggers in the transaction of the caller. */
+/** Drops the triggers in the caller's transaction. @throws an error from `pg` */
 export async function dropCaptureTriggers(client: pg.Client): Promise<void> {
   for (const { name, table } of TRIGGERS) {
     const { rows } = await client.query(`SELECT WHERE to_regclass($1) IS NOT NULL`, [table]);
@@ -122,6 +132,7 @@ export async function dropCaptureTriggers(client: pg.Client): Promise<void> {
   }
 }
 
+/** Whether changes are captured. @throws an error from `pg` */
 export async function readCaptureState(client: pg.Client): Promise<CaptureState> {
   const triggers = await readTriggers(client);
   if (triggers.length === 0) return 'disabled';
@@ -131,7 +142,7 @@ export async function readCaptureState(client: pg.Client): Promise<CaptureState>
 }
 
 async function readTriggers(client: pg.Client): Promise<{ firing: boolean }[]> {
-  // O: fires for ordinary sessions; A: for replicated changes, too.
+  // O: fires in ordinary sessions; A: for replicated changes as well.
   const { rows } = await client.query<{ firing: boolean }>(
     `SELECT tgenabled IN ('O', 'A') AS firing FROM pg_trigger
       WHERE tgrelid IN (to_regclass('task'), to_regclass('execution')) AND tgname = ANY ($1)`,
@@ -141,8 +152,9 @@ async function readTriggers(client: pg.Client): Promise<{ firing: boolean }[]> {
 }
 
 /**
- * Runs `work` in a transaction that waits for a lock on the host's tables only for moments, and tries again.
- * @throws TallyError TASK_LOCKED after some 20 s; then nothing has changed
+ * Runs `work` in a transaction that waits only briefly for locks on the host's tables, and retries
+ * it.
+ * @throws TallyError TASK_LOCKED after about 20 s; then nothing has changed
  */
 export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -152,7 +164,7 @@ export async function withTaskLocked<T>(client: pg.Client, work: () => Promise<T
       await client.query('COMMIT');
       return result;
     } catch (error) {
-      // On a lost connection this fails as well; what it was lost by is worth more.
+      // On a lost connection this fails as well; the first error says more.
       await client.query('ROLLBACK').catch(() => undefined);
       if (!(error instanceof DatabaseError) || error.code !== '55P03') throw error;
       if (attempt === LOCK_TRIES) {

@@ -5,18 +5,21 @@ import { connectClient } from './database.ts';
 const CONNECT_MS = 2_000;
 const STATEMENTS_MS = 2_000;
 const LOCK_MS = 1_000;
-// The server's limits end every statement; nothing of the server's ends a commit that waits for a standby.
+// The server's timeouts end a statement, but not a commit that waits for a standby.
 const ALL_MS = 3_000;
 const END_MS = 500;
-// The largest id that a row can have: no serial column gets there.
+// An id that no serial column reaches.
 const PROBE_ID = Number.MAX_SAFE_INTEGER;
 
-/** What is tried: `rows` may be recorded in the outbox; `refreshes`, as well, may be done. */
+/**
+ * What a probe tries: `rows`, to record a row in the outbox; `refreshes`, to do a refresh as well.
+ */
 export type Probed = 'rows' | 'refreshes';
 
-// A message of several statements is one transaction, through a transaction pooler too, and leaves no setting behind.
-// No other session ever sees the row, whatever is killed when: so nobody refreshes it, and two probes never wait for
-// each other. The refresh of no execution takes all locks and needs all rights that one of many does.
+// A message of several statements is one transaction, also through a transaction pooler, and leaves
+// no settings behind. No other session ever sees the row, whatever is killed when, so nobody
+// refreshes it and probes never wait for each other. A refresh of no execution takes the same locks
+// and needs the same rights as a real one.
 const RECORD = `
   SET LOCAL TRANSACTION ISOLATION LEVEL READ COMMITTED;
   SET LOCAL lock_timeout = ${LOCK_MS};
@@ -30,8 +33,9 @@ const REFRESH_NOTHING = `
   ; SELECT FROM tally.refresh_executions('{}'::bigint[]); SELECT FROM tally.refresh_backlog(0, 0, '-infinity')`;
 
 /**
- * A probe as {@link probeCommit}, to be run again and again. Of several servers it begins with the one that it reached
- * last, so that one that swallows everything delays only the first run.
+ * Creates a probe that runs {@link probeCommit} and can be repeated. If the URL names several
+ * servers, it starts with the one that it reached last, so a server that swallows everything delays
+ * only the first run.
  */
 export function createCommitProbe(databaseUrl: string, probed: Probed): () => Promise<void> {
   const last = { index: 0 };
@@ -39,10 +43,11 @@ export function createCommitProbe(databaseUrl: string, probed: Probed): () => Pr
 }
 
 /**
- * Commits a row over a connection of its own and takes it away again in the same transaction. A server that reads but
- * is read-only, is full, has the host's tables locked, or waits in every commit for a standby that isn't there, can't.
- * Takes seven seconds at most, five where the network works, and leaves neither a row nor a backend behind.
- * @throws the error of `pg`, or one that says that the commit didn't finish
+ * Inserts a row and deletes it again in one committed transaction, over a connection of its own.
+ * This fails on a server that is read-only or full, has the host's tables locked, or waits in each
+ * commit for a missing standby. It takes at most seven seconds (five if the network works) and
+ * leaves neither a row nor a backend behind.
+ * @throws an error from `pg`, or one that says that the commit didn't finish
  */
 export async function probeCommit(
   databaseUrl: string,
@@ -60,13 +65,14 @@ export async function probeCommit(
       );
     });
     const committed = client.query(probed === 'rows' ? RECORD : RECORD + REFRESH_NOTHING);
-    // What comes after the time is over isn't believed: a cancelled commit is reported as done.
+    // A late answer doesn't count: a cancelled commit is reported as done.
     await Promise.race([committed, expired]).catch(async (error: unknown) => {
       if (late.aborted) await cancelStatement(client);
       throw error;
     });
   } finally {
-    // Its slot is free again before anybody acts on the answer; a network that swallows everything doesn't hold that up.
+    // The server gets its slot back before anybody acts on the answer, unless the network swallows
+    // everything.
     await Promise.race([client.end(), delay(END_MS, undefined, { ref: false })]).catch(
       () => undefined,
     );

@@ -3,10 +3,12 @@ import { explainDatabaseError } from './advice.ts';
 import type { TransactionDatabase } from './database.ts';
 import { schemaProblem } from './schema.ts';
 
-// However often a process is asked whether it is ready, Postgres is asked for a commit once in this time.
+// Postgres is asked for at most one commit in this time, however often `/readyz` is called.
 const REUSE_MS = 1_000;
 
-/** Whether Postgres finishes commits now, for `/readyz`. Logs when that ends and when it begins again. */
+/**
+ * Whether Postgres finishes commits, for `/readyz`. Logs when that stops and when it starts again.
+ */
 export class CommitReadiness {
   readonly #probe: () => Promise<void>;
   readonly #log: Logger;
@@ -19,7 +21,8 @@ export class CommitReadiness {
   }
 
   /**
-   * As the last probe had it, if that is less than a second old; whoever asks during a probe shares its answer.
+   * Resolves or rejects as the last probe did, if that is less than a second old. Calls during a
+   * probe share its answer.
    * @throws the error of the probe
    */
   check(): Promise<void> {
@@ -53,9 +56,9 @@ export class CommitReadiness {
 }
 
 /**
- * What keeps a process from working in Postgres: the check named `postgres` of `/readyz`.
- * @returns undefined when nothing does, otherwise a sentence that says what to do about the schema
- * @throws when Postgres can't be asked or doesn't finish a commit
+ * What keeps Postgres from doing this process's work: the check `postgres` of `/readyz`.
+ * @returns undefined if nothing does, else a sentence that says what to do about the schema
+ * @throws an error if Postgres doesn't answer or can't finish a commit
  */
 export async function postgresProblem(
   database: TransactionDatabase,

@@ -4,7 +4,7 @@ import { describeError, TallyError } from '../errors.ts';
 import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from './url.ts';
 
-/** One way to reach one server: how `pg` is told. */
+/** One way to reach one server, as options for `pg`. */
 export interface Attempt {
   readonly where: string;
   readonly config: Pick<
@@ -14,9 +14,10 @@ export interface Attempt {
 }
 
 /**
- * The attempts to make for an address, in order: its servers, each twice where encryption is a matter of taste.
- * @param name shown in pg_stat_activity, unless the URL names another one
- * @throws TallyError BAD_DATABASE_URL when a file of `sslrootcert`, `sslcert` or `sslkey` can't be read
+ * The ways to reach an address, in order: each of its servers, twice if encryption is optional.
+ * @param name shown in pg_stat_activity, unless the URL sets application_name
+ * @throws TallyError BAD_DATABASE_URL if a file of `sslrootcert`, `sslcert` or `sslkey` can't be
+ *   read
  */
 export function attemptsOf(address: DatabaseAddress, name: string): readonly Attempt[] {
   const { user, password, database, options, applicationName } = address;
@@ -28,7 +29,7 @@ export function attemptsOf(address: DatabaseAddress, name: string): readonly Att
         port,
         ssl,
         application_name: applicationName || `tally ${name}`,
-        // Left out, `pg` takes them from PGUSER and the like.
+        // If they are left out, `pg` reads PGUSER and its kin.
         ...(user === '' ? {} : { user }),
         ...(password === '' ? {} : { password }),
         ...(database === '' ? {} : { database }),
@@ -42,14 +43,15 @@ function encryptions(
   address: DatabaseAddress,
   host: string,
 ): NonNullable<pg.ClientConfig['ssl']>[] {
-  // As with libpq, a socket isn't encrypted.
+  // As in libpq, a unix socket isn't encrypted.
   if (host.startsWith('/')) return [false];
   const { ca, cert, key } = address.sslFiles;
   const files = {
     ...(ca === '' || ca === 'system' ? {} : { ca: readFile('sslrootcert', ca) }),
     ...(cert === '' ? {} : { cert: readFile('sslcert', cert) }),
     ...(key === '' ? {} : { key: readFile('sslkey', key) }),
-    // What a certificate is compared with; without it an address in numbers would be taken for localhost.
+    // The name that the certificate must match. Without it, `pg` would check an IP address as
+    // localhost.
     host,
   };
   const unverified = { ...files, rejectUnauthorized: false };
@@ -82,12 +84,15 @@ function readFile(parameter: string, file: string): string {
   }
 }
 
-// The server has just answered to the login.
+// Short, because the server has just answered the login.
 const ROLE_TIMEOUT_MS = 1_000;
 
-/** What a server that was reached lacks, for one that must accept writes. @throws the error of `pg` */
+/**
+ * Refuses a server that doesn't accept writes.
+ * @throws Error that says why; or an error from `pg`
+ */
 export async function refuseReader(client: pg.ClientBase): Promise<void> {
-  // The types of pg don't know the timeout.
+  // The types of `pg` lack this option.
   const question = {
     text: `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS reader`,
     query_timeout: ROLE_TIMEOUT_MS,
@@ -100,8 +105,8 @@ export async function refuseReader(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * The error for a person when no attempt has led to a connection: what each server or the way to it said, and what to do.
- * The library's errors hold no password.
+ * The error for when every attempt failed: what each server, or the network, answered and what to
+ * do. Errors of `pg` contain no password.
  */
 export function unreachable(failures: readonly { where: string; error: unknown }[]): TallyError {
   const told = new Map<string, string[]>();

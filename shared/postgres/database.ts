@@ -8,35 +8,40 @@ import { beginPinned, type Settings } from './pinned.ts';
 import { pipeline, type Statement } from './pipeline.ts';
 import { parseDatabaseUrl } from './url.ts';
 
-/** Runs one statement of a pool or of one connection and gives its rows. */
+/** Runs one statement over a pool or a single connection and returns its rows. */
 export type Query = <Row extends pg.QueryResultRow>(
   sql: string,
   values?: readonly unknown[],
 ) => Promise<Row[]>;
 
 /**
- * Runs statements, each call in a transaction of its own in which everything is pinned that the code assumes
- * ({@link beginPinned}). Nothing of a session is used or left behind, so a pooler may stand in between.
+ * Runs statements, each call in a transaction of its own that pins everything the code assumes
+ * ({@link beginPinned}). Nothing depends on a session or is left in one, so a pooler may sit in
+ * between.
  */
 export interface Database {
   /**
-   * Runs one statement and gives its rows.
-   * @param settings more to be pinned for this statement
-   * @throws the error of `pg`, with its SQLSTATE in `code`; NotConnectedError when it wasn't sent
+   * Runs one statement and returns its rows.
+   * @param settings additional settings to pin for this statement
+   * @throws an error from `pg`, with its SQLSTATE in `code`
+   * @throws NotConnectedError if the statement wasn't sent
    */
   query<Row extends pg.QueryResultRow>(
     sql: string,
     values?: readonly unknown[],
     settings?: Settings,
   ): Promise<Row[]>;
-  /** Waits for what is in flight and closes every connection; never throws, may be called again. */
+  /** Waits for statements in flight and closes every connection. Never throws; can be repeated. */
   close(): Promise<void>;
 }
 
-/** One that also runs several statements in one transaction, over connections that can be renewed. */
+/**
+ * A database that also runs several statements in one transaction and can renew its connections.
+ */
 export interface TransactionDatabase extends Database {
   /**
-   * Runs statements one after the other, all in one round trip: all of them take effect or none. Gives the rows of each.
+   * Runs statements in order and in one round trip: either all take effect or none. Returns the
+   * rows of each.
    * @throws as `query`
    */
   transaction(
@@ -44,37 +49,40 @@ export interface TransactionDatabase extends Database {
     settings?: Settings,
   ): Promise<pg.QueryResultRow[][]>;
   /**
-   * Makes every connection anew before it is used again: what was read over one may come of a setting, of the role for
-   * example, that has been corrected since it was made.
+   * Replaces every connection before its next use. What was read over an old one may come from a
+   * setting, for example of the role, that has been corrected since.
    */
   renew(): void;
 }
 
+/** Options of a pool. */
 export interface DatabaseOptions {
-  /** Connections at most. */
+  /** Most connections at a time. */
   readonly connections: number;
   /** Shown in pg_stat_activity. */
   readonly name: string;
-  /** How long the server may work on a statement, in milliseconds. */
+  /** Longest time that the server may work on a statement, in milliseconds; 30 s by default. */
   readonly statementTimeoutMs?: number;
-  /** How long to wait for a connection, in milliseconds. */
+  /** Longest wait for a connection, in milliseconds; 5 s by default. */
   readonly connectTimeoutMs?: number;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-// Rows speak of ids below 2^53, which is checked where they come in.
+// Ids are checked to be below 2^53 where they come in, so a bigint fits into a number.
 const types: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) =>
     oid === pgTypes.builtins.INT8 ? Number : pgTypes.getTypeParser(oid, format),
 };
 
 /**
- * Opens a pool; nothing is connected before the first statement. Of several servers in the URL it stays with the one
- * that it reached last, until no new connection to that one can be made or it no longer accepts writes.
- *
- * A connection keeps what it began with: a session that is read-only by default, the address of a server that was the
- * primary. So after an error that may be such a state, no connection that is older than it is used again.
+ * Opens a pool; it connects with the first statement. If the URL names several servers, it stays
+ * with the one that it reached last until that one refuses new connections or no longer accepts
+ * writes.
+ * A connection keeps the state it started with, for example a session that is read-only by default,
+ * or the address of a former primary. After an error that may come from such a state, no older
+ * connection is used again.
+ * @param options.name shown in pg_stat_activity
  * @throws TallyError BAD_DATABASE_URL
  */
 export function openDatabase(
@@ -112,7 +120,7 @@ export function openDatabase(
         current = index;
         return client;
       } catch (error) {
-        // All connections are in use: no other server would be the right one for that.
+        // All connections are in use; another server wouldn't help.
         if (error instanceof Error && error.message === POOL_IS_FULL) {
           throw new NotConnectedError(error);
         }
@@ -138,12 +146,13 @@ export function openDatabase(
       client.release(mayKeepItsState || !isStatementError(error));
       return;
     }
-    // Only then: a pooler forgets the statement with the connection, and could not cancel it any more.
+    // Released only after the cancel request: a pooler forgets the statement with the connection
+    // and couldn't cancel it.
     void cancelStatement(client).then(() => client.release(true));
   };
 
-  // A network that swallows packets would hold a statement for hours; the server's own timeout comes first whenever
-  // the server still answers.
+  // A network that swallows packets would hold a statement for hours. The server's own timeout
+  // comes first, as long as the server answers at all.
   const answerTimeoutMs = Math.ceil(statementTimeoutMs * 1.15);
 
   const transaction: TransactionDatabase['transaction'] = async (statements, settings) => {
@@ -195,9 +204,9 @@ function openPool(
     pipeline: true,
     types,
   });
-  // Without a listener, an idle connection that the server ends would end the process.
+  // Without a listener, losing an idle connection would crash the process.
   pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
-  // The statement that runs on a lost connection rejects by itself.
+  // The statement on a lost connection rejects by itself.
   pool.on('connect', (client) => {
     onConnect(client);
     client.on('error', () => undefined);
@@ -220,8 +229,10 @@ function isStatementError(error: unknown): boolean {
 }
 
 /**
- * Opens one connection for transactions of several statements (migrations), and closes it.
- * @throws TallyError DATABASE_AWAY when Postgres can't be reached, BAD_DATABASE_URL
+ * Opens one connection for transactions of several statements (migrations), and closes it
+ * afterwards.
+ * @param name shown in pg_stat_activity
+ * @throws TallyError DATABASE_AWAY if Postgres can't be reached, BAD_DATABASE_URL
  */
 export async function withClient<T>(
   url: string,
@@ -237,10 +248,10 @@ export async function withClient<T>(
 }
 
 /**
- * Opens one connection, which the caller ends, also when what it does with it fails.
+ * Opens one connection. The caller must end it, whatever happens.
  * @param timeoutMs for each server of the URL
- * @param last the way in that is tried first, of those that the URL gives; set to the one that led to a connection
- * @throws TallyError DATABASE_AWAY when Postgres can't be reached, BAD_DATABASE_URL
+ * @param last index of the server to try first; set to the one that answered
+ * @throws TallyError DATABASE_AWAY if Postgres can't be reached, BAD_DATABASE_URL
  */
 export async function connectClient(
   url: string,
@@ -256,7 +267,7 @@ export async function connectClient(
     ...attempts.slice(0, last.index),
   ]) {
     const client = new Client({ ...config, connectionTimeoutMillis: timeoutMs, types });
-    // The statement that is running rejects by itself; this is for a connection that is lost in between.
+    // A running statement rejects by itself; this is for a connection that is lost in between.
     client.on('error', () => undefined);
     try {
       await client.connect();
@@ -271,7 +282,7 @@ export async function connectClient(
   throw unreachable(failures);
 }
 
-/** Runs statements over one connection, in whatever transaction it is in. */
+/** Wraps a connection as a `Query`; statements join whatever transaction it is in. */
 export function queryOf(client: pg.Client): Query {
   return async <Row extends pg.QueryResultRow>(sql: string, values: readonly unknown[] = []) =>
     (await client.query<Row>(sql, [...values])).rows;

@@ -1,26 +1,27 @@
 import type { Database } from './database.ts';
 import { readSql } from './schema.ts';
 
-/** An execution that is stuck behind its tasks, with no refresh on its way. */
+/** An execution that is stuck behind its tasks and has no refresh on its way. */
 export interface Disagreement {
   readonly executionId: number;
   readonly vendor: string;
   readonly stored: string | null;
   readonly computed: string;
-  /** The newest end of its tasks: ISO 8601, UTC. */
+  /** When its last task ended; ISO 8601, UTC. */
   readonly since: string | null;
 }
 
+/** The disagreements among a page of executions. */
 export interface DisagreementPage {
   readonly disagreements: readonly Disagreement[];
-  /** Where the next page goes on; undefined: there is none. */
+  /** Where the next page starts; undefined after the last page. */
   readonly last: number | undefined;
 }
 
 const FINAL = `('Success', 'Error', 'Stopped')`;
-// Where nothing can be stuck nothing needs to be computed, and that is nearly every execution.
+// Nearly every execution fails this test, and needs no rollup.
 const MAY_BE_STUCK = `(e.status IS NULL OR e.status NOT IN ${FINAL} OR e.end_time IS NULL)`;
-// Final to running, or one final status to another, is what a person or the host set by hand.
+// Final to running, or one final status to another: a person or the host set that by hand.
 const STUCK = `r.status IN ${FINAL}
   AND (e.status IS NULL OR e.status NOT IN ${FINAL}
        OR (e.status = r.status AND e.end_time IS NULL AND r.end_time IS NOT NULL))`;
@@ -31,10 +32,11 @@ const COLUMNS = `e.id::bigint AS "executionId", e.vendor_type AS vendor, e.statu
   to_char(r.end_time, 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since`;
 
 /**
- * Finds the disagreements among the next executions by key, in short statements that only read. Works
- * on a database without schema `tally`; there, nothing is known to be on its way.
- * @param after the `last` of the page before; 0 for the first
- * @param limit executions to look at
+ * Finds the disagreements among the next executions, in key order, with short statements that only
+ * read. Works on a database without schema `tally`, where no refresh counts as being on its way.
+ * @param after the `last` of the previous page; 0 for the first
+ * @param limit executions to examine
+ * @throws an error from `pg`
  */
 export async function readDisagreements(
   database: Database,
@@ -53,9 +55,11 @@ export async function readDisagreements(
 }
 
 /**
- * As {@link readDisagreements}, and records a refresh of each that is found, all in one statement: so
- * that none is recorded twice by two who look at the same page one after the other. It also drops what is noted of
- * the host's word on executions of the page that are gone or were refreshed since.
+ * Like {@link readDisagreements}, and records a refresh for each disagreement. All of it is one
+ * statement, so that two processes that examine the same page don't both record one. It also drops
+ * notes on statuses the host stored for executions of the page that are gone or were refreshed
+ * since.
+ * @throws an error from `pg`
  */
 export async function recordDisagreements(
   database: Database,
@@ -92,7 +96,7 @@ export async function recordDisagreements(
     [after, limit],
   );
   return {
-    // A page without any has one row, for its last id alone.
+    // A page without disagreements has one row, for its last id.
     disagreements: rows
       .filter(({ executionId }) => (executionId as number | null) !== null)
       .map(({ executionId, vendor, stored, computed, since }) => ({
@@ -107,10 +111,11 @@ export async function recordDisagreements(
 }
 
 /**
- * Counts executions whose stored status is behind their tasks, page by page along the key, so that
- * no statement holds the database busy.
- * @param which `stuck`: the disagreements; `outOfDate`: every difference, also one whose refresh is on
- *   its way or that a person made
+ * Counts executions whose stored status differs from their tasks, page by page, so that no
+ * statement is long.
+ * @param which `stuck`: disagreements; `outOfDate`: every difference, including those that are
+ *   about to be refreshed or that a person made
+ * @throws an error from `pg`
  */
 export async function countDisagreements(
   database: Database,
@@ -156,7 +161,7 @@ async function nextExecutions(
   return { ids: rows.filter(({ wanted }) => wanted).map(({ id }) => id), last: rows.at(-1)?.id };
 }
 
-// A role that may only read the host's tables has no access to the schema, where there is one.
+// A role that may only read the host's tables has no access to the schema, even if it exists.
 async function knowsRefreshes(database: Database): Promise<boolean> {
   const [known] = await database.query<{ known: boolean }>(
     `SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')), false)

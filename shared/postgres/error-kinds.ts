@@ -4,18 +4,19 @@ import { describeError } from '../errors.ts';
 /**
  * What an error of a statement is about.
  *
- * - `execution`: what the statement was about (a constraint, a trigger). In a refresh it costs an attempt.
- * - `contention`: a deadlock or a serialization failure; trying again at once usually helps.
- * - `connection`: the connection was lost. Whether the server is unavailable or a statement ends its own backend, only
- *   a probe can tell.
- * - `timeout`: the server gave up waiting: for a row that somebody holds, or for a table that is locked for everybody.
- *   Again only a probe can tell.
- * - `unavailable`: the server can't serve anyone now (starting, read-only, full, not migrated, no rights). What was
- *   asked isn't to blame.
+ * - `execution`: what the statement was about (a constraint, a trigger). A refresh loses an
+ *   attempt.
+ * - `contention`: a deadlock or a serialization failure; retrying at once usually helps.
+ * - `connection`: the connection was lost. Only a probe can tell whether the server is unavailable
+ *   or the statement terminates its own backend.
+ * - `timeout`: the server gave up waiting for a row that somebody holds, or for a table that is
+ *   locked for everybody. Again only a probe can tell.
+ * - `unavailable`: the server can't serve anyone now (starting, read-only, full, not migrated,
+ *   missing rights). The request isn't to blame.
  */
 export type ErrorKind = 'execution' | 'contention' | 'connection' | 'timeout' | 'unavailable';
 
-/** There is no connection, so the statement was never sent: nothing in it can be to blame. */
+/** No connection could be made. The statement was never sent, so nothing in it is to blame. */
 export class NotConnectedError extends Error {
   constructor(cause: unknown) {
     super(describeError(cause), { cause });
@@ -39,16 +40,19 @@ const UNAVAILABLE = new Set([
   '42P01', // undefined_table: not migrated
   '42703', // undefined_column: not migrated
 ]);
-// insufficient resources, operator intervention is below, system error, invalid authorization
+// insufficient resources, system error, invalid authorization; operator intervention is below
 const UNAVAILABLE_CLASSES = new Set(['53', '58', '28']);
-// admin_shutdown, crash_shutdown, database_dropped, idle_session_timeout, idle_in_transaction_session_timeout
+// admin_shutdown, crash_shutdown, database_dropped, idle_session_timeout,
+// idle_in_transaction_session_timeout
 const LOST = new Set(['57P01', '57P02', '57P04', '57P05', '25P03']);
 
-/** Sorts an error of `pg`. Source of the codes: appendix A of the Postgres manual. */
+/**
+ * Classifies whatever a statement threw. Source of the codes: appendix A of the Postgres manual.
+ */
 export function classifyError(error: unknown): ErrorKind {
   if (error instanceof NotConnectedError) return 'unavailable';
   const state = error instanceof DatabaseError ? error.code : undefined;
-  // Everything that isn't an answer of the server comes from the connection: reset, timed out.
+  // Whatever isn't an answer from the server comes from the connection: a reset, a timeout.
   if (state === undefined) return 'connection';
   if (CONTENTION.has(state)) return 'contention';
   if (TIMEOUT.has(state)) return 'timeout';

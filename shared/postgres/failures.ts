@@ -1,23 +1,23 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
 
-/** Records in one page. */
+/** Records per page. */
 const PAGE = 500;
-/** What is kept of an error; a message may carry a whole statement. */
+/** Characters of an error that are kept; a message may contain a whole statement. */
 export const ERROR_MAX = 2_000;
 
-/** An execution whose refresh failed for good, and that was not refreshed since. */
+/** An execution whose refresh failed for good and that hasn't been refreshed since. */
 export interface FailureRecord extends Identity {
-  /** The job that failed last. Redis may have lost it. */
+  /** The job that failed most recently. Redis may have lost it. */
   readonly jobId: string;
-  /** Null where an older version recorded it: then only the job has it. */
+  /** Null in records that an older version wrote; then only the job has it. */
   readonly error: string | null;
-  /** Where Postgres gave the error: its SQLSTATE. */
+  /** The SQLSTATE, if the error came from Postgres. */
   readonly sqlState: string | null;
   readonly attempts: number | null;
-  /** How many jobs of the execution have failed for good since it was refreshed last. */
+  /** How many of the execution's jobs failed for good since its last refresh. */
   readonly times: number;
-  /** Milliseconds since 1970, by the clock of Postgres. */
+  /** Milliseconds since 1970 by the clock of Postgres, as is `failedAtMs`. */
   readonly firstFailedAtMs: number;
   readonly failedAtMs: number;
 }
@@ -29,13 +29,15 @@ const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor,
   floor(extract(epoch FROM f.failed_at) * 1000)::double precision AS "failedAtMs"`;
 
 /**
- * Records that the refresh of an execution has failed for good; from here on that is known, whatever becomes of the
- * job. In the same statement the outbox rows that the job was sent for are deleted: those that were sent before its
- * last attempt began. A row that was sent later belongs to a job of its own; one that a refresh is just deleting is left to
- * it, since that refresh waits for the record. A status that the host had stored by
- * hand before one of those changes no longer stands against a retry.
- * @param failure `attemptMs`: how long ago the last attempt began, in milliseconds; the database's clock decides
- * @throws the error of `pg`; then nothing is recorded and no row is deleted
+ * Records that an execution's refresh failed for good. From here on that is known, whatever happens
+ * to the job.
+ * The same statement deletes the outbox rows that the job was sent for: those sent before its last
+ * attempt began. A row that was sent later belongs to another job. A row that a refresh is just
+ * deleting is left to that refresh, which waits for this record. A status that the host stored
+ * before one of those changes no longer overrides a retry.
+ * @param failure `attemptMs`: milliseconds since the last attempt began; compared by the database's
+ *   clock
+ * @throws an error from `pg`; then nothing is recorded and no row is deleted
  */
 export async function recordFailure(
   database: Database,
@@ -84,9 +86,10 @@ export async function recordFailure(
 }
 
 /**
- * Records jobs that stand as failed in Redis and have no record: those of older versions, and those that failed while
- * nothing could be recorded. One that was recorded meanwhile is left as it is.
+ * Records failed jobs that have no record: those of older versions, and those that failed while
+ * nothing could be recorded. Jobs that were recorded meanwhile are left as they are.
  * @returns how many were recorded
+ * @throws an error from `pg`
  */
 export async function adoptFailures(
   database: Database,
@@ -116,7 +119,9 @@ export async function adoptFailures(
   return rows.length;
 }
 
-/** How many executions have failed for good and were not refreshed since. */
+/**
+ * How many executions failed for good and haven't been refreshed since. @throws an error from `pg`
+ */
 export async function countFailures(database: Database): Promise<number> {
   const [row] = await database.query<{ count: number }>(
     `SELECT count(*) AS count FROM tally.failure f WHERE ${STANDING}`,
@@ -124,7 +129,7 @@ export async function countFailures(database: Database): Promise<number> {
   return row?.count ?? 0;
 }
 
-/** The newest records. */
+/** The newest records, newest first. @throws an error from `pg` */
 export function newestFailureRecords(database: Database, limit: number): Promise<FailureRecord[]> {
   return database.query<FailureRecord & Record<string, unknown>>(
     `SELECT ${COLUMNS} FROM tally.failure f WHERE ${STANDING} ORDER BY f.failed_at DESC LIMIT $1`,
@@ -132,7 +137,7 @@ export function newestFailureRecords(database: Database, limit: number): Promise
   );
 }
 
-/** The record of one execution, if there is one. */
+/** The record of one execution, if it has one. @throws an error from `pg` */
 export async function readFailureRecord(
   database: Database,
   executionId: number,
@@ -146,11 +151,12 @@ export async function readFailureRecord(
 }
 
 /**
- * Gives all records that were written before it was called, page by page, in no order. Those that are written or go
- * meanwhile may be missing; so it ends, whatever happens to the table.
+ * Yields all records written before the call, page by page, in no particular order. Records that
+ * are written or deleted meanwhile may be missing, so it always ends.
+ * @throws an error from `pg`
  */
 export async function* failureRecordPages(database: Database): AsyncGenerator<FailureRecord[]> {
-  // As text: a Date would lose the microseconds.
+  // As text, because a Date would lose the microseconds.
   const [now] = await database.query<{ now: string }>('SELECT clock_timestamp()::text AS now');
   for (let after: string | undefined = ''; after !== undefined;) {
     const page: FailureRecord[] = await database.query<FailureRecord & Record<string, unknown>>(
@@ -164,7 +170,11 @@ export async function* failureRecordPages(database: Database): AsyncGenerator<Fa
   }
 }
 
-/** Which of these jobs have a record, whether it stands or is overtaken. */
+/**
+ * Which of these jobs have a record, obsolete or not.
+ * @param jobIds at most a page
+ * @throws an error from `pg`
+ */
 export async function recordedJobs(
   database: Database,
   jobIds: readonly string[],
@@ -177,11 +187,12 @@ export async function recordedJobs(
 }
 
 /**
- * Forgets the failures that these jobs stand for: for a person who has decided that nothing is to be done.
- * @param jobIds a page
+ * Forgets the failures of these jobs, for a person who has decided that nothing needs to be done.
+ * @param jobIds at most a page
+ * @throws an error from `pg`
  */
 export async function dropFailures(database: Database, jobIds: readonly string[]): Promise<void> {
-  // With what the same executions left before, which would otherwise look like a failure that stands.
+  // Including older records of the same executions, which would otherwise count as failures again.
   await database.query(
     `DELETE FROM tally.failure
       WHERE execution_id IN (SELECT f.execution_id FROM tally.failure f WHERE f.job_id = ANY ($1) AND ${STANDING})`,
@@ -189,7 +200,7 @@ export async function dropFailures(database: Database, jobIds: readonly string[]
   );
 }
 
-// Postgres can't store the character 0, nor half of one.
+// Postgres can store neither the character 0 nor a lone surrogate.
 function storable(error: string): string {
   return error
     .replaceAll('\0', '')

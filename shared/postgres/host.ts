@@ -9,13 +9,13 @@ interface HostFacts {
   readonly version: string;
   readonly role: string;
   readonly searchPath: string;
-  /** As the role's search_path finds them, with their schema; null: it finds none. */
+  /** Table names with their schema, as the role's search_path finds them; null if it doesn't. */
   readonly execution: string | null;
   readonly task: string | null;
-  /** Row level security hides rows of it from the role. */
+  /** Whether row-level security hides rows of the table from the role. */
   readonly executionIsFiltered: boolean | null;
   readonly taskIsFiltered: boolean | null;
-  /** A table with capture that isn't the `task` which the role sees. */
+  /** A table with capture other than the `task` that the role sees. */
   readonly capturedElsewhere: string | null;
 }
 
@@ -40,8 +40,8 @@ async function readFacts(query: Query): Promise<HostFacts | undefined> {
 
 /**
  * Why Tally can't work with this server, role and search_path.
- * @returns undefined when it can, otherwise a sentence that says what to do
- * @throws the error of `pg` when the database can't be asked
+ * @returns undefined if it can, else a sentence that says what to do
+ * @throws an error from `pg`
  */
 export async function hostProblem(query: Query): Promise<string | undefined> {
   const facts = await readFacts(query);
@@ -61,7 +61,11 @@ export async function hostProblem(query: Query): Promise<string | undefined> {
   return undefined;
 }
 
-/** @throws TallyError POSTGRES_TOO_OLD */
+/**
+ * Refuses a server that is too old for Tally.
+ * @throws TallyError POSTGRES_TOO_OLD
+ * @throws an error from `pg`
+ */
 export async function refuseOldServer(query: Query): Promise<void> {
   const [server] = await query<{ major: number; version: string }>(
     `SELECT current_setting('server_version_num')::integer / 10000 AS major,
@@ -76,7 +80,11 @@ function versionProblem(version: string): string {
   return `this server is Postgres ${version}; Tally needs Postgres ${OLDEST_MAJOR} or newer (it is tested with ${OLDEST_MAJOR} to ${NEWEST_TESTED_MAJOR}). Upgrade the server`;
 }
 
-/** The schemas that have both tables, when the search_path finds not both, as a sentence that says what to set. */
+/**
+ * Where the host's tables are, if the search_path finds only one of them or none: a sentence that
+ * names the schemas and what to set. Undefined if no schema has both.
+ * @throws an error from `pg`
+ */
 export async function hostElsewhere(query: Query): Promise<string | undefined> {
   const schemas = await query<{ name: string; role: string }>(
     `SELECT n.nspname AS name, current_user AS role

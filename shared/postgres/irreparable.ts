@@ -1,6 +1,6 @@
 import type { Database } from './database.ts';
 
-/** An execution that is stored as not final and that no refresh can end, because of its tasks. */
+/** An execution that isn't stored as final and that no refresh can finish, because of its tasks. */
 export interface Irreparable {
   readonly executionId: number;
   readonly vendor: string;
@@ -8,17 +8,20 @@ export interface Irreparable {
   readonly reason: 'no tasks' | 'only unknown statuses' | 'unfinished tasks unchanged for a week';
 }
 
+/** The irreparable executions among a page of executions. */
 export interface IrreparablePage {
   readonly irreparable: readonly Irreparable[];
-  /** Where the next page goes on; undefined: there is none. */
+  /** Where the next page starts; undefined after the last page. */
   readonly last: number | undefined;
 }
 
 /**
- * Finds what a refresh can't repair among the next executions by key, in a short statement that only reads `execution` and
- * `task`. The tasks' own times tell how long nothing has changed, so a task that really runs for a week is shown, too.
- * @param after the `last` of the page before; 0 for the first
- * @param limit executions to look at
+ * Finds what no refresh can repair among the next executions, in key order, with a short statement
+ * that only reads `execution` and `task`. Age is taken from the tasks' own times, so a task that
+ * really runs for a week is reported as well.
+ * @param after the `last` of the previous page; 0 for the first
+ * @param limit executions to examine
+ * @throws an error from `pg`
  */
 export async function readIrreparable(
   database: Database,
@@ -50,7 +53,7 @@ export async function readIrreparable(
     [after, limit],
   );
   return {
-    // A page without any has one row, for its last id alone.
+    // A page without any has one row, for its last id.
     irreparable: rows
       .filter(({ executionId }) => (executionId as number | null) !== null)
       .map(({ executionId, vendor, stored, reason }) => ({ executionId, vendor, stored, reason })),

@@ -10,9 +10,9 @@ const RENEW_MS = DURATION_MS / 4;
 const LOST = 'TL001';
 
 /**
- * The right to do a duty alone: a row of `tally.lease`, so that it works through a pooler and survives a lost connection.
- * Its holder prolongs it for as long as its process runs; 10 s after that has ended or is frozen, another one may take
- * it. By the clock of the database alone.
+ * The exclusive right to a duty: a row of `tally.lease`, so it works through a pooler and outlives
+ * a lost connection. The holder renews it while its process runs. Ten seconds after the process has
+ * ended or frozen, another one may take it. Only the database's clock counts.
  */
 export class Lease {
   readonly #database: TransactionDatabase;
@@ -25,15 +25,15 @@ export class Lease {
     this.#duty = duty;
   }
 
-  /** Whether it was taken and, as far as this process knows, not lost since. */
+  /** Whether this process holds the lease, as far as it knows. */
   get held(): boolean {
     return this.#renewal !== undefined;
   }
 
   /**
-   * Takes the lease, or prolongs it; from then on it is prolonged until `release`.
-   * @returns false: another one has it
-   * @throws the error of `pg`
+   * Takes or renews the lease, and keeps renewing it until `release`.
+   * @returns false if another process holds it
+   * @throws an error from `pg`
    */
   async take(): Promise<boolean> {
     if (!(await takeRow(this.#database, this.#duty, this.#holder, DURATION_MS))) {
@@ -44,20 +44,21 @@ export class Lease {
     return true;
   }
 
-  /** Gives it back, so that another one need not wait; never throws. */
+  /** Gives the lease back, so that nobody has to wait for it to expire. Never throws. */
   async release(): Promise<void> {
     if (!this.held) return;
     this.#stopRenewal();
     await this.#database
       .query('DELETE FROM tally.lease WHERE duty = $1 AND holder = $2', [this.#duty, this.#holder])
-      // Then it runs out.
+      // Otherwise it expires.
       .catch(() => undefined);
   }
 
   /**
-   * The database for what only the holder may do: each statement commits together with the lease, or not at all.
-   * Closing it does nothing.
-   * @throws TallyError LEASE_LOST from `query` when another one has it; then nothing has changed
+   * A database for what only the holder may do: each statement commits only while this process
+   * holds the lease. Closing it does nothing.
+   * @throws TallyError LEASE_LOST from `query` if another process holds it; then nothing has
+   *   changed
    */
   guard(): Database {
     const check = this.#check();
@@ -87,7 +88,7 @@ export class Lease {
     };
   }
 
-  // A failure tells nothing that the next statement under the lease doesn't.
+  // The next statement under the lease reports the same problem.
   async #renew(): Promise<void> {
     await this.guard()
       .query('SELECT')
@@ -101,8 +102,9 @@ export class Lease {
 }
 
 /**
- * The turns that any number of processes take in a duty of which one pass an interval is enough. A turn is a lease that
- * is never given back: it runs out an interval after the last sign of its pass, and then it is anybody's.
+ * Turns at a duty that needs one pass per interval, shared by any number of processes. A turn is a
+ * lease that is never given back: it expires one interval after the last sign of its pass, and then
+ * anybody may take the next.
  */
 export class Turns {
   readonly #database: Database;
@@ -118,15 +120,15 @@ export class Turns {
 
   /**
    * Takes the next turn.
-   * @returns false: it isn't time yet, or another process has taken it
-   * @throws the error of `pg`
+   * @returns false if it isn't due, or another process has taken it
+   * @throws an error from `pg`
    */
   take(): Promise<boolean> {
     this.#holder = randomUUID();
     return takeRow(this.#database, this.#duty, this.#holder, this.#intervalMs);
   }
 
-  /** Says that the pass is under way, so that the interval counts from now. @throws the error of `pg` */
+  /** Notes that the pass still runs; the interval counts from now. @throws an error from `pg` */
   async prolong(): Promise<void> {
     await this.#database.query(
       `UPDATE tally.lease SET expires_at = clock_timestamp() + $3 * interval '1 millisecond'
@@ -136,7 +138,7 @@ export class Turns {
   }
 }
 
-/** Whether the lease is this holder's from now on. Whoever asks while another one has it only reads. */
+/** Takes the lease unless another holder has it; then it only reads. */
 async function takeRow(
   database: Database,
   duty: string,

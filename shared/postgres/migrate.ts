@@ -14,18 +14,19 @@ const MIGRATE_LOCK = 7_411_001;
 const LOCK_POLL_MS = 200;
 
 /**
- * Creates or upgrades schema `tally`, and the host's two tables, with capture, when the database has
- * neither: all of it or nothing. Safe to run at the same time by many (the others wait), and without effect when run
- * again. It is one transaction, so a pooler may stand in between.
+ * Creates or upgrades schema `tally` and, if the database has neither of the host's two tables,
+ * creates them with capture: all of it or nothing. Safe to run concurrently (the others wait) and
+ * repeatedly. It is one transaction, so a pooler may sit in between.
  * @returns the names of the migrations that ran
- * @throws TallyError HALF_A_HOST when only one of `execution` and `task` exists, HOST_ELSEWHERE when another schema
- *   has them, NO_RIGHT, POSTGRES_TOO_OLD, READ_ONLY
+ * @throws TallyError HALF_A_HOST if only one of `execution` and `task` exists
+ * @throws TallyError HOST_ELSEWHERE if they are in a schema that the role doesn't search
+ * @throws TallyError NO_RIGHT, POSTGRES_TOO_OLD, READ_ONLY
  */
 export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
   return withClient(databaseUrl, 'migrate', async (client) => {
     const query = queryOf(client);
     await refuseOldServer(query);
-    // A backlog may make a new index take minutes.
+    // Without a timeout: with a large backlog, a new index may take minutes.
     await client.query(beginPinned(0));
     try {
       await takeMigrateLock(client, () => {
@@ -39,21 +40,24 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
       for (const name of ['refresh_executions', 'refresh_backlog', 'capture', 'lease', 'rights']) {
         await client.query(readSql(name));
       }
-      // Nobody else's tables, so nobody has to be asked.
+      // The tables are Tally's own, so there is nobody to ask.
       if (hostIsMissing) await createCaptureTriggers(client);
       await client.query('COMMIT');
       if (hostIsMissing) log.info('created the tables execution and task, with capture');
       else await addNewTriggers(client, log);
       return applied;
     } catch (error) {
-      // On a lost connection this fails as well; what it was lost by is worth more.
+      // On a lost connection this fails as well; the first error says more.
       await client.query('ROLLBACK').catch(() => undefined);
       throw describeRefusal(error);
     }
   });
 }
 
-/** Gives a capture that an older version has enabled what this one adds; without it changes are captured as before. */
+/**
+ * Adds this version's new triggers to a capture that an older version enabled. Without them,
+ * changes are still captured as before.
+ */
 async function addNewTriggers(client: pg.Client, log: Logger): Promise<void> {
   try {
     await upgradeCapture(client);
@@ -65,8 +69,9 @@ async function addNewTriggers(client: pg.Client, log: Logger): Promise<void> {
 }
 
 /**
- * Keeps everybody else from changing schema `tally` until the transaction ends.
- * @param onWait called once when somebody else does so now
+ * Keeps everyone else from changing schema `tally` until the transaction ends.
+ * @param onWait called once if somebody else is changing it now
+ * @throws an error from `pg`
  */
 export async function takeMigrateLock(client: pg.Client, onWait: () => void): Promise<void> {
   for (let waits = false; ; waits = true) {
@@ -80,7 +85,7 @@ export async function takeMigrateLock(client: pg.Client, onWait: () => void): Pr
   }
 }
 
-/** Runs what isn't in `tally.migration` yet, in the order of the names. */
+/** Runs the migrations that `tally.migration` lacks, in the order of their names. */
 async function applyMigrations(client: pg.Client): Promise<string[]> {
   await client.query(`
     CREATE SCHEMA IF NOT EXISTS tally;
@@ -99,7 +104,7 @@ async function applyMigrations(client: pg.Client): Promise<string[]> {
   return missing;
 }
 
-/** `tally.rollup(ids)`: the rule of rollup.sql as a function, so that it is written once. */
+/** `tally.rollup(ids)`: rollup.sql as a function, so that the rule exists once. */
 function rollupFunction(): string {
   return `
     CREATE OR REPLACE FUNCTION tally.rollup(bigint[])
@@ -108,7 +113,7 @@ function rollupFunction(): string {
     REVOKE EXECUTE ON FUNCTION tally.rollup(bigint[]) FROM PUBLIC;`;
 }
 
-/** @returns true when the database has neither of the host's tables */
+/** @returns true if the database has neither of the host's tables */
 async function findHost(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ execution: boolean; task: boolean }>(
     `SELECT to_regclass('execution') IS NOT NULL AS execution, to_regclass('task') IS NOT NULL AS task`,
@@ -127,7 +132,10 @@ async function findHost(client: pg.Client): Promise<boolean> {
   return true;
 }
 
-/** @throws TallyError NO_RIGHT for those that are missing most often, with the statement that grants them */
+/**
+ * Checks the rights that are missing most often.
+ * @throws TallyError NO_RIGHT with the statement that grants them
+ */
 async function refuseMissingRights(query: Query, hostIsMissing: boolean): Promise<void> {
   const [rights] = await query<{
     role: string;
@@ -175,7 +183,8 @@ function describeRefusal(error: unknown): unknown {
 }
 
 async function createHostTables(client: pg.Client): Promise<void> {
-  // A role named tally comes to schema tally first; what lies there goes when Tally goes.
+  // For a role named tally, schema tally comes first on the default search_path, and tables in it
+  // would be removed with Tally.
   await client.query(
     `SELECT set_config('search_path', 'public', true) WHERE current_schema() = 'tally'`,
   );

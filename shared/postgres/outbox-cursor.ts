@@ -1,25 +1,27 @@
-// A row becomes visible when its transaction commits, so rows may appear behind one that was seen already. A look
-// that goes on where the last one ended starts this much earlier.
+// A row becomes visible when its transaction commits, so rows may appear before one that was
+// already read. A read that continues where the last one ended starts this much earlier.
 const LOOK_BACK_S = 2;
-// A look from the very beginning finds what was committed later than that, or made unsent. It has to step over every
-// row that is done and that a long-running transaction elsewhere keeps from being cleaned up, which may be millions;
-// so after one, this many times what it took passes before the next.
+// A read from the beginning also finds rows that were committed later than that, or released. It
+// must step over every finished row that a long-running transaction elsewhere keeps from being
+// vacuumed, which may be millions. So after one, this many times its duration passes before the
+// next.
 const REST_FACTOR = 20;
 
 /**
- * Where the next look for the oldest unsent outbox rows begins, so that looking costs the same however many
- * rows were done before. State of one process that can be lost: it only saves work.
+ * Where to continue reading the oldest unsent outbox rows, so that the cost doesn't depend on how
+ * many rows were done before. It is state of one process and can be lost: it only saves work.
  */
 export class OutboxCursor {
-  /** Due time of the last row that was seen, in seconds since 1970 by the database's clock. */
+  /** Due time of the last row that was read, in seconds since 1970 by the database's clock. */
   #lastS: number | undefined;
   #nextWholeLookMs = 0;
 
   /**
    * Reads rows in the order of their due time.
-   * @param read given the due time to begin at, in seconds since 1970; undefined: at the very beginning. It gives the
-   *   due time of the last row that it has seen (undefined: there was none) and whether there may be more behind it
-   * @param goesOn directly from the last look, without looking back for rows that appeared behind it meanwhile
+   * @param read gets the due time to start at, in seconds since 1970 (undefined: the beginning). It
+   *   returns the due time of the last row it read (undefined: none) and whether there may be more
+   * @param goesOn whether to continue exactly where the last read ended, without looking back
+   * @throws what `read` throws
    */
   async look<T extends { readonly lastS: number | undefined; readonly more: boolean }>(
     read: (fromS: number | undefined) => Promise<T>,
@@ -36,7 +38,8 @@ export class OutboxCursor {
       this.#nextWholeLookMs = endMs + (endMs - beginMs) * REST_FACTOR;
     }
     if (seen.lastS !== undefined) {
-      // When there may be more, they come after the last; otherwise a late row must not move the cursor back.
+      // If there may be more, they follow the last row. Otherwise a late row must not move the
+      // cursor back.
       this.#lastS = seen.more ? seen.lastS : Math.max(seen.lastS, this.#lastS ?? seen.lastS);
     }
     return seen;

@@ -1,13 +1,15 @@
 import type { Database } from './database.ts';
 import type { Identity } from '../execution.ts';
 
-/** Who asked for a refresh. */
+/** Who requested a refresh. */
 export type RefreshSource = 'capture' | 'api' | 'marker' | 'reconciler';
 
 /**
- * Records that these executions are to be refreshed: the one door to the queue. When this resolves
- * the rows are committed, and no loss of Redis can undo it; the relay sends them on.
- * @param dueInMs milliseconds from now until the relay may send them
+ * Requests refreshes of these executions. This is the one door to the queue: when it resolves, the
+ * rows are committed, no loss of Redis can undo that, and the relay sends them on.
+ * @param dueInMs milliseconds until the relay may send them
+ * @throws an error from `pg`; then nothing is recorded, or the answer was lost, and repeating it is
+ *   harmless
  */
 export async function recordRefreshes(
   database: Database,
@@ -28,7 +30,10 @@ export async function recordRefreshes(
   );
 }
 
-/** Makes rows that were marked as sent unsent again, due in `waitMs` milliseconds each. */
+/**
+ * Releases claimed rows: they are unsent again, each due in `waitMs` milliseconds.
+ * @throws an error from `pg`
+ */
 export async function releaseRows(
   database: Database,
   rows: readonly { readonly rowId: number; readonly waitMs: number }[],
@@ -43,26 +48,37 @@ export async function releaseRows(
   );
 }
 
-/** Lets the next refresh of the execution overwrite a final status that the host stored by hand, whatever asks for it. */
+/**
+ * Lets the next refresh of the execution, whoever requests it, overwrite a final status that the
+ * host stored itself.
+ * @throws an error from `pg`
+ */
 export async function forgetHostWord(database: Database, executionId: number): Promise<void> {
   await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);
 }
 
-/** Rows that are counted one by one; beyond, there are estimates. */
+/** Most rows that are counted exactly; above that, figures are estimates. */
 export const COUNTED_ROWS = 100_000;
 
-/** What the outbox holds: rows, how many of them are not yet sent, the age of the oldest in seconds. */
+/**
+ * What the outbox holds: its rows, how many of them are unsent, and the age of the oldest in
+ * seconds.
+ */
 export interface OutboxSummary {
   readonly rows: number;
   readonly unsent: number;
   readonly oldestSeconds: number | null;
-  /** There are more rows than are counted: `rows` and `unsent` are Postgres' own estimates. */
+  /** Set if `rows` and `unsent` are Postgres' estimates. */
   readonly estimated?: true;
 }
 
-/** Counts the outbox, up to 100,000 rows, so that asking costs the same however large the backlog is. */
+/**
+ * Counts the outbox; above 100,000 rows it estimates, so that the cost doesn't grow with the
+ * backlog.
+ * @throws an error from `pg`
+ */
 export async function summarizeOutbox(database: Database): Promise<OutboxSummary> {
-  // By the key, in which rows are created: so the oldest is among those that are read.
+  // Rows are created in the order of the key, so the oldest is among these.
   const [first] = await database.query<{ rows: number; unsent: number; oldest: number | null }>(
     `SELECT count(*) AS rows,
             count(*) FILTER (WHERE sent_at IS NULL) AS unsent,
@@ -80,7 +96,7 @@ export async function summarizeOutbox(database: Database): Promise<OutboxSummary
   };
 }
 
-// Statistics may be older than the backlog, so whichever of both kinds is small is counted.
+// Statistics may be older than the backlog, so whichever of the two kinds is small is counted.
 async function countUnsent(database: Database, all: number): Promise<number> {
   const unsent = await countRows(database, 'sent_at IS NULL');
   if (unsent <= COUNTED_ROWS) return unsent;
@@ -97,7 +113,7 @@ async function countRows(database: Database, condition: string): Promise<number>
   return counted?.count ?? 0;
 }
 
-// What the planner makes of the table's size and its last statistics; reads no row.
+// The planner's estimate from the table's size and its last statistics; reads no rows.
 async function estimateRows(database: Database, condition: string): Promise<number> {
   const [plan] = await database.query<{ 'QUERY PLAN': [{ Plan: { 'Plan Rows': number } }] }>(
     `EXPLAIN (FORMAT JSON) SELECT FROM tally.outbox WHERE ${condition}`,

@@ -1,22 +1,24 @@
-/** Settings of one transaction, by name. Values are ours, never from outside. */
+/** Settings of one transaction, by name. Values come from the code, never from outside. */
 export type Settings = Readonly<Record<string, string | number>>;
 
-// Why each, and why search_path isn't among them: docs/decisions/0008.
+// The reason for each, and why search_path isn't among them: docs/decisions/0008.
 const ASSUMED: Settings = {
   lock_timeout: 0,
   row_security: 'off',
   extra_float_digits: 1,
-  // The order of day and month stays as it is: a change would be reported to every client of a pooler.
+  // The order of day and month stays as it is: changing it would be reported to every client of a
+  // pooler.
   DateStyle: "'ISO'",
-  // A frozen process holds no lock for longer.
+  // The longest time that a frozen process can hold a lock.
   idle_in_transaction_session_timeout: 30_000,
 };
 
 /**
- * Begins a transaction in which everything holds that the statements assume, whatever the database, the role or a
- * pooled connection has as its default. It ends with the transaction, so a pooler's next client sees nothing of it.
- * @param statementTimeoutMs how long the server may work on each statement; 0: for ever
- * @param settings more of them, for what a planner's estimate would get wrong
+ * The statements that begin a transaction in which everything holds that the code assumes, whatever
+ * the defaults of the database, the role or a pooled connection are. They end with the transaction,
+ * so the pooler's next client is unaffected.
+ * @param statementTimeoutMs longest time for each statement, in milliseconds; 0: no limit
+ * @param settings additional ones, where the planner's estimates would be wrong
  */
 export function beginPinned(statementTimeoutMs: number, settings: Settings = {}): string {
   const all = {

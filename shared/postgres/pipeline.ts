@@ -1,15 +1,18 @@
 import type pg from 'pg';
 
+/** One statement and its parameters. */
 export interface Statement {
   readonly sql: string;
-  /** One for each `$n`; arrays become Postgres arrays. */
+  /** One value per `$n`; arrays become Postgres arrays. */
   readonly values?: readonly unknown[];
 }
 
 /**
- * Sends a whole transaction before the first answer is read, and gives the rows of each statement.
+ * Sends a whole transaction before it reads the first answer, and returns the rows of each
+ * statement.
  * @param timeoutMs for all answers together
- * @throws the first error in it, or one that says that no answer came in time; what was sent is still in hand then
+ * @throws the first error in it, or one that says that no answer came in time; the server may then
+ *   still be at work
  */
 export async function pipeline(
   client: pg.PoolClient,
@@ -25,14 +28,17 @@ export async function pipeline(
     client.query('COMMIT'),
   ]);
   const [begun, ...answers] = await within(timeoutMs, sent);
-  // What follows the first error fails for being in a failed transaction, and COMMIT rolls it back.
+  // Statements after the first error fail because the transaction has, and COMMIT rolls it back.
   for (const answer of [begun, ...answers]) if (answer?.status === 'rejected') throw answer.reason;
   return answers
     .slice(0, statements.length)
     .map((answer) => (answer.status === 'fulfilled' ? answer.value.rows : []));
 }
 
-/** Waits so long and no longer. `pg` would end the connection at its own `query_timeout`, too early for a cancel. */
+/**
+ * Limits the wait. `pg`'s own `query_timeout` would close the connection, too early for a cancel
+ * request.
+ */
 async function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {

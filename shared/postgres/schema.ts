@@ -6,15 +6,16 @@ import { explainDatabaseError } from './advice.ts';
 import type { Logger } from '../process/logger.ts';
 import { runLoop } from '../process/loop.ts';
 
+/** Path of the folder with the migrations. */
 export const migrationsFolder = fileURLToPath(new URL('migrations', import.meta.url));
 const SCHEMA_POLL_MS = 500;
 
-/** The text of a file of `shared/postgres/sql/`, by its name without `.sql`. */
+/** The text of a file in `shared/postgres/sql/`, by its name without `.sql`. */
 export function readSql(name: string): string {
   return readFileSync(new URL(`sql/${name}.sql`, import.meta.url), 'utf8');
 }
 
-/** The names of all migrations, in the order in which they run. */
+/** The names of all migrations in the order in which they run. */
 export function migrationNames(): string[] {
   return readdirSync(migrationsFolder)
     .map((file) => file.replace(/\.sql$/, ''))
@@ -22,13 +23,13 @@ export function migrationNames(): string[] {
 }
 
 /**
- * Whether schema `tally` is the one that this program was built for, and the host's tables are all there to be seen.
- * @returns undefined when it is so, otherwise a sentence that says what to do
- * @throws the error of `pg` when the database can't be asked
+ * What is wrong with schema `tally` or the host's tables, for this program.
+ * @returns undefined if nothing is, else a sentence that says what to do
+ * @throws an error from `pg`
  */
 export async function schemaProblem(database: TransactionDatabase): Promise<string | undefined> {
   const problem = await findProblem(database);
-  // A search_path that was wrong stays with the connections that began with it.
+  // Connections keep the search_path they started with.
   if (problem !== undefined) database.renew();
   return problem;
 }
@@ -49,8 +50,8 @@ async function findProblem(database: TransactionDatabase): Promise<string | unde
 }
 
 /**
- * Waits until the schema is there, for processes that don't migrate by themselves; says once what is
- * missing. Resolves early when the signal aborts.
+ * Waits until the schema is installed, for processes that don't migrate themselves; logs once what
+ * is missing. Resolves early when the signal aborts, and never rejects.
  */
 export async function waitForSchema(
   database: TransactionDatabase,

@@ -5,19 +5,21 @@ import { TallyError } from '../errors.ts';
 import { takeMigrateLock } from './migrate.ts';
 import { COUNTED_ROWS } from './outbox.ts';
 
-/** What was removed: nothing, when the database had no schema `tally`. */
+/** What was removed; nothing if the database had no schema `tally`. */
 export interface Uninstalled {
   readonly found: boolean;
   readonly capture: CaptureState;
-  /** Refreshes that were asked for and are not done; 100,001 for any larger number. */
+  /** Refreshes that were requested and not done; 100,001 stands for any larger number. */
   readonly lostRefreshes: number;
 }
 
 /**
- * Removes the triggers and schema `tally`; `execution` and `task` stay as they are. In one transaction.
- * @param force although refreshes wait in the outbox; they are lost
- * @param onWait called when a migration is at work, for which it waits
- * @throws TallyError OUTBOX_NOT_EMPTY without `force`, HOST_IN_SCHEMA, TASK_LOCKED
+ * Removes the triggers and schema `tally` in one transaction; `execution` and `task` stay as they
+ * are.
+ * @param force whether to remove it although refreshes wait in the outbox, which are then lost
+ * @param onWait called once if it has to wait for a migration
+ * @throws TallyError OUTBOX_NOT_EMPTY without `force`
+ * @throws TallyError HOST_IN_SCHEMA, TASK_LOCKED
  */
 export function uninstall(
   databaseUrl: string,
@@ -42,7 +44,7 @@ export function uninstall(
       }
       const capture = await readCaptureState(client);
       await dropCaptureTriggers(client);
-      // Nobody can record anything from here on, so the count is the last word.
+      // Nobody can record anything from here on, so the count is final.
       if (outbox) await client.query('LOCK TABLE tally.outbox');
       const lostRefreshes = outbox ? await countOutbox(client) : 0;
       if (lostRefreshes > 0 && !force) {
@@ -57,7 +59,7 @@ export function uninstall(
   );
 }
 
-// Writers of task wait meanwhile, so no more are counted than tell a person how many there are.
+// Writers of `task` wait meanwhile, so counting stops where a person needs no exact number.
 async function countOutbox(client: {
   query(sql: string): Promise<{ rows: { count: number }[] }>;
 }): Promise<number> {
@@ -67,7 +69,7 @@ async function countOutbox(client: {
   return rows[0]?.count ?? 0;
 }
 
-/** How many refreshes, for a person: `7`, or `more than 100000`. */
+/** The number of refreshes, for people: `7`, or `more than 100000`. */
 export function describeLost(lostRefreshes: number): string {
   return lostRefreshes > COUNTED_ROWS ? `more than ${COUNTED_ROWS}` : String(lostRefreshes);
 }

@@ -1,19 +1,22 @@
 import { TallyError } from '../errors.ts';
 
-/** Where Postgres is, as a URL of libpq says it. Empty strings: the URL doesn't say. */
+/** The contents of a Postgres URL. Empty strings: the URL doesn't say. */
 export interface DatabaseAddress {
-  /** Servers in the order in which they are tried; a host that begins with / is the folder of a unix socket. */
+  /**
+   * Servers in the order in which they are tried. A host that begins with / is the folder of a unix
+   * socket.
+   */
   readonly hosts: readonly { readonly host: string; readonly port: number }[];
   readonly user: string;
   readonly password: string;
   readonly database: string;
-  /** Only a server that accepts writes will do. */
+  /** Whether only a server that accepts writes will do. */
   readonly mustAcceptWrites: boolean;
-  /** How far an encrypted connection is verified, as libpq has it. */
+  /** How an encrypted connection is verified, as in libpq. */
   readonly sslMode: (typeof SSL_MODES)[number];
-  /** Files, as they are named. */
+  /** Paths of files, as written. */
   readonly sslFiles: { readonly ca: string; readonly cert: string; readonly key: string };
-  /** For the server's command line: `-c search_path=harbor`. */
+  /** Options for the server, for example `-c search_path=harbor`. */
   readonly options: string;
   readonly applicationName: string;
 }
@@ -38,8 +41,8 @@ const PARAMETERS = [
   'sslkey',
   'target_session_attrs',
 ];
-// Parameters of libpq that change nothing here: Tally sets its own timeouts and keepalives, speaks
-// UTF-8, and has neither GSSAPI nor channel binding to switch off.
+// Parameters of libpq that have no effect here: Tally sets its own timeouts and keepalives, uses
+// UTF-8, and has neither GSSAPI nor channel binding to disable.
 const IGNORED = [
   'connect_timeout',
   'client_encoding',
@@ -55,9 +58,11 @@ const IGNORED = [
 ];
 
 /**
- * Reads `postgres://[user[:password]@][host[:port]][,…][/database][?parameter=value&…]` as libpq does
- * (section "Connection URIs" of the Postgres manual). `#`, `?` and `@` may stand in a password as they are.
- * @throws TallyError BAD_DATABASE_URL whose message is what is wrong, without repeating what may be a secret
+ * Parses `postgres://[user[:password]@][host[:port]][,…][/database][?parameter=value&…]` as libpq
+ * does (section "Connection URIs" of the Postgres manual). A password may contain `#`, `?` and `@`
+ * unescaped.
+ * @throws TallyError BAD_DATABASE_URL with what is wrong as its message, without repeating what may
+ *   be a secret
  */
 export function parseDatabaseUrl(url: string): DatabaseAddress {
   const scheme = SCHEME.exec(url)?.[0];
@@ -82,7 +87,7 @@ export function parseDatabaseUrl(url: string): DatabaseAddress {
     user: parameters.get('user') ?? decode(user ?? ''),
     password: parameters.get('password') ?? decode(rest.join(':')),
     database: parameters.get('dbname') ?? decode(database),
-    // Of several servers, one that only reads is of no use.
+    // Among several servers, one that only reads is of no use.
     mustAcceptWrites: target !== 'any' || servers.length > 1,
     sslMode,
     sslFiles: {
@@ -95,7 +100,7 @@ export function parseDatabaseUrl(url: string): DatabaseAddress {
   };
 }
 
-/** One server, for a message. */
+/** A server's address, for a message. */
 export function describeHost({ host, port }: { host: string; port: number }): string {
   if (host.startsWith('/')) return `${host}/.s.PGSQL.${port}`;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
@@ -113,7 +118,7 @@ function split(text: string): {
   if (firstAt < 0 && /^[^?]*@/.test(text)) {
     throw bad('has a / in its user or password (write it as %2F) or an @ after the host (%40)');
   }
-  // A password may hold a question mark, so the query begins behind the credentials.
+  // A password may contain a question mark, so the query starts after the credentials.
   const mark = head.indexOf('?', firstAt + 1);
   const authority = mark < 0 ? head : head.slice(0, mark);
   const at = authority.lastIndexOf('@');
@@ -138,7 +143,7 @@ function readParameters(query: string): Map<string, string> {
       continue;
     }
     if (!PARAMETERS.includes(key)) {
-      // Not printed when it may be the tail of a password.
+      // Not printed if it may be the tail of a password.
       const shown = /^[a-z_]{1,32}$/.test(key) ? ` ${key}` : '';
       throw bad(`has an unknown parameter${shown}; those it may have are ${PARAMETERS.join(', ')}`);
     }

@@ -1,10 +1,10 @@
 import type { Database } from '../database.ts';
 import { ok, problem, warning, type Check, type Verdict } from '../../process/finding.ts';
 
-// By its name, to_regclass would ask for the right to use the schema.
+// to_regclass('tally.outbox') would require USAGE on the schema.
 const OUTBOX = `(SELECT oid FROM pg_class WHERE relname = 'outbox' AND relnamespace = to_regnamespace('tally'))`;
 
-/** Checks of the host's two tables, as this role and its `search_path` see them. */
+/** The checks of the host's two tables, as this role and its `search_path` see them. */
 export function hostChecks(database: Database): Check[] {
   return [
     { name: 'indexes', look: () => checkIndexes(database) },
@@ -93,7 +93,7 @@ async function checkLockWaits(database: Database): Promise<Verdict> {
   );
 }
 
-// Whatever else fires on an update of an execution is run by every refresh, and can fail it.
+// Every refresh runs the other triggers on `execution`, and each of them can make it fail.
 async function checkForeignTriggers(database: Database): Promise<Verdict> {
   const rows = await database.query<{ name: string }>(
     `SELECT format('%s on %s (%s)', t.tgname, t.tgrelid::regclass, t.tgfoid::regproc) AS name FROM pg_trigger t

@@ -4,7 +4,7 @@ import { ok, problem, warning, type Check, type Verdict } from '../../process/fi
 const LONG_TRANSACTION_MINUTES = 5;
 const MAX_CLOCK_DIFFERENCE_S = 10;
 
-/** Checks of the server, whatever database is asked: none of them needs a table. */
+/** The checks of the server itself; none of them needs a table. */
 export function serverChecks(database: Database): Check[] {
   return [
     { name: 'version', look: () => checkVersion(database) },
