@@ -7,12 +7,14 @@ import { parseDatabaseUrl } from '../postgres/url.ts';
 import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
 import { readSetting, readTextFile, type Sources } from './setting-text.ts';
 
-/** A variable of the environment: how it is read, its default as text, and an example to print. */
+/** An environment variable: how it is parsed, its default as text, and an example to print. */
 interface Setting<T> {
   readonly read: z.ZodType<T, string>;
   readonly fallback?: string;
   readonly example: string;
-  /** Whether `<name>_FILE` may name a file that holds the value, as secrets of Docker and Kubernetes come. */
+  /**
+   * Whether `<name>_FILE` may name a file with the value, as secrets of Docker and Kubernetes do.
+   */
   readonly file?: true;
 }
 
@@ -40,7 +42,7 @@ function whole(min: number, max: number): z.ZodType<number, string> {
 /** Proxies in front of a server: none, how many, or which (Express' setting "trust proxy"). */
 export type TrustedProxies = false | number | readonly string[];
 
-// "true" isn't taken: it would let any client choose the address it is seen under.
+// "true" isn't accepted: it would let any client choose the address it appears under.
 function proxies(): z.ZodType<TrustedProxies, string> {
   const problem =
     'must be off, a number of proxies from 1 to 32, or a list of addresses, subnets, loopback, linklocal and uniquelocal';
@@ -64,7 +66,7 @@ function isProxy(text: string): boolean {
   return version !== 0 && bitsAreRight && more.length === 0;
 }
 
-/** A URL that its own parser understands; what that throws doesn't repeat it. */
+/** A URL that its parser accepts. The parser's errors don't repeat the URL. */
 function parsed(parse: (url: string) => unknown): z.ZodType<string, string> {
   return z.string().superRefine((value, context) => {
     try {
@@ -77,7 +79,7 @@ function parsed(parse: (url: string) => unknown): z.ZodType<string, string> {
 
 const redisUrl = parsed(parseRedisUrl);
 
-// Every form but a cluster's, whose keys Harbor's own client couldn't find.
+// Every form except a cluster's, on which Harbor's own client wouldn't find its keys.
 const harborRedisUrl = redisUrl.refine(
   (value) => !/^rediss?\+cluster:/i.test(value),
   'names a Redis Cluster, which Harbor does not work on',
@@ -112,7 +114,7 @@ const SETTINGS = {
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),
   HARBOR_REDIS_URL: fromFile(optional(harborRedisUrl, 'redis://:secret@127.0.0.1:6379/0')),
   HARBOR_MARKER_DELAY_MS: setting(whole(0, DAY_MS), '35000'),
-  // An IPv6 address may be written as in a URL.
+  // An IPv6 address may be written in brackets, as in a URL.
   HTTP_HOST: setting(
     z.string().transform((text) => text.replace(/^\[(.*)\]$/, '$1')),
     '127.0.0.1',
@@ -140,36 +142,36 @@ const SETTINGS = {
 
 type SettingName = keyof typeof SETTINGS;
 
-/** Every variable that Tally reads, complete, validated and frozen. Names and units as in `.env.example`. */
+/** All settings: complete, validated and frozen. Names and units as in `.env.example`. */
 export type Config = Readonly<{
   [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer T> ? T : never;
 }>;
 
-/** A config in which these settings have a value. */
+/** A config in which these settings have values. */
 export type ConfigWith<Name extends SettingName> = Config & {
   readonly [Key in Name]: NonNullable<Config[Key]>;
 };
 
-/** A config with the URLs of both stores, as every long-running process needs it. */
+/** A config with the URLs of both stores, which every long-running process needs. */
 export type StoresConfig = ConfigWith<'DATABASE_URL' | 'REDIS_URL'>;
 
 const TABLE: Readonly<Record<SettingName, Setting<unknown>>> = SETTINGS;
 const ALL = Object.entries(TABLE);
 
-/** Names of all variables with their defaults, in the order of `.env.example`. */
+/** All settings with their defaults, in the order of `.env.example`. */
 export const SETTING_DEFAULTS: readonly (readonly [string, string | undefined])[] = ALL.map(
   ([name, { fallback }]) => [name, fallback] as const,
 );
 
-/** The variables that name a file with the value of a setting, for example `API_TOKEN_FILE`. */
+/** The variables that name a file with a setting's value, for example `API_TOKEN_FILE`. */
 export const FILE_VARIABLES: readonly string[] = ALL.flatMap(([name, { file }]) =>
   file ? [`${name}_FILE`] : [],
 );
 
 /**
- * Reads the environment and the files that it names. Pure: the same sources give the same config, and
- * nothing is connected.
- * @param required variables this process can't do without
+ * Reads the settings from the environment and the files that it names. Depends on nothing else, and
+ * connects to nothing.
+ * @param required settings that this process can't do without
  * @throws UsageError naming the first variable that is wrong, missing or misspelt, with an example
  */
 export function loadConfig<Name extends SettingName = never>(
@@ -194,8 +196,8 @@ export function loadConfig<Name extends SettingName = never>(
 }
 
 /**
- * The same config, of which these settings are known to have a value.
- * @throws UsageError naming the first that has none, with an example
+ * Checks that these settings have values, and returns the same config typed accordingly.
+ * @throws UsageError naming the first without a value, with an example
  */
 export function requireSettings<Name extends SettingName>(
   config: Config,
@@ -219,17 +221,21 @@ function refuseMisspelt(environment: Environment): void {
   );
 }
 
-/** Whether a person has set it, in its variable or in a file. */
+/** Whether a setting was set, in its variable or in a file. */
 export function isGiven(name: SettingName, environment: Environment = process.env): boolean {
   return readSetting(name, { environment, readFile: () => 'set' }, TABLE[name].file) !== '';
 }
 
-/** Settings whose variable a platform made up of a service's name (`PRODUCER_PORT=tcp://…`); they count as unset. */
+/**
+ * Settings whose variable a platform generated from a service's name (`PRODUCER_PORT=tcp://…`).
+ * They count as unset.
+ */
 export function ignoredSettings(environment: Environment = process.env): readonly string[] {
   return ALL.flatMap(([name]) => (isMadeByPlatform(name, environment[name]) ? [name] : []));
 }
 
-// Known before the first connection, since producer and dashboard open their queue while Redis may be away.
+// Settled before the first connection, because producer and dashboard open their queue even while
+// Redis is unavailable.
 function settleQueuePrefix(config: Config): Config {
   const { REDIS_URL: url, QUEUE_PREFIX: prefix } = config;
   if (url === undefined || parseRedisUrl(url).kind !== 'cluster') return config;
@@ -250,7 +256,8 @@ function refuseContradictions(config: Config): void {
   if (problem !== undefined) throw new UsageError(problem);
 }
 
-// Everyone can read them in this project's documents. A trusted proxy stands between this machine and others.
+// Everyone can read these secrets in the documentation. A trusted proxy means that other machines
+// can connect.
 function refuseExamples(config: Config): void {
   if (isLoopback(config.HTTP_HOST) && config.TRUST_PROXY === false) return;
   for (const name of ['API_TOKEN', 'DASHBOARD_PASSWORD', 'DASHBOARD_VIEWER_PASSWORD'] as const) {
@@ -262,7 +269,7 @@ function refuseExamples(config: Config): void {
   }
 }
 
-/** A config with the given values in place of those that were read, frozen again. */
+/** A frozen copy of a config with some values replaced. */
 export function withSettings<Changes extends Partial<Config>>(
   config: Config,
   changes: Changes,
@@ -270,7 +277,7 @@ export function withSettings<Changes extends Partial<Config>>(
   return Object.freeze({ ...config, ...changes });
 }
 
-/** True when only programs of this machine can reach a server that listens on this host. */
+/** Whether only programs on this machine can reach a server that listens on this host. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

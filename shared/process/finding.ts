@@ -1,37 +1,45 @@
 import { describeError } from '../errors.ts';
 
-/** `warning`: Tally works, and something will cost time or is about to go wrong. `problem`: something doesn't work. */
+/**
+ * `warning`: Tally works, but something costs time or is about to go wrong. `problem`: something
+ * doesn't work.
+ */
 export type Level = 'ok' | 'warning' | 'problem';
 
-/** What one check saw. `fix` is a sentence that says what to change; only what is right has none. */
+/** The result of one check. `fix` says what to change; only `ok` has none. */
 export type Verdict =
   | { readonly level: 'ok'; readonly text: string }
   | { readonly level: 'warning' | 'problem'; readonly text: string; readonly fix: string };
 
-/** A question to a server that only reads. */
+/** A check that only reads. */
 export interface Check {
-  /** What it is about, in a word or two: `eviction policy`. */
+  /** Its subject in a word or two: `eviction policy`. */
   readonly name: string;
   readonly look: () => Promise<Verdict>;
 }
 
+/** A verdict with the name of its check. */
 export type Finding = Verdict & { readonly check: string };
 
+/** The verdict that all is well. */
 export function ok(text: string): Verdict {
   return { level: 'ok', text };
 }
 
+/** The verdict that something costs time or is about to go wrong. */
 export function warning(text: string, fix: string): Verdict {
   return { level: 'warning', text, fix };
 }
 
+/** The verdict that something doesn't work. */
 export function problem(text: string, fix: string): Verdict {
   return { level: 'problem', text, fix };
 }
 
 /**
- * A problem of which a sentence of ours tells: what is wrong, and what to do behind the first semicolon.
- * @param fix what to do where the sentence doesn't say it
+ * Turns one of Tally's own error sentences into a problem: what is wrong, and after the first
+ * semicolon what to do.
+ * @param fix what to do if the sentence doesn't say
  */
 export function problemOf(sentence: string, fix = "look at the server's log"): Verdict {
   const at = sentence.indexOf('; ');
@@ -39,8 +47,9 @@ export function problemOf(sentence: string, fix = "look at the server's log"): V
 }
 
 /**
- * Runs checks one after the other, so that a server which answers slowly is asked one thing at a time. A check that
- * can't be made is a warning with the cause: it says nothing about what it was to look at.
+ * Runs checks one after the other, so that a slow server gets one question at a time. A check that
+ * fails to run becomes a warning with the cause, because it says nothing about its subject. Never
+ * rejects.
  */
 export async function runChecks(checks: readonly Check[]): Promise<Finding[]> {
   const findings: Finding[] = [];

@@ -8,8 +8,8 @@ interface Step {
 }
 
 /**
- * What a process opened, closed in the opposite order. Stopping is idempotent and shares its
- * promise; every step runs even if one before it threw.
+ * Closes what a process opened, in reverse order. Stopping is idempotent and shares its promise,
+ * and every step runs even if an earlier one threw.
  */
 export class Lifecycle {
   readonly #log: Logger;
@@ -22,9 +22,9 @@ export class Lifecycle {
   }
 
   /**
-   * Registers how to close what was just opened. What was still being opened when the stop began is
-   * closed as soon as it is there, and the next `stop()` waits for that, too.
-   * @param name for the log, when closing fails
+   * Registers how to close what was just opened. If the stop has already begun, it is closed at
+   * once, and the next `stop()` waits for that as well.
+   * @param name for the log, if closing fails
    */
   onStop(name: string, close: CloseStep): void {
     if (this.#stopping === undefined) this.#steps.push({ name, close });
@@ -63,18 +63,18 @@ export class Lifecycle {
   }
 }
 
-/** The parts of `process` that signals need; given by the main file. */
+/** The parts of `process` that `stopOnSignals` needs; the main file passes `process`. */
 export interface SignalSource {
   on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'disconnect', listener: () => void): unknown;
   exit(code: number): void;
-  /** Of a child process: whether the channel to its parent is open. */
+  /** In a child process: whether the channel to its parent is open. */
   readonly connected?: boolean | undefined;
 }
 
 /**
- * Stops the lifecycle at SIGTERM, SIGINT or SIGHUP (its terminal is closed), or when the parent process is gone, and exits: 0 when all was closed, 1
- * when `graceMs` milliseconds were not enough or a second signal came. Jobs that are cut off are
- * redone elsewhere by stalled-job recovery.
+ * Stops the lifecycle at SIGTERM, SIGINT or SIGHUP (its terminal was closed), or when the parent
+ * process is gone, and exits: with 0 once all is closed, with 1 after `graceMs` milliseconds or at
+ * a second signal. Stalled-job recovery redoes jobs that are cut off.
  */
 export function stopOnSignals(
   lifecycle: Lifecycle,
@@ -88,7 +88,7 @@ export function stopOnSignals(
   };
   let signals = 0;
   const stop = (signal: string): void => {
-    // A terminal that is closed sends SIGHUP more than once.
+    // A closing terminal sends SIGHUP more than once.
     if (signal === 'SIGTERM' || signal === 'SIGINT') signals++;
     if (lifecycle.stopping) {
       if (signals > 1) force(`${signal} came twice`);
@@ -105,6 +105,6 @@ export function stopOnSignals(
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect'] as const) {
     source.on(signal, () => stop(signal));
   }
-  // The parent may have gone while this process was loading, and then says so no more.
+  // The parent may have gone while this process was loading; then no event follows.
   if (source.connected === false) stop('disconnect');
 }

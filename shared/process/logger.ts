@@ -5,17 +5,18 @@ import { printable, printableJson } from '../printable.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
 import { parseDatabaseUrl } from '../postgres/url.ts';
 
+/** Pino's logger, which everything logs through. */
 export type { Logger } from 'pino';
 
 const PASSWORD_IN_URL = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s:@/"']*):[^\s@/"']+@/gi;
 
 /**
- * Takes passwords out of a text: those in URLs of any kind, and the given ones wherever they stand.
- * Works on the finished text, so that it doesn't matter in which field of which error they are.
+ * Replaces passwords in a text: those in URLs of any kind, and the given ones wherever they appear.
+ * It works on the finished text, so it doesn't matter in which field of which error they are.
  */
 export function scrubSecrets(text: string, secrets: readonly string[]): string {
   let clean = text;
-  // The longest first: one may begin like another. In a line of JSON, some characters are escaped.
+  // Longest first, because one may start with another. JSON escapes some characters.
   const forms = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
   for (const secret of forms.toSorted((a, b) => b.length - a.length)) {
     clean = clean.replaceAll(secret, '***');
@@ -23,7 +24,7 @@ export function scrubSecrets(text: string, secrets: readonly string[]): string {
   return clean.replaceAll(PASSWORD_IN_URL, '$1:***@');
 }
 
-/** Passwords and tokens of a config in every form in which they may turn up in a text. */
+/** The passwords and tokens of a config, in every form in which they may appear in a text. */
 export function secretsOf(config: Config): string[] {
   const passwords = [
     ...passwordsOfDatabase(config.DATABASE_URL),
@@ -36,14 +37,14 @@ export function secretsOf(config: Config): string[] {
     config.DASHBOARD_PASSWORD,
     config.DASHBOARD_VIEWER_PASSWORD,
   ].filter(
-    // A very short one would blank out half of the log and protects nothing.
+    // Replacing a very short one would garble the log and protect nothing.
     (secret): secret is string => secret !== undefined && secret.length >= 4,
   );
 }
 
 function passwordsOfDatabase(url: string | undefined): string[] {
   if (url === undefined) return [];
-  // As it was written, too.
+  // Decoded, and as written.
   return [parseDatabaseUrl(url).password, written(url)];
 }
 
@@ -55,29 +56,29 @@ function passwordsOfRedis(url: string | undefined): string[] {
 }
 
 /**
- * How a line of a log is shown on a terminal, for pino-pretty. The message may have text from outside in it: a line
- * break there would begin what looks like another line.
+ * How pino-pretty shows a log line on a terminal. Messages may contain text from outside, in which
+ * a line break would start what looks like another line.
  */
 export const TERMINAL_FORMAT: PrettyOptions = {
   ignore: 'pid,hostname,role',
   messageFormat: ({ role, msg }) => `${String(role)}: ${printable(String(msg))}`,
 };
 
-/** Takes one line of a log, JSON text with its line end. */
+/** Takes one log line: JSON with its line break. */
 export type LogWriter = (line: string) => void;
 
-/** @returns a writer to this stream: of JSON lines, or of readable ones on a terminal */
+/** Creates a writer for a stream: JSON lines, or readable ones on a terminal. */
 export async function streamWriter(output: NodeJS.WriteStream): Promise<LogWriter> {
   if (!output.isTTY) return (line) => void output.write(line);
-  // Only terminals pay for loading it.
+  // Loaded only for terminals.
   const { prettyFactory } = await import('pino-pretty');
   const pretty = prettyFactory(TERMINAL_FORMAT);
   return (line) => void output.write(pretty(line));
 }
 
 /**
- * The log of one process, as JSON lines, never with a password in them.
- * @param role which kind of process: worker, producer, dashboard, start
+ * Creates the log of one process: JSON lines that never contain a password.
+ * @param role the kind of process: worker, producer, dashboard, start
  */
 export function createLogger(config: Config, role: string, write: LogWriter): Logger {
   const secrets = secretsOf(config);
@@ -92,7 +93,7 @@ export function createLogger(config: Config, role: string, write: LogWriter): Lo
   );
 }
 
-/** A log that nobody reads, for commands that print their own one line. */
+/** A log that discards everything, for commands that print a single line themselves. */
 export function silentLogger(): Logger {
   return pino({ level: 'silent' });
 }

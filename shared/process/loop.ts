@@ -1,7 +1,7 @@
 import type { Outage } from './outage.ts';
 import { backoffMs, pause } from './wait.ts';
 
-/** How long to rest after a step that had nothing to try, so that it says nothing about an outage. */
+/** The wait after a step that had nothing to try, and therefore says nothing about an outage. */
 export interface Idle {
   readonly idleMs: number;
 }
@@ -9,25 +9,34 @@ export interface Idle {
 interface Duty {
   /**
    * One turn of the duty; it should end soon after the signal aborts.
-   * @returns milliseconds until the next one, or undefined: there is no next one
-   * @throws when a store is unavailable
+   * @returns milliseconds until the next turn; undefined: there is none
+   * @throws if a store is unavailable
    */
   readonly step: (signal: AbortSignal) => Promise<number | Idle | undefined>;
-  /** Begins with a step that throws, and ends with one that has worked. Without it, the step logs what it throws. */
+  /**
+   * Begins when a step throws and ends when one succeeds. Without it, the step itself logs what it
+   * throws.
+   */
   readonly outage?: Pick<Outage, 'begin' | 'end'>;
-  /** Given back after a step that has thrown, so that another process may try, and at the end. Never rejects. */
+  /**
+   * Released after a step that throws, so that another process may try, and at the end. Never
+   * rejects.
+   */
   readonly lease?: { release(): Promise<void> };
-  /** The first and the longest wait after steps that throw. */
+  /**
+   * The first and the longest wait after steps that throw, in milliseconds; 250 and 5,000 by
+   * default.
+   */
   readonly retry?: { readonly firstMs: number; readonly maxMs: number };
 }
 
-/** A duty that goes on in the background. */
+/** A duty that runs in the background. */
 export interface Loop {
-  /** Finishes the step in hand. */
+  /** Stops after the step in hand. */
   close(): Promise<void>;
 }
 
-/** Runs a duty until it is closed. */
+/** Runs a duty in the background until it is closed. */
 export function startLoop(duty: Duty): Loop {
   const stop = new AbortController();
   const ended = runLoop({ ...duty, signal: stop.signal });
@@ -40,8 +49,8 @@ export function startLoop(duty: Duty): Loop {
 }
 
 /**
- * Takes one step after the other until the signal aborts: as soon as each asks for, and with a growing backoff while
- * they throw. Never rejects.
+ * Runs step after step until the signal aborts or a step returns undefined. The wait between them
+ * is what the step asks for, or a growing backoff while steps throw. Never rejects.
  */
 export async function runLoop(duty: Duty & { readonly signal: AbortSignal }): Promise<void> {
   const { step, outage, lease, signal, retry = { firstMs: 250, maxMs: 5_000 } } = duty;

@@ -1,13 +1,17 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-// Gauges with a counter's name, which Prometheus' own check refuses. Each is the sum of one that stays.
+// Gauges with names of counters, which Prometheus' linter rejects. Each is the sum of one that
+// stays.
 const MISNAMED = [
   'nodejs_active_handles_total',
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ];
 
-/** A registry of one process, with the default process metrics. Names are built here and nowhere else. */
+/**
+ * Creates the registry of one process with the default process metrics. All metric names are
+ * defined in this file.
+ */
 export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -15,7 +19,7 @@ export function createRegistry(): Registry {
   return registry;
 }
 
-/** What a worker counts. */
+/** A worker's metrics. */
 export interface RefreshMetrics {
   readonly refreshes: Counter<'vendor' | 'outcome'>;
   readonly lagSeconds: Histogram<'source'>;
@@ -23,6 +27,7 @@ export interface RefreshMetrics {
   readonly stalled: Counter;
 }
 
+/** Creates a worker's metrics in a registry. */
 export function createRefreshMetrics(registry: Registry): RefreshMetrics {
   const registers = [registry];
   return {
@@ -53,11 +58,12 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
   };
 }
 
-/** What the failed-janitor counts; `reason` is refreshed, superseded (failed again) or retention. */
+/** The failed-janitor's metrics; `reason` is refreshed, superseded (failed again) or retention. */
 export interface JanitorMetrics {
   readonly failedRemoved: Counter<'reason'>;
 }
 
+/** Creates the failed-janitor's metrics in a registry. */
 export function createJanitorMetrics(registry: Registry): JanitorMetrics {
   const failedRemoved = new Counter({
     name: 'tally_failed_removed_total',
@@ -65,12 +71,12 @@ export function createJanitorMetrics(registry: Registry): JanitorMetrics {
     labelNames: ['reason'] as const,
     registers: [registry],
   });
-  // A series that begins at its first event hides that event from rate().
+  // A series that starts with its first event hides that event from rate().
   for (const reason of ['refreshed', 'superseded', 'retention']) failedRemoved.inc({ reason }, 0);
   return { failedRemoved };
 }
 
-/** What the producer measures of the queue and the outbox. */
+/** The producer's gauges of queue and outbox. */
 export interface BacklogMetrics {
   readonly queueJobs: Gauge<'state'>;
   readonly failures: Gauge;
@@ -81,13 +87,16 @@ export interface BacklogMetrics {
   readonly workers: Gauge;
 }
 
-/** @param collect called before each scrape; it sets the gauges that can be known now */
+/**
+ * Creates the producer's gauges in a registry.
+ * @param collect called before each scrape; sets the gauges whose values can be read now
+ */
 export function createBacklogMetrics(
   registry: Registry,
   collect: (metrics: BacklogMetrics) => Promise<void>,
 ): void {
   const registers = [registry];
-  // Every gauge waits for the measurement, and a scrape, which asks them all at once, makes one.
+  // Prometheus' client asks every gauge of a scrape at once; all of them share one measurement.
   let measuring: Promise<void> | undefined;
   const measured = async (): Promise<void> => {
     measuring ??= collect(metrics).finally(() => {
@@ -142,7 +151,7 @@ export function createBacklogMetrics(
   };
 }
 
-/** @returns how many refreshes the reconciler has recorded */
+/** Creates the counter of refreshes that the reconciler recorded. */
 export function createReconcilerMetric(registry: Registry): Counter {
   return new Counter({
     name: 'tally_disagreements_repaired_total',
@@ -151,7 +160,7 @@ export function createReconcilerMetric(registry: Registry): Counter {
   });
 }
 
-/** @returns how many markers of Harbor named no execution */
+/** Creates the counter of Harbor's markers that named no execution. */
 export function createMalformedMarkersMetric(registry: Registry): Counter {
   return new Counter({
     name: 'tally_malformed_markers_total',

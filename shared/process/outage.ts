@@ -1,13 +1,14 @@
 import { describeError } from '../errors.ts';
 import type { Logger } from './logger.ts';
 
-// A cause that is new is told when the last line is this old: a server that comes back may refuse the password.
+// A new cause is logged if the last line is at least this old: a server that comes back may reject
+// the password.
 const NEW_CAUSE_AFTER_MS = 5_000;
 const MAX_CAUSES = 10;
 
 /**
- * An outage of one thing, logged when it begins, and when it ends with its length. However
- * many jobs or polls run into it in between, the log stays readable: only another cause is told, too.
+ * An outage of one store or service. It is logged when it begins and when it ends, with its length.
+ * However many jobs or polls run into it meanwhile, only a new cause is logged as well.
  */
 export class Outage {
   readonly #log: Logger;
@@ -18,8 +19,8 @@ export class Outage {
   #saidMs = 0;
 
   /**
-   * @param what the thing that can be away, as it starts the two sentences: "Postgres"
-   * @param explain the cause in one line, with what to do about it where that is known
+   * @param what the subject of the log lines, for example "Postgres"
+   * @param explain describes an error in one line, with what to do if that is known
    */
   constructor(log: Logger, what: string, explain = describeError) {
     this.#log = log;
@@ -31,6 +32,7 @@ export class Outage {
     return this.#since !== undefined;
   }
 
+  /** Logs that the outage begins, or a new cause while it lasts. */
   begin(error: unknown): void {
     const cause = this.#explain(error);
     const nowMs = performance.now();
@@ -48,6 +50,7 @@ export class Outage {
     return this.#causes.has(cause) || this.#causes.size >= MAX_CAUSES;
   }
 
+  /** Logs that the outage is over, if there is one. */
   end(): void {
     if (this.#since === undefined) return;
     const seconds = (performance.now() - this.#since) / 1000;

@@ -1,29 +1,31 @@
 import { distance } from 'fastest-levenshtein';
 
-/** Where settings come from: the variables of an environment. */
+/** The variables of an environment. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-// The variables that Kubernetes makes of a Service and Docker of a link: of a service "worker", WORKER_SERVICE_HOST,
-// WORKER_PORT_3002_TCP_ADDR and the like, beside WORKER_PORT=tcp://10.0.0.1:3002.
+// Variables that Kubernetes generates for a Service and Docker for a link. For a service "worker"
+// these are WORKER_SERVICE_HOST, WORKER_PORT_3002_TCP_ADDR and so on, and
+// WORKER_PORT=tcp://10.0.0.1:3002.
 const SERVICE_NAME =
   /_SERVICE_(?:HOST|PORT(?:_\w+)?)$|_PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?$/;
 const SERVICE_ADDRESS = /^(?:tcp|udp|sctp):\/\//;
 
 /**
- * Whether a platform has made up this variable of a service's name (see "Environment variables" in Kubernetes'
- * documentation of Services). Nobody wrote it, so that it is neither a setting nor a misspelt one.
+ * Whether a platform generated this variable from a service's name (see "Environment variables" in
+ * Kubernetes' documentation of Services). Nobody wrote it, so it is neither a setting nor a
+ * misspelt one.
  */
 export function isMadeByPlatform(name: string, value: string | undefined): boolean {
   return SERVICE_NAME.test(name) || (name.endsWith('_PORT') && SERVICE_ADDRESS.test(value ?? ''));
 }
 
-// Ordinary names of other programs that are close to ours.
+// Common names of other programs' variables that resemble ours.
 const UNRELATED = new Set(['APP_TOKEN', 'DASHBOARD_HOST', 'PRODUCER_HOST', 'WORKER_HOST']);
 
 /**
- * Finds a variable whose name looks like a misspelt setting: a typo would silently give the default. Short names get
- * less tolerance.
- * @returns the given name and the one that was meant; undefined when there is none
+ * Finds a variable whose name looks like a misspelt setting, because a typo would silently select
+ * the default. Short names get less tolerance.
+ * @returns the variable and the setting that was probably meant; undefined if there is none
  */
 export function findMisspelt(
   environment: Environment,

@@ -2,23 +2,24 @@ import { readFileSync } from 'node:fs';
 import { describeError, UsageError } from '../errors.ts';
 import { isMadeByPlatform, type Environment } from './setting-names.ts';
 
-/** What settings are read from: the environment, and the files that it names. */
+/** Where settings are read from: the environment and the files that it names. */
 export interface Sources {
   readonly environment: Environment;
   readonly readFile: (path: string) => string;
 }
 
-/** The text of a file. */
+/** Reads a text file. @throws an error from `node:fs` */
 export function readTextFile(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
 /**
- * The text of one setting, of its variable or of the file that `<name>_FILE` names; empty when it is unset. An empty
- * variable counts as unset: that is how compose files and shells clear one. Line breaks at the end, which shells and
- * editors add, are no part of it.
- * @param file whether `<name>_FILE` is looked at
- * @throws UsageError when both are set, when the file can't be read or is empty, and for control characters
+ * Reads the text of one setting, from its variable or from the file that `<name>_FILE` names; empty
+ * if it is unset. An empty variable counts as unset, because that is how compose files and shells
+ * clear one. Trailing line breaks, which shells and editors add, are dropped.
+ * @param file whether `<name>_FILE` is supported
+ * @throws UsageError if both are set, if the file is empty or can't be read, and for control
+ *   characters
  */
 export function readSetting(name: string, sources: Sources, file = false): string {
   const { environment } = sources;
