@@ -1,13 +1,13 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 
-/** Seconds that one point of the history stands for. */
+/** Seconds that each point of the history covers. */
 export const BUCKET_SECONDS = 10;
 const SHOWN_SECONDS = 3_600;
 const KEPT_SECONDS = 7_200;
-// A worker that has said nothing for so long is gone, or was never one of ours.
+// A heartbeat expires after this long; its worker is then gone.
 const SIGN_OF_LIFE_SECONDS = 45;
-// Upper bounds of the classes in which lags are counted; above the last one there is one more class.
+// Upper bounds of the histogram's buckets for lags; one more bucket lies above the last.
 const LAG_BOUNDS_MS = [
   5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 45_000,
   60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_800_000, 3_600_000,
@@ -21,34 +21,36 @@ function workerKey(config: Config, name: string): string {
   return `${config.QUEUE_PREFIX}:refresh-worker:${name}`;
 }
 
-/** What one worker has done since it last told. */
+/** What one worker has done since its last report. */
 export interface Activity {
   refreshed: number;
   failed: number;
-  /** Refreshes by class of their lag, from being recorded to being done. */
+  /** Refreshes by histogram bucket of their lag, from request to refresh. */
   readonly lags: number[];
 }
 
+/** An activity in which nothing has been done. */
 export function noActivity(): Activity {
   return { refreshed: 0, failed: 0, lags: LAG_BOUNDS_MS.map(() => 0).concat(0) };
 }
 
+/** Counts a lag, in milliseconds, in its histogram bucket. */
 export function countLag(activity: Activity, lagMs: number): void {
   const found = LAG_BOUNDS_MS.findIndex((bound) => lagMs <= bound);
   const at = found < 0 ? LAG_BOUNDS_MS.length : found;
   activity.lags[at] = (activity.lags[at] ?? 0) + 1;
 }
 
-/** How a worker shows itself on the overview. */
+/** What a worker tells the overview about itself. */
 export interface WorkerHeartbeat {
   readonly startedAt: string;
   readonly concurrency: number;
 }
 
 /**
- * Adds what a worker did in the ten seconds that have just passed to what the others did, and shows that it is
- * alive. For people to look at: nothing is decided by it, and it is gone with Redis.
- * @throws the error of ioredis
+ * Adds what a worker did in the last ten seconds to what the others did, and renews its heartbeat.
+ * This is for people to look at: no decision depends on it, and it is lost with Redis.
+ * @throws an error from `ioredis`
  */
 export async function recordActivity(
   redis: Redis,
@@ -57,8 +59,8 @@ export async function recordActivity(
   heartbeat: WorkerHeartbeat,
   activity: Activity,
 ): Promise<void> {
-  // By the clock of Redis: those of the workers may differ. Half a bucket back, because the time that
-  // passed has ended just now.
+  // By Redis' clock, because those of the workers may differ. Half a bucket back, because the
+  // interval has just ended.
   const [seconds] = await redis.time();
   const key = bucketKey(
     config,
@@ -79,24 +81,27 @@ export async function recordActivity(
   await commands.exec();
 }
 
-/** Ten seconds of the history. */
+/** Ten seconds of history. */
 export interface ActivityPoint {
-  /** Its end, in milliseconds since 1970, by the clock of Redis. */
+  /** End of the interval, in milliseconds since 1970 by Redis' clock. */
   readonly endMs: number;
   readonly refreshed: number;
   readonly failed: number;
-  /** Median and 99th percentile of the lag, rounded up to the bound of its class; null where nothing had one. */
+  /**
+   * Median and 99th percentile of the lag, rounded up to the bound of its histogram bucket; null if
+   * nothing had one.
+   */
   readonly lagMsP50: number | null;
   readonly lagMsP99: number | null;
 }
 
 /**
- * The last hour, the oldest first, without the ten seconds that are not over.
- * @throws the error of ioredis
+ * The last hour, oldest first, without the current ten seconds.
+ * @throws an error from `ioredis`
  */
 export async function readActivity(redis: Redis, config: Config): Promise<ActivityPoint[]> {
   const [seconds] = await redis.time();
-  // The workers tell a moment after the end of each bucket.
+  // The workers report a moment after the end of each bucket.
   const current = Math.floor((Number(seconds) - 2) / BUCKET_SECONDS);
   const count = SHOWN_SECONDS / BUCKET_SECONDS;
   const buckets = Array.from({ length: count }, (_, n) => current - count + n);
@@ -130,8 +135,8 @@ function percentile(lags: readonly number[], part: number): number | null {
 }
 
 /**
- * What these workers said of themselves; null for one that said nothing, or nothing that can be read.
- * @throws the error of ioredis
+ * The heartbeats of these workers; null for one that has none or an unreadable one.
+ * @throws an error from `ioredis`
  */
 export async function readHeartbeats(
   redis: Redis,
@@ -143,7 +148,7 @@ export async function readHeartbeats(
   return texts.map((text) => (text === null ? null : readHeartbeat(text)));
 }
 
-// Anyone with access to Redis can write there; what is no heartbeat is as none.
+// Anyone with access to Redis can write here; an unreadable heartbeat counts as none.
 function readHeartbeat(text: string): WorkerHeartbeat | null {
   try {
     const { startedAt, concurrency } = JSON.parse(text) as Partial<WorkerHeartbeat>;

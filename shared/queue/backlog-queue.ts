@@ -9,26 +9,34 @@ import { bullmqOptions } from './refresh-queue.ts';
 
 const JOB_NAME = 'drain';
 
-/** What one job of the backlog lane has done; so far, while it runs. */
+/** What a backlog job has done, or has done so far while it runs. */
 export interface BacklogFigures {
-  /** Executions that were refreshed: the sum of the four that follow. */
+  /** Executions refreshed: the sum of the next four figures. */
   readonly refreshed: number;
   readonly changed: number;
   readonly unchanged: number;
   readonly noTasks: number;
   readonly missing: number;
-  /** Executions that went to the express lane: locked by somebody else, or in a batch that failed. */
+  /**
+   * Executions handed to the express lane: locked by another transaction, or in a batch that
+   * failed.
+   */
   readonly handedOver: number;
-  /** For how long it ran, in milliseconds. */
+  /** Duration of the run, in milliseconds. */
   readonly ms: number;
 }
 
-/** Nothing: a job takes what is oldest when it runs. */
+/** Empty: a job takes whatever is oldest when it runs. */
 export type BacklogPayload = Readonly<Record<string, never>>;
+/** The queue `backlog`. */
 export type BacklogQueue = Queue<BacklogPayload, BacklogFigures, typeof JOB_NAME>;
+/** A job of the backlog lane. */
 export type BacklogJob = Job<BacklogPayload, BacklogFigures, typeof JOB_NAME>;
 
-/** The queue as producers and dashboard use it. Closing it leaves the connection open. */
+/**
+ * Opens the queue `backlog` for a producer or the dashboard. Closing the queue leaves the
+ * connection open.
+ */
 export function openBacklogQueue(config: Config, redis: Redis): BacklogQueue {
   const queue: BacklogQueue = new bullmq.Queue(
     BACKLOG_QUEUE,
@@ -41,9 +49,10 @@ export function openBacklogQueue(config: Config, redis: Redis): BacklogQueue {
 }
 
 /**
- * Asks for up to `slots` jobs that drain the backlog. There is at most one job of a slot that waits and one that
- * runs, whoever asks and however often: a job that is asked for while its slot runs follows at once.
- * @throws the error of ioredis
+ * Offers jobs that drain the backlog, one in each of `slots` slots. However often and by whomever
+ * it is called, at most one job of a slot waits and one runs; a job that is offered while its slot
+ * runs follows at once.
+ * @throws an error from `ioredis`
  */
 export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Promise<void> {
   await queue.addBulk(
@@ -53,7 +62,7 @@ export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Prom
         name: JOB_NAME,
         data: {},
         opts: {
-          // Different each time: BullMQ looks at the id before it deduplicates.
+          // Different each time, because BullMQ checks the id before it deduplicates.
           jobId: `${slot}-${randomBytes(6).toString('base64url')}`,
           deduplication: { id: slot, keepLastIfActive: true },
         },
@@ -63,15 +72,19 @@ export async function offerBacklogJobs(queue: BacklogQueue, slots: number): Prom
 }
 
 /**
- * Whether somebody has paused the queue, so that no worker drains the backlog. Only reads, and needs no opened queue.
- * @throws the error of ioredis
+ * Whether the queue is paused, so that no worker drains the backlog. Only reads, and needs no open
+ * queue.
+ * @throws an error from `ioredis`
  */
 export async function isBacklogPaused(config: Config, redis: Redis): Promise<boolean> {
-  // As BullMQ's own isPaused, which would first open the queue.
+  // BullMQ's isPaused reads the same field, but needs an open queue.
   return (await redis.hexists(`${config.QUEUE_PREFIX}:${BACKLOG_QUEUE}:meta`, 'paused')) === 1;
 }
 
-/** The id of the job that waits or runs in the first slot; null: there is none. @throws the error of ioredis */
+/**
+ * The id of the job that waits or runs in the first slot; null if there is none. @throws an error
+ * from `ioredis`
+ */
 export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));
 }

@@ -4,18 +4,19 @@ import { foldError, type Failure } from './failure-causes.ts';
 import { failurePages, type FailureStores } from './failures.ts';
 import { enqueueRefreshes } from './refresh-queue.ts';
 
-// Identities that are remembered as retried, some 100 bytes each. Forgetting them costs one that has many
-// failed jobs another run.
+// Identities remembered as retried, at about 100 bytes each. Forgetting them costs an identity with
+// many failed jobs one more run.
 const REMEMBERED_MAX = 100_000;
 
-/** Which failures: those to which everything that is given applies. */
+/** Selects the failures that meet every given condition. */
 export interface FailureSelection {
   readonly executionId?: number | undefined;
   readonly vendor?: string | undefined;
-  /** A part of the message, as it is or as {@link foldError} folds it. */
+  /** Part of the message, as it is or as folded by {@link foldError}. */
   readonly error?: string | undefined;
 }
 
+/** Whether a failure meets every condition of a selection. */
 export function isSelected(selection: FailureSelection, { identity, error }: Failure): boolean {
   const { executionId, vendor, error: part } = selection;
   return (
@@ -25,13 +26,13 @@ export function isSelected(selection: FailureSelection, { identity, error }: Fai
   );
 }
 
-/** What a retry in bulk has done so far. */
+/** What a bulk retry has done so far. */
 export interface BulkRetryProgress {
-  /** Failures whose executions were put on the queue; in a dry run, that would be. */
+  /** Failures whose executions were put on the queue, or would be in a dry run. */
   readonly retried: number;
-  /** Selected ones that are left, because their data is no refresh. */
+  /** Selected failures that were left, because their data is no refresh. */
   readonly noRefresh: number;
-  /** Records and failed jobs that were looked at. */
+  /** Records and failed jobs examined. */
   readonly seen: number;
 }
 
@@ -42,14 +43,14 @@ interface BulkRetryOptions {
 }
 
 /**
- * Retries by hand everything selected that has failed before it was called: page by page, the identities are put
- * on the queue again, then the failed jobs are removed, where Redis still has them. However many failed jobs an
- * identity has, it is put on the queue once. The records in Postgres stay: the refresh overtakes them when it
- * succeeds. So whatever Redis loses from here on, a failure is still shown and can be retried again.
+ * Retries everything selected that failed before the call. Page by page, it puts the identities on
+ * the queue again and then removes the failed jobs that Redis still has. An identity is enqueued
+ * once, however many failed jobs it has. The records in Postgres stay until a refresh succeeds, so
+ * whatever Redis loses from here on, the failure is still shown and can be retried.
  *
- * When it ends early (a crash, Redis unavailable, the signal, which ends it after the page in hand), no failed job is
- * gone whose identity isn't on the queue, and doing it again is harmless.
- * @throws the error of `pg` or ioredis
+ * If it ends early (a crash, an unavailable Redis, or the signal, which stops it after the page in
+ * hand), no failed job is gone whose identity isn't on the queue, and it is safe to repeat.
+ * @throws an error from `pg` or `ioredis`
  */
 export async function retryInBulk(
   stores: FailureStores,

@@ -9,7 +9,9 @@ const PINGS = 15;
 const SLOW_MS = 10;
 const FULL = 0.8;
 
-/** Checks of the queue's Redis. They leave it as it was: what the queue needs is tried on keys that are removed again. */
+/**
+ * The checks of the queue's Redis. What the queue needs is tried on keys that are removed again.
+ */
 export function redisChecks(config: Config, queue: RefreshQueue, redis: Redis): Check[] {
   const info = once(async () => parseInfo(await redis.info()));
   return [
@@ -25,7 +27,7 @@ export function redisChecks(config: Config, queue: RefreshQueue, redis: Redis): 
 
 type Info = ReadonlyMap<string, string>;
 
-/** The lines `name:value` of INFO. */
+/** Parses INFO's lines `name:value`. */
 function parseInfo(text: string): Info {
   return new Map(
     text.split(/\r?\n/).flatMap((line): [string, string][] => {

@@ -3,15 +3,16 @@ import type { RefreshQueue } from './refresh-queue.ts';
 
 /** A worker that is connected to the queue. */
 export interface ConnectedWorker {
-  /** What the worker calls itself: host, instance and process, unique among all that ever ran. */
+  /** The worker's name: host, instance and process, never used twice. */
   readonly name: string;
   readonly connectedSeconds: number;
 }
 
 /**
- * The workers of this queue. Redis lists the connections of all its databases, and an installation on another
- * database number has the same prefix and queue: those are left out.
- * @throws the error of ioredis, also when the user may not list clients
+ * The workers connected to this queue. Redis lists the connections of all its databases; an
+ * installation in another database number has the same prefix and queue name, and its workers are
+ * left out.
+ * @throws an error from `ioredis`, also if the user may not list clients
  */
 export async function connectedWorkers(
   queue: RefreshQueue,
@@ -21,7 +22,7 @@ export async function connectedWorkers(
   const own = String(redis.options.db ?? 0);
   return clients.flatMap(({ rawname, age, db }) =>
     db === undefined || db === own
-      ? // BullMQ names the connection of a worker "<prefix>:<queue in base64>:w:<name of the worker>".
+      ? // BullMQ's name for a worker's connection: "<prefix>:<queue in base64>:w:<worker's name>".
         {
           name: rawname?.replace(/^.*?:w:/, '') ?? 'unknown',
           connectedSeconds: Number(age ?? 0),

@@ -3,19 +3,22 @@ import type { Identity } from '../execution.ts';
 import type { Failure } from './failure-causes.ts';
 import { readPayload, type RefreshQueue } from './refresh-queue.ts';
 
-/** Failed jobs in one page: each command to Redis stays below some milliseconds. */
+/** Failed jobs per page: few enough that each command takes Redis only some milliseconds. */
 export const FAILED_PAGE = 500;
 
-// 31 December 9999, the last that an ISO date has four digits for.
+// 31 December 9999, the last date with a four-digit year in ISO 8601.
 const LATEST_MS = 253_402_300_799_999;
 
-/** The queue, and the connection it uses for what BullMQ has no call. */
+/** The queue, and its connection for what BullMQ has no method for. */
 export interface QueueAccess {
   readonly queue: RefreshQueue;
   readonly redis: Redis;
 }
 
-/** A page of failed jobs, how many ids were looked at for it, and where the next page begins (`0`: it was the last). */
+/**
+ * A page of failed jobs, the number of ids examined for it, and where the next page starts (`0`
+ * after the last one).
+ */
 export interface FailedPage {
   readonly jobs: readonly Failure[];
   readonly seen: number;
@@ -23,11 +26,11 @@ export interface FailedPage {
 }
 
 /**
- * Gives all jobs that have failed before it was called, in no order, page by page. Jobs that stay failed meanwhile
- * are given at least once (in rare cases twice: Redis may resize its table), those that are removed
- * or added meanwhile may be missing; so it ends, whatever happens to the queue.
- * @param from the `cursor` of an earlier page, to go on behind it
- * @throws the error of ioredis
+ * Yields all jobs that failed before the call, page by page, in no particular order. Jobs that stay
+ * failed are returned at least once (rarely twice, if Redis resizes its table). Jobs removed or
+ * added meanwhile may be missing, so it always ends.
+ * @param from the `cursor` of an earlier page, to continue after it
+ * @throws an error from `ioredis`
  */
 export async function* failedPages(
   { queue, redis }: QueueAccess,
@@ -51,9 +54,9 @@ export async function* failedPages(
 }
 
 /**
- * The newest failed jobs.
- * @param limit how many at most; they are asked for in one pipeline
- * @throws the error of ioredis
+ * The newest failed jobs, newest first.
+ * @param limit at most this many, read in one pipeline
+ * @throws an error from `ioredis`
  */
 export async function newestFailures(
   { queue, redis }: QueueAccess,
@@ -68,7 +71,7 @@ interface Entry {
   readonly failedAtMs: number;
 }
 
-/** @param found members and scores in turn, as Redis gives them */
+/** @param found members and scores alternately, as Redis returns them */
 function entriesOf(found: readonly string[]): Entry[] {
   const entries: Entry[] = [];
   for (let at = 0; at < found.length; at += 2) {
@@ -77,7 +80,7 @@ function entriesOf(found: readonly string[]): Entry[] {
   return entries;
 }
 
-/** A score that somebody wrote by hand may lie beyond every date, or be `inf`. */
+/** Limits a score to a valid date: one that was written by hand may be anything, even `inf`. */
 function momentOf(score: string | undefined): number {
   const ms = Number(score);
   return Number.isNaN(ms) ? LATEST_MS : Math.min(Math.max(ms, 0), LATEST_MS);
@@ -92,7 +95,7 @@ async function readJobs(
   const answers = await answersOf<[string | null, string | null]>(pipeline);
   return entries.flatMap(({ jobId, failedAtMs }, index) => {
     const [data, reason] = answers[index] ?? [null, null];
-    // Removed since its id was read.
+    // Removed after its id was read.
     if (data === null) return [];
     return [{ jobId, failedAtMs, identity: identityIn(data), error: reason ?? '' }];
   });
@@ -107,9 +110,9 @@ function identityIn(data: string): Identity | undefined {
 }
 
 /**
- * The errors of those of these jobs that are there, by job id.
- * @param jobIds a page
- * @throws the error of ioredis
+ * The errors of these jobs, by job id; empty for jobs that are gone.
+ * @param jobIds at most a page
+ * @throws an error from `ioredis`
  */
 export async function readFailedReasons(
   { queue, redis }: QueueAccess,
@@ -122,13 +125,13 @@ export async function readFailedReasons(
   return new Map(jobIds.map((jobId, index) => [jobId, answers[index] ?? '']));
 }
 
-/** `elsewhere`: the job is on the queue and not failed; `gone`: there is no such job. */
+/** `elsewhere`: the job is on the queue but not failed; `gone`: the job doesn't exist. */
 export type JobPlace = 'failed' | 'elsewhere' | 'gone';
 
 /**
  * Where each of these jobs is.
- * @param jobIds a page
- * @throws the error of ioredis: an answer that didn't come never counts as "gone"
+ * @param jobIds at most a page
+ * @throws an error from `ioredis`; a missing answer never counts as "gone"
  */
 export async function locateJobs(
   { queue, redis }: QueueAccess,
@@ -146,23 +149,23 @@ export async function locateJobs(
 
 /**
  * Removes those of these jobs that are failed now, and leaves the others.
- * @param jobIds a page
+ * @param jobIds at most a page
  * @returns how many were removed
- * @throws the error of ioredis; some may have been removed then
+ * @throws an error from `ioredis`; some may have been removed then
  */
 export async function removeFailed(
   { queue, redis }: QueueAccess,
   jobIds: readonly string[],
 ): Promise<number> {
   const places = await locateJobs({ queue, redis }, jobIds);
-  // All are sent before the first answer is read; each is a short command of its own.
+  // All are sent before the first answer is read; each is a short command.
   const removed = await Promise.all(
     jobIds.filter((_jobId, index) => places[index] === 'failed').map((id) => queue.remove(id)),
   );
   return removed.filter((code) => code === 1).length;
 }
 
-// A pipeline doesn't reject when one of its commands does.
+// A pipeline resolves even if one of its commands fails.
 async function answersOf<T>(pipeline: ChainableCommander): Promise<T[]> {
   const answers = (await pipeline.exec()) ?? [];
   return answers.map(([error, answer]) => {

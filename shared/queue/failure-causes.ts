@@ -1,13 +1,14 @@
 import { formatIdentity, type Identity } from '../execution.ts';
 
-// A message may carry a whole statement; what tells causes apart comes first.
+// A message may contain a whole statement; what tells causes apart comes first.
 const MESSAGE_MAX = 1_000;
-// More causes than this are none that a person reads; what is beyond is counted together.
+// Nobody reads more causes than this; the rest are counted together.
 const CAUSES_MAX = 1_000;
 const EXAMPLES = 3;
 const OTHER_CAUSES = '(other errors)';
 
-// A name in double quotes after one of these words tells what was violated or is missing: it is the cause.
+// A quoted name after one of these words is what was violated or is missing, so it is part of the
+// cause.
 const NAMED = `(?:constraint|relation|table|column|view|index|sequence|schema|database|role|function|trigger|type|extension|publication|tablespace)`;
 const FOLDS: readonly (readonly [RegExp, string])[] = [
   [/\s+/g, ' '],
@@ -33,9 +34,9 @@ const FOLDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * The cause in an error's message: what differs from one execution to the next (numbers, ids, values in quotes,
- * addresses, times) gives way to a placeholder, so that equal causes are equal texts. Names of
- * constraints, tables and the like stay.
+ * Reduces an error's message to its cause: whatever differs between executions (numbers, ids,
+ * quoted values, addresses, times) becomes a placeholder, so that equal causes are equal texts.
+ * Names of constraints, tables and the like stay.
  */
 export function foldError(text: string): string {
   let folded = text.slice(0, MESSAGE_MAX);
@@ -43,27 +44,27 @@ export function foldError(text: string): string {
   return folded.trim() || '(no message)';
 }
 
-/** A failed job as it is grouped. */
+/** A failure to be grouped by cause. */
 export interface Failure {
   readonly jobId: string;
-  /** Undefined: its data is no refresh. */
+  /** Undefined if its data is no refresh. */
   readonly identity: Identity | undefined;
   readonly error: string;
   /** Milliseconds since 1970. */
   readonly failedAtMs: number;
-  /** When the execution failed for the first time since it was refreshed last, if that is known. */
+  /** When the execution first failed since its last refresh, if that is known. */
   readonly firstFailedAtMs?: number;
 }
 
-/** Failed jobs that failed for the same cause. */
+/** Failures with the same cause. */
 export interface FailureCause {
   readonly error: string;
   readonly count: number;
   readonly vendors: readonly string[];
-  /** ISO 8601, UTC. */
+  /** When the first of them failed; ISO 8601, UTC, as is `last`. */
   readonly first: string;
   readonly last: string;
-  /** Up to three of the jobs; the identity is null where the data is no refresh. */
+  /** Up to three of the jobs; the identity is null if the data is no refresh. */
   readonly examples: readonly { readonly jobId: string; readonly identity: string | null }[];
 }
 
@@ -75,10 +76,11 @@ interface Gathered {
   readonly examples: { jobId: string; identity: string | null }[];
 }
 
-/** Groups failed jobs by cause, job by job, in memory that doesn't grow with their number. */
+/** Groups failures by cause, one at a time, in memory that doesn't grow with their number. */
 export class FailureCauses {
   readonly #byError = new Map<string, Gathered>();
 
+  /** Counts a failure under its cause. */
   add({ jobId, identity, error, failedAtMs, firstFailedAtMs = failedAtMs }: Failure): void {
     const cause = this.#causeOf(foldError(error), failedAtMs);
     cause.count++;
@@ -90,7 +92,7 @@ export class FailureCauses {
     }
   }
 
-  /** All causes, the most frequent first. */
+  /** All causes, most frequent first. */
   list(): FailureCause[] {
     return [...this.#byError]
       .map(([error, { count, firstMs, lastMs, vendors, examples }]) => ({

@@ -9,23 +9,24 @@ import {
 import { failedPages, newestFailures, readFailedReasons, type QueueAccess } from './failed-jobs.ts';
 import type { Failure } from './failure-causes.ts';
 
-/** What one needs to know of failures: Postgres has the records, Redis the jobs. */
+/** What reading failures takes: Postgres has the records, Redis the jobs. */
 export interface FailureStores extends QueueAccess {
   readonly database: Database;
 }
 
-/** A page of failures, and how many records and jobs were looked at for it. */
+/** A page of failures, and how many records and jobs were examined for it. */
 export interface FailurePage {
   readonly failures: readonly Failure[];
   readonly seen: number;
 }
 
 /**
- * Gives everything that failed for good before it was called and still needs a person, page by page: the records in
- * Postgres first, then the failed jobs that have none (their data is no refresh, or an older version left them). A failed
- * job with a record that is overtaken, because its execution was refreshed or failed again since, is not given.
- * @param executionId only what is about this execution
- * @throws the error of `pg` or ioredis
+ * Yields everything that failed for good before the call and still needs a person, page by page:
+ * first the records in Postgres, then the failed jobs without one (their data is no refresh, or an
+ * older version left them). A failed job whose record is obsolete, because its execution was
+ * refreshed or failed again since, is left out.
+ * @param executionId limits it to one execution
+ * @throws an error from `pg` or `ioredis`
  */
 export async function* failurePages(
   stores: FailureStores,
@@ -44,8 +45,8 @@ export async function* failurePages(
 
 /**
  * The newest failures that still need a person.
- * @param limit how many records at most, and how many failed jobs are looked at for those without a record
- * @throws the error of `pg` or ioredis
+ * @param limit most records to return, and most failed jobs to examine for those without a record
+ * @throws an error from `pg` or `ioredis`
  */
 export async function newestStandingFailures(
   stores: FailureStores,
@@ -77,7 +78,7 @@ async function failuresOf(
   stores: QueueAccess,
   records: readonly FailureRecord[],
 ): Promise<Failure[]> {
-  // Records of older versions have no error; while Redis has the job, it does.
+  // Records of older versions have no error; its job does, while Redis has it.
   const reasons = await readFailedReasons(
     stores,
     records.filter(({ error }) => error === null).map(({ jobId }) => jobId),

@@ -1,12 +1,14 @@
 /**
- * A Redis Cluster puts keys with the same text between the first `{` and the next `}` into the same slot, and a script
- * of BullMQ works on keys of one slot only.
+ * Whether all keys with this prefix lie in one slot of a Redis Cluster: it places keys by the text
+ * between the first `{` and the next `}`. BullMQ's scripts need all of their keys in one slot.
  */
 export function hasHashTag(prefix: string): boolean {
   return /^[^{]*\{[^}]+\}/.test(prefix);
 }
 
-/** The prefix under which all keys lie in one slot: `{tally}` for `tally`, and unchanged if it has a hash tag. */
+/**
+ * A prefix that keeps all keys in one slot: `{tally}` for `tally`; unchanged if it has a hash tag.
+ */
 export function withHashTag(prefix: string): string {
   return hasHashTag(prefix) ? prefix : `{${prefix}}`;
 }

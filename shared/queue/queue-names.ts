@@ -1,7 +1,7 @@
-// By themselves: a command that only names the queues needn't load what runs them.
+// In a file of their own, so that a command that only names the queues doesn't load BullMQ.
 
-/** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
+/** Name of the express lane's queue. Its Redis keys start with `<QUEUE_PREFIX>:refresh:`. */
 export const REFRESH_QUEUE = 'refresh';
 
-/** The queue's name in BullMQ; its Redis keys start with `<QUEUE_PREFIX>:backlog:`. */
+/** Name of the backlog lane's queue. Its Redis keys start with `<QUEUE_PREFIX>:backlog:`. */
 export const BACKLOG_QUEUE = 'backlog';

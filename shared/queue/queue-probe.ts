@@ -10,10 +10,11 @@ import { settingsOf } from './redis.ts';
 import type { RefreshQueue } from './refresh-queue.ts';
 
 const POLL_MS = 500;
-// BullMQ calls its scripts by their checksums, and sends their text only to a Redis that doesn't know them.
+// BullMQ calls its scripts by checksum (EVALSHA), and sends their text only to a Redis that doesn't
+// know them.
 const CHECKSUM_OF_NO_SCRIPT = '0'.repeat(40);
-// BullMQ waits for jobs with this command, which does nothing in a script. Redis before 7.0.8 takes less than 2 ms for
-// "without end".
+// BullMQ waits for jobs with BZPOPMIN, which doesn't block inside a script. Redis before 7.0.8
+// rounds less than 2 ms to zero, which waits for ever.
 const WAIT_S = 0.01;
 
 /** Types of the keys that BullMQ keeps for a queue. */
@@ -32,8 +33,8 @@ const KEY_TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Runs commands until one is refused, and leaves nothing behind. BullMQ's scripts would end with an error that doesn't
- * say which command it was.
+ * Runs commands until one is refused, and leaves nothing behind. An error from one of BullMQ's
+ * scripts doesn't say which command it was.
  */
 const REHEARSAL = `
 local refused = false
@@ -55,10 +56,11 @@ end
 return refused`;
 
 /**
- * Resolves when this Redis takes what putting a job on the queue, taking it and completing it needs: the commands that
- * BullMQ's scripts run, on keys of the queue, with the rights of this connection. One script of about 50 commands on a few
- * keys of its own, which it removes again.
- * @throws TallyError REDIS_TOO_OLD or REDIS_REFUSED, whose message says what to do; or the error of ioredis
+ * Resolves if this Redis accepts what it takes to enqueue, fetch and complete a job: the commands
+ * of BullMQ's scripts, on keys of the queue, with the rights of this connection. It runs one script
+ * of about 50 commands on a few keys of its own, which it removes again.
+ * @throws TallyError REDIS_TOO_OLD or REDIS_REFUSED, with what to do
+ * @throws an error from `ioredis`
  */
 export async function probeQueue(config: Config, queue: RefreshQueue, redis: Redis): Promise<void> {
   const settings = settingsOf(redis, config);
@@ -90,8 +92,9 @@ export async function probeQueue(config: Config, queue: RefreshQueue, redis: Red
 }
 
 /**
- * What to say of an error that the queue has met: that of a script doesn't tell which command was refused; a probe does.
- * @returns what the probe found, or the error itself
+ * Finds the cause of an error that the queue met. A script's error doesn't say which command was
+ * refused; a probe does.
+ * @returns what the probe found, else the error itself
  */
 export async function findCause(thrown: unknown, probe: () => Promise<void>): Promise<unknown> {
   try {
@@ -106,11 +109,12 @@ function refusal(why: string, cause?: Error): TallyError {
   return new TallyError('REDIS_REFUSED', `Redis refuses what the queue needs: ${why}`, { cause });
 }
 
-/** What BullMQ's scripts and the overview's counters run, each command once. */
+/** The commands of BullMQ's scripts and of the overview's counters, each once. */
 function commandsOn(keys: readonly string[]): string[][] {
   const [list = '', moved = '', hash = '', zset = '', set = '', stream = '', string = ''] = keys;
   return [
-    // First, since a Redis without memory refuses it only as long as the script has written nothing else.
+    // First, because a Redis without memory refuses it only while the script hasn't written
+    // anything.
     ['SET', string, '1', 'PX', '1000'],
     ['DEL', ...keys],
     ['SET', string, '1', 'PX', '1000'],
@@ -161,8 +165,8 @@ function commandsOn(keys: readonly string[]): string[][] {
 }
 
 /**
- * Waits until a probe succeeds; says once what Redis refuses. That it can't be reached is logged by the connection.
- * Resolves early when the signal aborts.
+ * Waits until a probe succeeds, and logs once what Redis refuses; the connection logs that it is
+ * unreachable. Resolves early when the signal aborts, and never rejects.
  */
 export async function waitForQueue(
   probe: () => Promise<void>,

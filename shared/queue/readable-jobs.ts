@@ -1,16 +1,16 @@
 import type { RedisQueueBackend } from 'bullmq';
 import { bullmq } from './packages.ts';
 
-// What a script answers with the fields of a job that was taken. (A worker's fetch, and its fetch behind a finished job.)
+// Scripts that return a job's fields: a worker's fetch, and its fetch after a finished job.
 const GIVES_A_JOB = new Set(['moveToActive', 'moveToFinished']);
-// So much of what is no JSON is shown.
+// Characters shown of data that isn't JSON.
 const SHOWN = 1_000;
 
 /**
- * BullMQ's access to Redis, for queues and workers, which reads every job that stands there. BullMQ itself throws
- * where data or options of a job are no JSON: its worker would leave such a job in hand until it is stalled, again
- * and again, and every list that contains it would fail. Here its data reads as {@link NotJson}, which is no refresh,
- * so that it fails at once and alone; options that can't be read are none.
+ * Creates BullMQ's backend for queues and workers, able to read every job. BullMQ itself throws if
+ * a job's data or options aren't JSON: its worker would hold such a job until it stalls, again and
+ * again, and every list that contains it would fail. Here the data reads as {@link NotJson}, which
+ * is no refresh, so the job fails at once and alone. Unreadable options count as none.
  */
 export const createReadableBackend = (
   ...parts: Parameters<typeof bullmq.createRedisBackend>
@@ -35,17 +35,20 @@ export const createReadableBackend = (
   return backend;
 };
 
-/** The data of a job whose data is no JSON: the text itself, or its beginning. */
+/** Stands for data that isn't JSON: the text or its beginning. */
 interface NotJson {
   readonly notJson: string;
 }
 
-/** Whether a job's data was no JSON. */
+/** Whether a job's data wasn't JSON. */
 export function isNotJson(data: unknown): data is NotJson {
   return typeof data === 'object' && data !== null && 'notJson' in data;
 }
 
-/** @param answer of a script: the fields and values of a job by turns, its id and two delays; or a number */
+/**
+ * @param answer of a script: a job's fields and values alternately, its id and two delays; or a
+ *   number
+ */
 function withReadableJob(answer: unknown): unknown {
   if (!Array.isArray(answer) || !Array.isArray(answer[0])) return answer;
   const [flat, ...rest] = answer as [string[], ...unknown[]];
@@ -55,7 +58,8 @@ function withReadableJob(answer: unknown): unknown {
 }
 
 function readable(fields: Readonly<Record<string, string>>): Record<string, string> {
-  // Tally has neither parents of jobs nor schedulers; whoever writes these by hand would stop the job.
+  // Tally uses neither parent jobs nor schedulers; fields of these, written by hand, would block
+  // the job.
   const { parent: _parent, parentKey: _parentKey, rjk: _scheduler, ...job } = fields;
   const { data = '{}', opts = '{}', progress = '0' } = job;
   const notJson: NotJson = { notJson: data.slice(0, SHOWN) };

@@ -1,18 +1,20 @@
 import { describeError, TallyError } from '../errors.ts';
 import type { RedisSetting } from './redis-options.ts';
 
-/** What an explanation names: the setting to check, the Redis user, and how the keys begin. */
+/**
+ * What an explanation may name: the setting to check, the Redis user, and the prefix of the keys.
+ */
 export interface RedisSettings {
   readonly variable: RedisSetting;
   readonly user: string;
-  /** Whether the connection is made with TLS. */
+  /** Whether the connection uses TLS. */
   readonly tls: boolean;
   readonly prefix?: string;
 }
 
 /**
- * What to look at when a server takes the connection and says nothing: a server without TLS waits for the end of what it
- * takes for a command.
+ * What to check if a server accepts the connection but never answers. A server without TLS waits
+ * for the end of what it takes for a command.
  */
 export function adviceOnSilence({
   variable,
@@ -22,28 +24,29 @@ export function adviceOnSilence({
   return `check ${variable} and that the server runs${tls ? port : ''}`;
 }
 
-/** True for an answer of Redis that says no, false for a connection that was lost or timed out. */
+/** Whether Redis answered with an error, as opposed to a lost connection or a timeout. */
 export function isRefusal(error: unknown): error is Error {
   return error instanceof Error && error.name === 'ReplyError';
 }
 
-/** True for a connection that the other side, or the network, has ended. */
+/** Whether the other side, or the network, closed the connection. */
 export function isLostConnection(error: unknown): boolean {
   return LOST_CONNECTION.test(describeError(error));
 }
 
 /**
- * One line: the cause as the library or the server gave it, then what to do about it where that is known.
- * @param command the command that was refused, where the caller knows it better than the error does
+ * Explains an error in one line: the cause as the library or the server gave it and, where known,
+ * what to do.
+ * @param command the refused command, if the caller knows it better than the error does
  */
 export function explainRedisError(
   error: unknown,
   settings: RedisSettings,
   command = commandOf(error),
 ): string {
-  // One of ours says already what to do.
+  // Tally's own errors already say what to do.
   if (error instanceof TallyError) return error.message;
-  // Since Redis 7 an error of a script ends with the script's checksum and line.
+  // Since Redis 7, a script's error ends with the script's checksum and line.
   const cause = describeError(error).replace(/ script: [0-9a-f]{40}, on .*$/, '');
   const advice = adviceFor(`${codeOf(error)} ${cause}`, settings, command);
   return advice === undefined ? cause : `${cause.replace(/\.$/, '')}; ${advice}`;
@@ -55,7 +58,7 @@ function adviceFor(
   command: string | undefined,
 ): string | undefined {
   const allow = (rule: string): string => `allow it with: ACL SETUSER ${user} ${rule}`;
-  // The sentences of Redis 6.2 and 7 differ, and those of a script from those of a command.
+  // Redis 6.2 and 7 phrase these differently, and so do scripts and plain commands.
   if (/keys? (used as arguments|mentioned)|access the '.*' key/.test(cause)) {
     return allow(`~${prefix}:*`);
   }
@@ -121,7 +124,7 @@ const ADVICE: readonly (readonly [
     ({ prefix }) => `something else has keys below ${prefix}:refresh; set another QUEUE_PREFIX`,
   ],
   [/BUSY/, () => 'a script of some client runs for too long; end it with SCRIPT KILL'],
-  // By the message: the code of an error that a sentinel gave is lost in that of ioredis.
+  // Matched by message, because ioredis drops the code of a sentinel's error.
   [
     /self[- ]signed certificate|unable to verify the first certificate|unable to get (local )?issuer certificate/i,
     ({ variable }) =>
@@ -150,12 +153,12 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
-/** The command as Redis names it in its own error, or as ioredis sent it. */
+/** The command that Redis names in the error, else the one that ioredis sent. */
 function commandOf(error: unknown): string | undefined {
   const named = /run the '([\w|-]+)' command/.exec(describeError(error))?.[1];
   if (named !== undefined) return named;
   if (!(error instanceof Error) || !('command' in error)) return undefined;
   const { name } = error.command as { name?: unknown };
-  // A script is allowed; what it wanted to do isn't, and Redis doesn't say what that was.
+  // EVAL itself was allowed; the command inside wasn't, and Redis doesn't name it.
   return typeof name === 'string' && !name.startsWith('eval') ? name : undefined;
 }

@@ -4,19 +4,19 @@ import { describeError, UsageError } from '../errors.ts';
 import type { RedisAddress, TlsFiles } from './redis-url.ts';
 import { TellingSentinelConnector } from './sentinel-connector.ts';
 
-/** ioredis' options without the one that changes the types of its answers. */
+/** ioredis' options, except the one that changes the types of answers. */
 export type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
-// Without this ioredis waits for a sentinel that hangs for ever, and never asks the next one.
+// Without this, ioredis waits for ever for a sentinel that hangs, and never asks the next one.
 const SENTINEL_TIMEOUT_MS = 2_000;
 
-/** The setting that holds a URL of Redis. */
+/** A setting that holds a Redis URL. */
 export type RedisSetting = 'REDIS_URL' | 'HARBOR_REDIS_URL';
 
 /**
- * ioredis' options that lead to an address; of a cluster's, to its first host.
- * @param setting for the error
- * @throws UsageError when a file of the URL can't be read
+ * ioredis' options for an address; for a cluster's, for its first host.
+ * @param setting named in the error
+ * @throws UsageError if a file of the URL can't be read
  */
 export function addressOptions(address: RedisAddress, setting: RedisSetting): ConnectionOptions {
   const { kind, hosts, path, master, username, password, db } = address;
@@ -24,7 +24,7 @@ export function addressOptions(address: RedisAddress, setting: RedisSetting): Co
   const common: ConnectionOptions = {
     db,
     ...(username && { username }),
-    // A user may have an empty password, which has to be sent with the name.
+    // A user may have an empty password, which must be sent with the name.
     ...((username || password) && { password }),
     ...(tls && { tls }),
   };
@@ -44,7 +44,8 @@ export function addressOptions(address: RedisAddress, setting: RedisSetting): Co
         ...(address.sentinelUsername && { sentinelUsername: address.sentinelUsername }),
         ...(address.sentinelPassword && { sentinelPassword: address.sentinelPassword }),
         ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
-        // Like a server that refuses writes: the sentinels know which one takes them now.
+        // The server that refuses writes was demoted; the sentinels know which one accepts them
+        // now.
         reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
       };
   }

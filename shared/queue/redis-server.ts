@@ -3,14 +3,14 @@ import type { Logger } from '../process/logger.ts';
 import { explainRedisError } from './redis-errors.ts';
 import { settingsOf } from './redis.ts';
 
-/** The oldest Redis that BullMQ works with. Valkey counts its versions on from Redis 7.2. */
+/** The oldest Redis that BullMQ supports. Valkey continues the version numbers of Redis 7.2. */
 export const OLDEST_REDIS = '6.2.0';
-// BullMQ times the next try of a failed job by the clock of the worker that ran it.
+// BullMQ schedules retries by the clock of the worker that ran the job.
 const MAX_CLOCK_DIFFERENCE_S = 10;
 
 /**
  * Why this server is too old for the queue.
- * @returns undefined when it isn't, or when its user may not ask (`INFO`)
+ * @returns undefined if it isn't, or if the user may not run INFO; never rejects
  */
 export async function versionProblem(redis: Redis): Promise<string | undefined> {
   const info = await redis.info('server').catch(() => '');
@@ -27,7 +27,10 @@ function isTooOld(version: string): boolean {
   return major < oldestMajor || (major === oldestMajor && minor < oldestMinor);
 }
 
-/** Logs what makes a queue unsafe on the server, after every connect, since another may have taken its place. */
+/**
+ * Logs whatever makes a queue unsafe on the server, after each connect, because another server may
+ * have taken its place.
+ */
 export function warnOfServer(redis: Redis, log: Logger): void {
   const said = new Set<string>();
   const look = async (): Promise<void> => {
@@ -36,13 +39,13 @@ export function warnOfServer(redis: Redis, log: Logger): void {
       said.add(warning);
     }
   };
-  // A connection that is lost meanwhile is logged where it is made, and the next one looks again.
+  // Lost connections are logged elsewhere, and the next connect checks again.
   redis.on('ready', () => void look().catch(() => undefined));
 }
 
 /**
- * Facts about a Redis server that decide whether a queue is safe on it, and about this machine's clock beside it.
- * What the user may not ask is a warning of its own.
+ * What makes a queue unsafe on this server, and what is wrong with this machine's clock compared to
+ * its. What the user may not ask becomes a warning as well.
  */
 async function redisWarnings(redis: Redis): Promise<string[]> {
   const settings = settingsOf(redis);

@@ -1,30 +1,34 @@
 import { TallyError } from '../errors.ts';
 
+/** A host and its port. */
 export interface RedisHost {
   readonly host: string;
   readonly port: number;
 }
 
-/** Files for TLS that a URL names. Without `ca` the authorities count that Node trusts. */
+/** Paths of TLS files that a URL names. Without `ca`, Node's own certificate authorities apply. */
 export interface TlsFiles {
   readonly ca: string | undefined;
   readonly certificate: string | undefined;
   readonly key: string | undefined;
 }
 
-/** Where a Redis is, as a URL says it. */
+/** The contents of a Redis URL. */
 export interface RedisAddress {
-  /** `cluster`: the hosts are some of its nodes; `sentinel`: they are sentinels; `socket`: there are none, but a path. */
+  /**
+   * `cluster`: the hosts are some of its nodes; `sentinel`: they are sentinels; `socket`: there is
+   * a path instead.
+   */
   readonly kind: 'server' | 'cluster' | 'sentinel' | 'socket';
   readonly hosts: readonly RedisHost[];
-  /** Of the unix socket; empty for the other kinds. */
+  /** Path of the unix socket; empty for other kinds. */
   readonly path: string;
-  /** Name by which the sentinels know the server; empty for the other kinds. */
+  /** The sentinels' name for the master; empty for other kinds. */
   readonly master: string;
-  /** Both are for the server and never for its sentinels, as in Harbor. Empty: none. */
+  /** For the server only, never for its sentinels, as in Harbor. Empty: none. */
   readonly username: string;
   readonly password: string;
-  /** For the sentinels themselves, where they ask for one. Empty: none. */
+  /** For the sentinels, if they require it. Empty: none. */
   readonly sentinelUsername: string;
   readonly sentinelPassword: string;
   readonly db: number;
@@ -41,22 +45,24 @@ const KINDS: Readonly<Record<string, readonly [kind: RedisAddress['kind'], tls: 
   'redis+cluster': ['cluster', false],
   'rediss+cluster': ['cluster', true],
   'redis+unix': ['socket', false],
-  // As redis-py writes it.
+  // redis-py's form.
   unix: ['socket', false],
 };
 const REDIS_PORT = 6379;
 const SENTINEL_PORT = 26_379;
 
 /**
- * Reads the URL of a Redis. Those that Harbor writes into `_REDIS_URL_CORE` and `_REDIS_URL_HARBOR` are all among
- * the forms (`src/lib/cache/redis` in its sources); parameters that only Harbor's own client knows are ignored.
+ * Parses a Redis URL. The forms include all that Harbor writes into `_REDIS_URL_CORE` and
+ * `_REDIS_URL_HARBOR` (`src/lib/cache/redis` in its sources); parameters that only Harbor's client
+ * knows are ignored.
  *
  * - `redis://[user:password@]host[:port][/number]`, with TLS `rediss://`
- * - `redis+sentinel://[user:password@]host[:port],host[:port]/master[/number]`, with TLS `rediss+sentinel://`
+ * - `redis+sentinel://[user:password@]host[:port],host[:port]/master[/number]`, with TLS
+ *   `rediss+sentinel://`
  * - `redis+cluster://[user:password@]host[:port],host[:port]`, with TLS `rediss+cluster://`
  * - `redis+unix://[user:password@]/path[?db=number]`, also `unix://`
- * @throws TallyError BAD_REDIS_URL whose message continues the name of the setting: what is wrong and how it is written,
- * without repeating the URL, which may hold a password
+ * @throws TallyError BAD_REDIS_URL. Its message continues the setting's name: what is wrong and how
+ *   to write it, without repeating the URL, which may contain a password
  */
 export function parseRedisUrl(url: string): RedisAddress {
   const [, scheme = '', authority = '', path = '', query = '', fragment] = SHAPE.exec(url) ?? [];
@@ -142,7 +148,7 @@ function readUser(text: string): { username: string; password: string } {
   };
 }
 
-// The names of the parameters are those of redis-py.
+// Parameter names as in redis-py.
 function readTls(secure: boolean, parameter: (name: string) => string): TlsFiles | undefined {
   const [ca, certificate, key] = ['ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'].map(
     (name) => parameter(name) || undefined,

@@ -10,42 +10,43 @@ import { parseRedisUrl } from './redis-url.ts';
 import { followSlotOwner } from './slot-owner.ts';
 
 /**
- * How a connection behaves while Redis is away. `failFast`, for whoever has an answer to give:
- * a command fails within 3 s. `patient`, for workers: a command waits for ever and is sent when
- * Redis is back (a command timeout would break BullMQ's blocking wait).
+ * How a connection behaves while Redis is unavailable. `failFast`, for callers that owe an answer:
+ * a command fails within 3 s. `patient`, for workers: a command waits for as long as it takes and
+ * is sent once Redis is back. (A command timeout would break BullMQ's blocking wait.)
  */
 export type RedisProfile = 'failFast' | 'patient';
 
-// A connection whose other end is gone without a word (a host that lost its power, a forgotten entry in a firewall)
-// would stay as it is until the kernel gives up after some 15 minutes. So one that owes an answer for this long is
-// made anew. Longer than whatever may keep an answer: the command timeout; a worker's blocking wait for jobs.
+// A connection whose peer vanished silently (a host that lost power, a firewall entry that expired)
+// would hang until the kernel gives up after about 15 minutes. So a connection that has owed an
+// answer for this long is replaced. It must exceed whatever may delay an answer: the command
+// timeout, or a worker's blocking wait for jobs.
 const SILENCE_MS = { failFast: 5_000, patient: JOB_WAIT_S * 1_000 + 2_000 };
-// For a question to a connection beside one that was silent for that long.
+// Time to answer a PING, once another connection was silent for that long.
 const ANSWER_MS = 1_000;
-// ioredis waits for as long as Redis expects to load its data, up to 10 s, before it looks again.
+// ioredis would wait as long as Redis expects its loading to take, up to 10 s.
 const LOADING_RETRY_MS = 1_000;
-// ioredis says nothing while it waits for the end of the loading.
+// ioredis emits nothing while it waits for Redis to load its data.
 const NOT_READY_AFTER_MS = 2_000;
-/** What is known of a server that takes a connection and doesn't become ready. */
+/** What can be said of a server that accepts a connection but doesn't become ready. */
 export const NOT_READY = 'it takes connections and is still loading its data, or hangs';
 
-/** After which a command of a connection that must not hang fails. */
+/** Milliseconds after which a command fails on a connection that mustn't hang. */
 export const COMMAND_TIMEOUT_MS = 3_000;
 
 /**
- * How long to wait before the next try to connect, in milliseconds. ioredis' own strategy backs off to 20 s;
- * after an outage work must resume within seconds.
+ * Milliseconds to wait before the next attempt to connect. ioredis' default backs off to 20 s, but
+ * work must resume within seconds of an outage.
  */
 export function reconnectDelayMs(attempt: number): number {
   return Math.min(50 * 2 ** Math.min(attempt, 10), 1_000);
 }
 
 /**
- * Opens a connection to the queue's Redis that reconnects by itself, at least once a second. That Redis is
- * away is logged once, and once more when it is back.
- * @param config its REDIS_URL in a form of `parseRedisUrl`: through sentinels the connection follows the master, in a
- * cluster the node that serves the queue's slot
- * @throws UsageError when the URL names a file that can't be read, and nothing else
+ * Opens a connection to the queue's Redis that reconnects by itself, at least once a second. An
+ * outage is logged once when it begins and once when it ends.
+ * @param config with REDIS_URL in a form of `parseRedisUrl`: with sentinels, the connection follows
+ *   the master; in a cluster, the node that serves the queue's slot
+ * @throws UsageError if the URL names a file that can't be read
  */
 export function connectRedis(
   {
@@ -71,8 +72,9 @@ export function connectRedis(
       : {
           maxRetriesPerRequest: 1,
           commandTimeout: COMMAND_TIMEOUT_MS,
-          // A command that has timed out is still worked on by Redis; sent again with each new connection, a slow one
-          // would hold Redis for a multiple of its time. (BullMQ's workers wait for theirs without end, so they need it.)
+          // Redis still works on a command that timed out. Resending a slow one with each new
+          // connection would block Redis for a multiple of its time. (BullMQ's workers wait without
+          // a timeout, so they need it resent.)
           autoResendUnfulfilledCommands: false,
         }),
   });
@@ -80,7 +82,7 @@ export function connectRedis(
   insistOnDatabase(redis);
   const outage = new Outage(log, 'Redis');
   redis.on('error', (error) =>
-    // That a connection was lost which had been in use says nothing about why; the next try does.
+    // A lost connection that was in use says nothing about why; the next attempt does.
     outage.begin(
       redis.status === 'ready' && isLostConnection(error)
         ? error
@@ -99,20 +101,20 @@ export function connectRedis(
 }
 
 /**
- * Makes a connection anew whose database number was refused. ioredis would go on with number 0, where another
- * application may keep its keys.
+ * Closes a connection whose database number was refused, so that ioredis reconnects. Otherwise it
+ * would go on with number 0, where another application may keep its keys.
  */
 export function insistOnDatabase(redis: Redis): void {
   redis.on('error', (error: Error & { readonly command?: { readonly name: string } }) => {
     if (error.command?.name !== 'select' || redis.status !== 'connect') return;
-    // In this turn ioredis still sends its next question; not to be able to would be an error that hides this one.
+    // ioredis sends its next command in this turn; if that failed, its error would hide this one.
     setImmediate(() => redis.stream.destroy());
   });
 }
 
 /**
- * Emits an error when a server, or a proxy without one, takes connections and closes them before they can be used: of
- * that ioredis says nothing.
+ * Emits an error if a server, or a proxy in front of none, accepts connections and closes them
+ * before they can be used. ioredis emits nothing then.
  */
 export function reportClosedAtOnce(redis: Redis): void {
   let connected = false;
@@ -127,15 +129,15 @@ export function reportClosedAtOnce(redis: Redis): void {
   redis.on('close', () => {
     if (connected) closedInARow++;
     connected = false;
-    // Once may be this side, which goes to another node of a cluster.
+    // A single one may be our own, on the way to another node of a cluster.
     if (closedInARow > 1 && redis.status === 'reconnecting') {
       redis.emit('error', new Error('Connection is closed.'));
     }
   });
 }
 
-// BullMQ waits for jobs on a duplicate, which it listens to only while it uses it; an error that nobody hears would be
-// printed to the console. Where all connections are lost, the first one says so.
+// BullMQ waits for jobs on a duplicate, and listens to it only while it uses it; unheard errors
+// would be printed to the console. If all connections are lost, the first one logs it.
 function watchDuplicates(redis: Redis, log: Logger): void {
   const outage = new Outage(log, 'a second connection to Redis');
   const duplicate = redis.duplicate.bind(redis);
@@ -156,8 +158,8 @@ function isSilence(error: Error): boolean {
 }
 
 /**
- * Makes a connection anew that doesn't answer soon. While there are no jobs a worker's first connection owes no answer, so
- * what has silenced the one that waits for them would show on it only when the next job comes, and delay that job.
+ * Replaces a connection that doesn't answer soon. An idle worker's first connection owes no answer,
+ * so it wouldn't notice what silenced the one that waits for jobs, and would delay the next job.
  */
 function renewUnlessAnswered(redis: Redis): void {
   const { stream } = redis;
@@ -166,7 +168,7 @@ function renewUnlessAnswered(redis: Redis): void {
   redis.ping().then(answered, answered);
 }
 
-/** What an error of this connection is explained with. */
+/** What `explainRedisError` needs to know about this connection. */
 export function settingsOf(
   { options }: Redis,
   config?: Config,

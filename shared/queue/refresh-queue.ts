@@ -10,19 +10,22 @@ import { createReadableBackend, isNotJson } from './readable-jobs.ts';
 import { OLDEST_REDIS } from './redis-server.ts';
 
 const JOB_NAME = 'refresh';
-// One pipeline of 10,000 adds blocks the other clients of a Redis for about 200 ms.
+// A pipeline of 10,000 adds blocks Redis' other clients for about 200 ms.
 const ADD_CHUNK = 1_000;
 const SUFFIX_BYTES = 6;
-// In base64url, 6 bits a character.
+// In base64url, at 6 bits per character.
 const SUFFIX_LENGTH = 8;
 
+/** The queue `refresh`. */
 export type RefreshQueue = Queue<Identity, void, typeof JOB_NAME>;
+/** A job of the express lane. */
 export type RefreshJob = Job<Identity, void, typeof JOB_NAME>;
 
 /**
- * How every queue and worker of BullMQ uses its connection, so that it works whenever the connection does. By itself
- * BullMQ asks for the server's version (`INFO`) once, and when that is refused, for example because the server is still
- * loading, it answers every later call with that first error. Whoever connects checks the version instead.
+ * Options with which every BullMQ queue and worker uses its connection, so that it works whenever
+ * the connection does. BullMQ's own check asks for the server's version (`INFO`) once. If that is
+ * refused, for example because the server is still loading, every later call fails with that first
+ * error. Whoever connects checks the version instead.
  */
 export function bullmqOptions(
   config: Config,
@@ -33,20 +36,23 @@ export function bullmqOptions(
   readonly skipVersionCheck: true;
   readonly skipWaitingForReady: true;
 } {
-  // What it takes a server for that it hasn't asked. Its own default, 5.0, would have it wait for jobs in whole seconds.
+  // The version that BullMQ assumes without the check. Its default, 5.0, would make it wait for
+  // jobs in whole seconds.
   bullmq.RedisConnection.minimumVersion = OLDEST_REDIS;
   return {
     connection: redis,
     prefix: config.QUEUE_PREFIX,
     skipVersionCheck: true,
-    // Without this, an add while Redis is away at the start hangs under every timeout.
+    // Without this, an add hangs beyond every timeout if Redis is unavailable at the start.
     skipWaitingForReady: true,
   };
 }
 
 /**
- * The queue as producers, dashboard and commands use it. Closing it leaves the connection open.
- * @param options `readOnly`: for whoever only looks; BullMQ otherwise notes its version and settings under a key
+ * Opens the queue `refresh` for producers, dashboard and commands. Closing the queue leaves the
+ * connection open.
+ * @param options `readOnly` for callers that only read; otherwise BullMQ writes its version and
+ *   settings to a key
  */
 export function openRefreshQueue(
   config: Config,
@@ -58,7 +64,7 @@ export function openRefreshQueue(
     {
       ...bullmqOptions(config, redis),
       skipMetasUpdate: options.readOnly === true,
-      // Nobody builds on the events; they are kept for people who look with QueueEvents.
+      // Nothing depends on the events; they are kept for people who use QueueEvents.
       streams: { events: { maxLen: 1_000 } },
     },
     createReadableBackend,
@@ -69,14 +75,13 @@ export function openRefreshQueue(
 }
 
 /**
- * Puts refreshes on the queue; the only place that decides how a job is identified.
- *
- * At most one job of an identity waits, and an add while one runs causes exactly one more run:
- * that is BullMQ's deduplication with `keepLastIfActive`, and nothing else (a `ttl` or `replace`
- * loses changes). The job id must differ each time, because BullMQ looks at it before it
- * deduplicates; it carries the identity for people. At least once: on an error some may have been
- * added; asking again is harmless.
- * @throws the error of ioredis when Redis can't take them
+ * Puts refreshes on the queue. Only this function decides how a job is identified.
+ * At most one job of an identity waits, and an add while one runs causes exactly one more run.
+ * BullMQ's deduplication with `keepLastIfActive` does that, and nothing else does (a `ttl` or
+ * `replace` loses changes). The job id must differ each time, because BullMQ checks it before it
+ * deduplicates; it contains the identity for people.
+ * At least once: after an error some may have been added, and repeating the call is harmless.
+ * @throws an error from `ioredis` if Redis can't take them
  */
 export async function enqueueRefreshes(
   queue: RefreshQueue,
@@ -84,7 +89,7 @@ export async function enqueueRefreshes(
 ): Promise<void> {
   for (let from = 0; from < identities.length; from += ADD_CHUNK) {
     const chunk = identities.slice(from, from + ADD_CHUNK);
-    // One draw for all: drawing for each took a twentieth of the relay's time.
+    // One draw for all: separate draws took a twentieth of the relay's time.
     const suffixes = randomBytes(chunk.length * SUFFIX_BYTES).toString('base64url');
     await queue.addBulk(
       chunk.map((identity, n) =>
@@ -95,9 +100,10 @@ export async function enqueueRefreshes(
 }
 
 /**
- * The identity in job ids and deduplication ids, `42:REPLICATION`. A colon in a vendor would make BullMQ
- * refuse the job id, and other characters have a meaning in addresses and in patterns of Redis; so what isn't
- * a letter or digit of ASCII, `_`, `.` or `-` is written as the bytes of UTF-8, each as `~` and two digits: `a:b` is `a~3Ab`.
+ * The identity as job ids and deduplication ids contain it, `42:REPLICATION`. BullMQ refuses a job
+ * id with a colon in the vendor, and other characters have a meaning in URLs and in Redis patterns.
+ * So any character other than an ASCII letter or digit, `_`, `.` or `-` is encoded as its UTF-8
+ * bytes, each as `~` and two hex digits: `a:b` becomes `a~3Ab`.
  */
 export function queueIdentity({ executionId, vendor }: Identity): string {
   const name = vendor.replaceAll(/[^\w.-]/gu, (character) =>
@@ -128,9 +134,11 @@ function newJob(
 }
 
 /**
- * Retries a failed job by hand: the identity is put on the queue again, then the failed job is
- * removed. (BullMQ's own retry doesn't take the deduplication key back, so it may run beside a newer
- * job.) A crash in between leaves both, never neither.
+ * Retries a failed job on request: puts the identity on the queue again, then removes the failed
+ * job. (BullMQ's own retry doesn't take the deduplication key back, so the job may run beside a
+ * newer one.) A crash in between leaves both, never neither.
+ * @throws TallyError BAD_PAYLOAD
+ * @throws an error from `ioredis`
  */
 export async function retryFailedRefresh(
   queue: RefreshQueue,
@@ -141,7 +149,8 @@ export async function retryFailedRefresh(
 }
 
 /**
- * The identity in a job's payload. Anyone with access to Redis can add jobs, so it is checked.
+ * The identity in a job's payload. It is validated, because anyone with access to Redis can add
+ * jobs.
  * @throws TallyError BAD_PAYLOAD with what is wrong
  */
 export function readPayload(data: unknown): Identity {
@@ -167,7 +176,7 @@ export interface QueueCounts {
   readonly failed: number;
 }
 
-/** Counts the queue's jobs; constant time in Redis. */
+/** Counts the queue's jobs, in constant time in Redis. @throws an error from `ioredis` */
 export async function countJobs(queue: RefreshQueue): Promise<QueueCounts> {
   const counts = await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'failed');
   const of = (state: string): number => counts[state] ?? 0;
@@ -179,13 +188,16 @@ export async function countJobs(queue: RefreshQueue): Promise<QueueCounts> {
   };
 }
 
-/** Seconds since the job that is next in line was put on the queue, or null when none waits. */
+/**
+ * Seconds since the next job in line was enqueued; null if none waits. @throws an error from
+ * `ioredis`
+ */
 export async function oldestWaitingSeconds(queue: RefreshQueue): Promise<number | null> {
   const [job] = await queue.getJobs(['waiting'], 0, 0, true);
   return job ? Math.max(0, (Date.now() - job.timestamp) / 1000) : null;
 }
 
-/** The key by which the relay knows that Redis still is the one it sent to: gone after a flush. */
+/** The key from which the relay knows that Redis still has what it sent; a flush removes it. */
 export function relayMarkerKey(config: Config): string {
   return `${config.QUEUE_PREFIX}:${REFRESH_QUEUE}-relay`;
 }

@@ -1,19 +1,20 @@
 import type { Redis, SentinelConnectionOptions } from 'ioredis';
 import { ioredis } from './packages.ts';
 
-/** What ioredis' connector does for each sentinel; private, and unchanged since its version 4. */
+/** What ioredis' connector does for each sentinel. Private, and unchanged since version 4. */
 interface Internals {
   connectToSentinel(...args: readonly unknown[]): Redis;
-  /** @returns the address of the master */
+  /** @returns the master's address */
   resolve(...args: readonly unknown[]): Promise<unknown>;
 }
 
 /**
- * Follows the master that sentinels name, as ioredis does, and says why a sentinel can't be reached. ioredis by itself
- * says "Connection is closed" of a port where nobody listens, a name that nobody knows and a certificate alike.
+ * Follows the master that the sentinels name, as ioredis does, and reports why a sentinel can't be
+ * reached. ioredis itself says "Connection is closed" for a port where nobody listens, an unknown
+ * name and a certificate error alike.
  */
 export class TellingSentinelConnector extends ioredis.SentinelConnector {
-  /** @param options those of the connection */
+  /** @param options of the connection */
   constructor(options: unknown) {
     super(options as SentinelConnectionOptions);
     const internals = this as unknown as Internals;

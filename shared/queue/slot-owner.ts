@@ -9,37 +9,36 @@ import type { ConnectionOptions } from './redis-options.ts';
 import type { RedisAddress, RedisHost } from './redis-url.ts';
 
 const ASK_TIMEOUT_MS = 2_000;
-// What a node that doesn't serve the slot of a command answers: "MOVED 3999 127.0.0.1:6381".
+// A node's answer if it doesn't serve the command's slot: "MOVED 3999 127.0.0.1:6381".
 const MOVED = /^MOVED \d+ (.*):(\d+)$/;
 
 type Emit = (type: string, error: Error) => void;
 type Socket = ReturnType<typeof connectTcp>;
 
-/** What the connections that belong together know about the servers behind their URL. */
+/** What related connections know about the servers behind their URL. */
 interface Topology {
   readonly address: RedisAddress;
   /** User, password and TLS. */
   readonly options: ConnectionOptions;
-  /** A key in the slot of the queue; it needn't exist. */
+  /** A key in the queue's slot; it needn't exist. */
   readonly key: string;
   readonly retryDelayMs: (attempt: number) => number;
   isCluster: boolean;
-  /** The node that served the slot when it was asked for last. */
+  /** The node that last served the slot. */
   owner: RedisHost | undefined;
   nodes: readonly RedisHost[];
-  /** Why a cluster can't be used, from what it answered. */
+  /** Why this cluster can't be used, from what it answered. */
   refusal: Error | undefined;
 }
 
 /**
- * Options by which a connection leads to the node of a Redis Cluster that serves the queue's slot, and goes to
- * another one when the slot does: all keys of a queue lie in one slot, so one connection is enough, and to whoever uses it
- * the cluster is a server that is unavailable for the time of a failover. A URL of one server is one until that server says it is a node of a
- * cluster.
- *
- * Nothing but the key's own slot is asked for, so that a user of Redis needs no right to look at the cluster.
- * @param key any key that begins with the prefix of the queue
- * @param retryDelayMs how long to wait before try n to find a node that answers
+ * Options that lead a connection to the node of a Redis Cluster that serves the queue's slot, and
+ * to another node when the slot moves. All keys of a queue lie in one slot, so one connection is
+ * enough, and a failover looks like a server that is unavailable for a while. A URL of a single
+ * server counts as one until that server says that it is a cluster node.
+ * Only the key's own slot is asked for, so the Redis user needs no right to inspect the cluster.
+ * @param key any key that starts with the queue's prefix
+ * @param retryDelayMs milliseconds to wait before attempt n to find a node that answers
  */
 export function followSlotOwner(
   address: RedisAddress,
@@ -59,7 +58,7 @@ export function followSlotOwner(
   };
   return {
     ...options,
-    // ioredis makes one for each connection, also for those that BullMQ opens like this one.
+    // ioredis creates one for each connection, also for those that BullMQ duplicates.
     Connector: class extends SlotOwnerConnector {
       constructor() {
         super(topology);
@@ -75,7 +74,7 @@ export function followSlotOwner(
         topology.isCluster = true;
         topology.owner = moved;
       }
-      // The command is sent again once there is a connection to the node that serves it.
+      // The command is resent once there is a connection to the node that serves it.
       return moved !== undefined || message.startsWith('CLUSTERDOWN') ? 2 : false;
     },
   };
@@ -91,7 +90,7 @@ class SlotOwnerConnector extends ioredis.AbstractConnector {
     this.#topology = topology;
   }
 
-  // ioredis gives a connection up for good when this rejects, so it tries until one is found.
+  // ioredis gives up for good if this rejects, so it retries until a node is found.
   override async connect(emit: Emit): Promise<Socket> {
     this.connecting = true;
     this.#emit = emit;
@@ -107,7 +106,9 @@ class SlotOwnerConnector extends ioredis.AbstractConnector {
     throw new Error('Connection is closed.');
   }
 
-  /** Called with what the server says of itself, as far as this user may know it, before the connection is used. */
+  /**
+   * Called with the server's INFO, as far as the user may read it, before the connection is used.
+   */
   override check(info: Readonly<Record<string, string | undefined>>): boolean {
     const topology = this.#topology;
     const mode = info['redis_mode'];
@@ -148,12 +149,12 @@ class SlotOwnerConnector extends ioredis.AbstractConnector {
   }
 }
 
-/** Asks one node after the other, those first that were named as the owner. */
+/** Asks one node after another, last known owners first. */
 async function findOwner(topology: Topology): Promise<RedisHost | Error> {
   const { owner, nodes, address } = topology;
   const asked = new Set<string>();
   const toAsk = [...(owner ? [owner] : []), ...address.hosts, ...nodes];
-  // That of the node which served the slot before, since it is asked first.
+  // The first problem is that of the previous owner, since that is asked first.
   let problem: Error | undefined;
   for (let host = toAsk.shift(); host !== undefined; host = toAsk.shift()) {
     const name = `${host.host}:${host.port}`;
@@ -166,7 +167,8 @@ async function findOwner(topology: Topology): Promise<RedisHost | Error> {
     }
     if (answer instanceof Error) {
       const known = address.hosts.some((given) => `${given.host}:${given.port}` === name);
-      // Behind a NAT or in a container, a node may tell an address that is good on its own network only.
+      // Behind NAT or in a container, a node may announce an address that works only on its own
+      // network.
       const told = known
         ? ''
         : ' (so the other nodes call it; see its cluster-announce-hostname and cluster-announce-ip)';
@@ -204,7 +206,8 @@ async function askWhoOwns(
     return 'this one';
   } catch (error) {
     const message = describeError(error);
-    // Who may not ask for a key is told the owner by the first command that meets the wrong node.
+    // A user who may not read the key learns the owner from the first command that reaches the
+    // wrong node.
     if (message.startsWith('NOPERM')) return 'this one';
     return movedTo(message, host) ?? lost ?? (error instanceof Error ? error : new Error(message));
   } finally {
@@ -212,7 +215,10 @@ async function askWhoOwns(
   }
 }
 
-/** All nodes, to be asked when the owner is lost; a user without this right has those of the URL. */
+/**
+ * All nodes, to be asked if the owner is lost. Without the right to read them, those of the URL
+ * remain.
+ */
 async function otherNodes(node: Redis, { host }: RedisHost): Promise<RedisHost[]> {
   const ranges = (await node.cluster('SLOTS').catch(() => [])) as [
     number,
@@ -220,7 +226,7 @@ async function otherNodes(node: Redis, { host }: RedisHost): Promise<RedisHost[]
     ...[string | null, number][],
   ][];
   return ranges.flatMap(([, , ...nodes]) =>
-    // A node that doesn't know its own name gives none: it is where it was asked.
+    // A node that doesn't know its own name returns none; it is the node that was asked.
     nodes.map(([name, port]) => ({ host: name || host, port })),
   );
 }

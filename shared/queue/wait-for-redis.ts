@@ -5,9 +5,10 @@ import { NOT_READY, settingsOf } from './redis.ts';
 import { versionProblem } from './redis-server.ts';
 
 /**
- * Waits until a connection is usable, for commands that run once and end.
+ * Waits until a connection is usable, for commands that run once and exit.
  * @param variable the setting that named the server
- * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds, with the cause and what to do; REDIS_TOO_OLD
+ * @throws TallyError REDIS_AWAY after `timeoutMs` milliseconds, with the cause and what to do
+ * @throws TallyError REDIS_TOO_OLD
  */
 export async function waitForRedis(
   redis: Redis,
@@ -15,7 +16,7 @@ export async function waitForRedis(
   variable: RedisSettings['variable'] = 'REDIS_URL',
 ): Promise<void> {
   await untilReady(redis, timeoutMs, variable);
-  // Harbor's own Redis may be older: its markers need nothing new.
+  // Harbor's Redis may be older: its markers need nothing new.
   const problem = variable === 'REDIS_URL' ? await versionProblem(redis) : undefined;
   if (problem !== undefined) throw new TallyError('REDIS_TOO_OLD', problem);
 }
@@ -53,7 +54,7 @@ async function untilReady(
   });
 }
 
-/** Most explanations say what to do; to the others this adds what is always worth a look. */
+/** Most explanations say what to do; the others get advice that always helps. */
 function withAdvice(explanation: string, settings: RedisSettings): string {
   if (explanation.includes('; ')) return explanation;
   return `${explanation}; ${adviceOnSilence(settings)}`;
