@@ -8,19 +8,21 @@ import {
 } from '../shared/process/config.ts';
 import { readRunFile } from './start/run-file.ts';
 
+/** Commander's flags of the option with the data folder of a running `tally start`. */
 export const DATA_OPTION = '--data <dir>';
+/** The data folder if the option isn't given. */
 export const DEFAULT_DATA = '.tally';
 
 /**
- * The config of one command. Where neither store is named, a `tally start` that runs in the data
- * folder lends its own, so that commands beside it need no settings.
- * @throws UsageError when a required setting is missing
+ * The config of one command. If neither store is configured, it uses those of a `tally start` that
+ * runs in the data folder, so that commands beside it need no settings.
+ * @throws UsageError if a required setting is missing
  */
 export function commandConfig<Name extends keyof Config>(
   required: readonly Name[],
   data: string,
 ): ConfigWith<Name> {
-  // Read once: a secret may come from a pipe, which gives it only once.
+  // Read only once: a secret may come from a pipe, which yields it only once.
   const config = loadConfig();
   const running =
     config.DATABASE_URL === undefined && config.REDIS_URL === undefined

@@ -10,7 +10,7 @@ import { describeQueue } from './queue-status.ts';
 
 const LATE_S = 60;
 
-/** Checks of the queue as Tally's workers and operators leave it. */
+/** The checks of the queue's state: workers, pauses, waiting jobs. */
 export function queueChecks(queue: RefreshQueue, redis: Redis, config: Config): Check[] {
   return [
     { name: 'workers', look: () => checkWorkers(queue, redis) },
@@ -18,7 +18,7 @@ export function queueChecks(queue: RefreshQueue, redis: Redis, config: Config): 
   ];
 }
 
-/** Checks of what Tally keeps in Postgres; schema `tally` has to be there. */
+/** The checks of what Tally keeps in Postgres. Schema `tally` must be installed. */
 export function outboxChecks(database: Database): Check[] {
   return [
     { name: 'outbox', look: () => checkOutbox(database) },
@@ -59,7 +59,7 @@ async function checkOutbox(database: Database): Promise<Verdict> {
   );
 }
 
-// Each pass of the reconciler leaves its time, whichever producer makes it.
+// Each pass of the reconciler stores its time, whichever producer makes it.
 async function checkProducer(database: Database): Promise<Verdict> {
   const [row] = await database.query<{ seconds: number | null }>(
     `SELECT extract(epoch FROM clock_timestamp() - nullif(active_at, '-infinity'))::double precision AS seconds

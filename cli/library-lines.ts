@@ -1,13 +1,13 @@
 import { format } from 'node:util';
 import type { Logger } from '../shared/process/logger.ts';
 
-// ioredis repeats its lines with every connection that it makes.
+// ioredis repeats its messages for every connection.
 const MAX_REMEMBERED = 100;
 
 /**
- * Sends what libraries write to the console to the log, each text once. Between lines of JSON it would be lost, or stop
- * whoever reads them; the log also takes passwords out. A command, whose log is silent, doesn't show it at all.
- * The last call counts.
+ * Sends what libraries write to the console to the log instead, each text once. Between JSON lines
+ * it would be lost or break the reader, and the log also removes passwords. A command's silent log
+ * drops it. The last call wins.
  */
 export function logLibraryLines(
   libraries: Pick<Console, 'log' | 'info' | 'warn' | 'error'>,

@@ -12,7 +12,8 @@ interface CommandFile {
   readonly load: () => Promise<(program: Command) => void>;
 }
 
-// In the order of the help. One is loaded, not all: together they take ten times as long as the shortest takes to run.
+// In the order of the help. Only one is loaded: all of them take ten times as long as the shortest
+// command runs.
 const FILES: readonly CommandFile[] = [
   {
     names: ['start'],
@@ -60,7 +61,7 @@ const FILES: readonly CommandFile[] = [
   },
 ];
 
-/** The file of the command that is named; all of them where none is, for the help and for what was meant instead. */
+/** The file of the named command; all files if there is none, for the help and for suggestions. */
 function filesFor(args: readonly string[]): readonly CommandFile[] {
   const [first, second] = args.filter((argument) => !argument.startsWith('-'));
   if (first === undefined && args.some((argument) => /^(-V|--version)$/.test(argument))) return [];
@@ -70,7 +71,7 @@ function filesFor(args: readonly string[]): readonly CommandFile[] {
 }
 
 function version(): string {
-  // From dist/cli and from cli/ alike: the first package.json above.
+  // Works from dist/cli and from cli/: the first package.json above.
   for (const path of ['../package.json', '../../package.json']) {
     try {
       const text = readFileSync(new URL(path, import.meta.url), 'utf8');
@@ -96,7 +97,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
-    // Commander has printed its own line already.
+    // Commander has already printed its message.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else {
     const { explainDatabaseError } = await import('../shared/postgres/advice.ts');
@@ -104,7 +105,7 @@ try {
       error instanceof TallyError || process.env['LOG_LEVEL'] !== 'debug'
         ? explainDatabaseError(error)
         : String(error instanceof Error ? error.stack : error);
-    // A usage error repeats no secret, but shows examples that a person may copy.
+    // A usage error contains no secret, but examples for people to copy.
     const line = error instanceof UsageError ? text : scrubSecrets(text, []);
     process.stderr.write(`tally: ${printableText(line)}\n`);
     // Not exitCode: a Redis client that was given up still holds a timer for seconds.

@@ -3,25 +3,31 @@ import { canRewrite, StatusLine, type Terminal } from './status-line.ts';
 const REDRAW_INTERVAL_MS = 100;
 const BAR_WIDTH = 10;
 
-/** How far a long command has come, on the last line of a terminal. */
+/** Shows the progress of a long command on the last line of a terminal. */
 export interface ProgressBar {
+  /** Sets how many there are, for the share and the time left. */
   total(count: number): void;
+  /** Shows that `count` are done. */
   at(count: number): void;
-  /** Lets `write` write whole lines above the bar, to whatever stream. */
+  /** Lets `write` print whole lines above the bar, to whatever stream. */
   above(write: () => void): void;
-  /** Removes the bar, so that what is written next begins on a line of its own. */
+  /** Removes the bar, so that further output starts on a fresh line. */
   stop(): void;
 }
 
 /**
- * @param stream where it is drawn, unless it is no terminal or a dumb one
- * @param what the things that are counted, for example "executions"
+ * Creates a progress bar, or one that draws nothing if the stream can't rewrite a line.
+ * @param stream where it is drawn
+ * @param what what is counted, for example "executions"
  */
 export function progressBar(stream: Terminal, what: string): ProgressBar {
   return canRewrite(stream, process.env['TERM']) ? drawnBar(stream, what) : noBar();
 }
 
-/** For output that isn't made of whole lines: on the same terminal, the bar would overwrite it. */
+/**
+ * A bar that draws nothing, for output without whole lines: on the same terminal, a bar would
+ * overwrite it.
+ */
 export function noBar(): ProgressBar {
   return {
     total: () => undefined,
@@ -52,8 +58,9 @@ function drawnBar(stream: Terminal, what: string): ProgressBar {
 }
 
 /**
- * The parts of a progress bar's line, the most telling first: how many of how many, what share, how long it will take.
- * @param total an estimate; 0: not known yet
+ * The parts of a progress bar's line, most important first: how many of how many, the share, and
+ * the time left.
+ * @param total an estimate; 0 if it isn't known yet
  */
 export function describeProgress(
   count: number,

@@ -9,7 +9,7 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 
-/** The queue as an operator asks about it. */
+/** What `tally status` shows of the queue. */
 export interface QueueStatus {
   readonly queue: QueueCounts & { readonly paused: boolean };
   readonly backlogPaused: boolean;
@@ -17,8 +17,8 @@ export interface QueueStatus {
 }
 
 /**
- * Asks Redis for all of it, without changing anything.
- * @throws the error of ioredis
+ * Reads all of it from Redis, without changing anything.
+ * @throws an error from `ioredis`
  */
 export async function describeQueue(
   queue: RefreshQueue,
@@ -34,15 +34,15 @@ export async function describeQueue(
   return { queue: { ...counts, paused }, backlogPaused, oldestWaitingSeconds: oldest };
 }
 
-/** A worker that is connected, and how many jobs it has in hand. */
+/** A connected worker and the number of jobs it has in hand. */
 export interface WorkerStatus {
   readonly name: string;
   readonly active: number;
 }
 
 /**
- * The workers that are connected, by name.
- * @throws the error of ioredis, also when the user of Redis may not list clients
+ * The connected workers, by name.
+ * @throws an error from `ioredis`, also if the Redis user may not list clients
  */
 export async function describeWorkers(
   queue: RefreshQueue,

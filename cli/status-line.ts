@@ -1,8 +1,8 @@
 const CLEAR_LINE = '\r\u001b[2K';
-/** What a terminal has that doesn't tell its size. */
+/** Assumed if a terminal doesn't report its width. */
 const USUAL_COLUMNS = 80;
 
-/** The parts of `process.stdout` or `process.stderr` that are needed to write over a line. */
+/** The parts of `process.stdout` or `process.stderr` that rewriting a line takes. */
 export interface Terminal {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -10,24 +10,28 @@ export interface Terminal {
 }
 
 /**
- * Whether a line can be written over there: it is a terminal, and not a dumb one.
+ * Whether a line can be rewritten in place: the stream is a terminal, and not a dumb one.
  * @param term the environment's TERM
  */
 export function canRewrite(stream: Terminal, term: string | undefined): boolean {
   return stream.isTTY === true && term !== 'dumb';
 }
 
-/** As many of the parts as a line of the terminal has room for, from the first on; a part that is cut would mislead. */
+/**
+ * As many of the parts, from the first, as fit on a line of the terminal. None is truncated: half a
+ * figure would mislead.
+ */
 export function fitting(parts: readonly string[], { columns }: Terminal): string {
   const shown = [...parts];
-  // A line that wraps can't be written over; in the last column some terminals wrap already.
+  // A line that wraps can't be rewritten, and some terminals wrap in the last column.
   while (shown.length > 1 && shown.join(' | ').length >= (columns || USUAL_COLUMNS)) shown.pop();
   return shown.join(' | ');
 }
 
 /**
- * The last line of a terminal, written over in place, while other text goes on above it. It changes no setting of the
- * terminal (cursor, wrapping), so a process that is killed leaves none behind. The terminal must be able to rewrite.
+ * The last line of a terminal, updated in place while other text is printed above it. It changes no
+ * setting of the terminal (cursor, wrapping), so a killed process leaves none behind. The terminal
+ * must be able to rewrite lines.
  */
 export class StatusLine {
   readonly #terminal: Terminal;
@@ -42,7 +46,7 @@ export class StatusLine {
     this.#terminal.write(`${CLEAR_LINE}${this.#line}`);
   }
 
-  /** Takes the line away while `write` writes whole lines to this terminal or to another stream on the same one. */
+  /** Removes the line while `write` prints whole lines to this terminal or another stream on it. */
   above(write: () => void): void {
     if (this.#line === '') {
       write();
@@ -53,7 +57,7 @@ export class StatusLine {
     this.#terminal.write(this.#line);
   }
 
-  /** Ends it: the line is removed, or stays with what is written next below it. */
+  /** Ends the status line: it is removed, or stays with further output below it. */
   end(how: 'remove' | 'keep'): void {
     if (this.#line === '') return;
     this.#terminal.write(how === 'remove' ? CLEAR_LINE : '\n');

@@ -6,8 +6,9 @@ import type { ConfigWith } from '../shared/process/config.ts';
 import { silentLogger } from '../shared/process/logger.ts';
 
 /**
- * Connects to the database that has the records of failures, for one command.
- * @throws TallyError DATABASE_AWAY when it can't be asked, NO_SCHEMA when schema `tally` isn't the one of this program
+ * Opens the database with the records of failures for one command, and closes it afterwards.
+ * @throws TallyError DATABASE_AWAY if Postgres can't be reached
+ * @throws TallyError NO_SCHEMA if schema `tally` isn't that of this program
  */
 export async function withRecords<T>(
   config: ConfigWith<'DATABASE_URL'>,

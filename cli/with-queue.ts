@@ -8,9 +8,9 @@ import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 const CONNECT_TIMEOUT_MS = 3_000;
 
 /**
- * Connects to Redis for one command, and closes the connection when the work is done or has failed.
- * @param options as `openRefreshQueue` takes them
- * @throws TallyError REDIS_AWAY when it can't be reached
+ * Connects to Redis for one command, and closes the connection afterwards.
+ * @param options as for `openRefreshQueue`
+ * @throws TallyError REDIS_AWAY if Redis can't be reached, REDIS_TOO_OLD
  */
 export async function withQueue<T>(
   config: ConfigWith<'REDIS_URL'>,

@@ -5,7 +5,9 @@ import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 
 type Client = Parameters<typeof enableCapture>[0];
 
-/** `tally capture enable`, `disable` and `status`: the triggers on the host's table `task`. */
+/**
+ * Adds `tally capture enable`, `disable` and `status`, for the triggers on the host's table `task`.
+ */
 export function addCaptureCommand(program: Command): void {
   const capture = program
     .command('capture')

@@ -34,7 +34,7 @@ import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
-/** As monitoring plugins do: 0 all is well, 1 a warning, 2 a problem. */
+/** Like monitoring plugins: 0 all is well, 1 a warning, 2 a problem. */
 const EXIT_CODES = { ok: 0, warning: 1, problem: 2 } as const;
 
 interface Section {
@@ -42,6 +42,7 @@ interface Section {
   readonly findings: readonly Finding[];
 }
 
+/** Adds `tally doctor`, which examines Redis, Postgres and Harbor without changing them. */
 export function addDoctorCommand(program: Command): void {
   program
     .command('doctor')
@@ -70,7 +71,7 @@ function flatten({ area, findings }: Section): object[] {
   return findings.map((finding) => ({ area, ...finding }));
 }
 
-/** Each store is examined whether the others can be reached or not. */
+/** Each store is examined even if the others are unreachable. */
 async function examine(config: StoresConfig): Promise<Section[]> {
   const database = openDatabase(config.DATABASE_URL, silentLogger(), {
     connections: 1,
@@ -136,7 +137,7 @@ function unreachable(variable: string, error: unknown): Finding {
   return { check: 'connection', ...problemOf(describeError(error), fix) };
 }
 
-/** Tries a refresh of nothing and takes it back, as a worker does before it says that it is ready. */
+/** Commits a refresh of nothing, as a worker does before it says that it is ready. */
 async function checkCommits(config: StoresConfig): Promise<Verdict> {
   try {
     await probeCommit(config.DATABASE_URL, 'refreshes');

@@ -7,6 +7,7 @@ import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
 import { withQueue } from '../with-queue.ts';
 
+/** Adds `tally enqueue`, which bypasses the outbox. */
 export function addEnqueueCommand(program: Command): void {
   program
     .command('enqueue')
@@ -23,7 +24,7 @@ export function addEnqueueCommand(program: Command): void {
     .action(async (texts: string[], options: { data: string }) => {
       const config = commandConfig(['REDIS_URL'], options.data);
       const fromInput = texts.length === 1 && texts[0] === '-';
-      // All are read before the first is put on the queue, so that a bad line leaves nothing half done.
+      // All are read before the first is enqueued, so that a bad line leaves nothing half done.
       const identities = readIdentities(fromInput ? await readLines() : texts);
       if (identities.length === 0) {
         throw new TallyError(

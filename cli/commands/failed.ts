@@ -12,6 +12,7 @@ import { progressBar } from '../progress-bar.ts';
 import { withRecords } from '../with-failures.ts';
 import { withQueue } from '../with-queue.ts';
 
+/** Adds `tally failed`, which groups failures by cause. */
 export function addFailedCommand(program: Command): void {
   program
     .command('failed')
@@ -40,11 +41,11 @@ export function addFailedCommand(program: Command): void {
 
 interface Answer {
   readonly causes: readonly FailureCause[];
-  /** What could not be asked, so that the answer isn't whole. */
+  /** What couldn't be read, if the answer is incomplete. */
   readonly problem?: string;
 }
 
-/** The records are in Postgres, so most of the answer is there while Redis isn't. */
+/** The records are in Postgres, so most of the answer is available without Redis. */
 async function readFailures(config: StoresConfig, database: Database): Promise<Answer> {
   try {
     return {

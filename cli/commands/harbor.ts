@@ -27,13 +27,13 @@ import {
 import { progressBar } from '../progress-bar.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
-// A lease that isn't prolonged runs out within ten seconds.
+// A lease that isn't renewed expires within ten seconds.
 const LEASE_WAIT_MS = 11_000;
 const LEASE_POLL_MS = 500;
 
 interface Stores {
   readonly harbor: Redis;
-  /** Under the lease of the marker intake. */
+  /** Commits only under the lease of the marker intake. */
   readonly session: Database;
 }
 
@@ -43,7 +43,10 @@ interface ExportOptions {
   readonly data: string;
 }
 
-/** `tally harbor import` and `export`: Harbor's markers in, and waiting refreshes back out. */
+/**
+ * Adds `tally harbor import`, which takes in Harbor's markers, and `export`, which turns pending
+ * refreshes back into markers.
+ */
 export function addHarborCommand(program: Command): void {
   const harbor = program
     .command('harbor')
@@ -119,7 +122,10 @@ async function withStores(
   }
 }
 
-/** Takes the lease, perhaps only when that of a process that was killed has run out. @returns false: its holder lives */
+/**
+ * Takes the lease, if necessary once that of a killed process has expired. @returns false if its
+ * holder is alive
+ */
 async function takeInTime(lease: Lease): Promise<boolean> {
   const endMs = performance.now() + LEASE_WAIT_MS;
   for (;;) {
@@ -141,7 +147,7 @@ async function importMarkers(config: Config, { harbor, session }: Stores): Promi
   try {
     const sets = [await harbor.scard(TAKEN_SET), await harbor.scard(MARKER_SET)] as const;
     bar.total(sets[0] + sets[1]);
-    // A leftover of an intake that was killed is a set of its own.
+    // What a killed intake left is a set of its own.
     if (sets[0] > 0) await transfer.takeSet(session, never);
     await transfer.takeSet(session, never);
     const keys = await harbor.dbsize();
@@ -174,11 +180,12 @@ async function exportMarkers(
   }
 }
 
-/** @throws UsageError when it can't be told which of the two Harbor reads */
+/** Finds the format that this Harbor reads. @throws UsageError if the markers don't tell */
 async function detectFormat(harbor: Redis): Promise<MarkerFormat> {
   const formats = await findMarkerFormats(harbor);
   if (formats.join() === 'set') return 'set';
-  // Keys may be left over from before an upgrade to a version that never reads them, and would be lost as markers.
+  // Keys may be left over from before an upgrade to a version that ignores them. Refreshes exported
+  // as keys would then be lost.
   const found = {
     '': 'no markers',
     keys: 'keys, which may be left over from before an upgrade,',

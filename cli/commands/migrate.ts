@@ -13,6 +13,7 @@ interface Options {
   readonly data: string;
 }
 
+/** Adds `tally migrate`, and its opposite `--uninstall`. */
 export function addMigrateCommand(program: Command): void {
   program
     .command('migrate')

@@ -16,7 +16,10 @@ type Run = (
   onFigures: (figures: WorkerFigures) => void,
 ) => Promise<void>;
 
-/** `tally worker`, `tally producer`, `tally dashboard`: one process each, until a signal comes. */
+/**
+ * Adds `tally worker`, `tally producer` and `tally dashboard`: one process each, until a signal
+ * stops it.
+ */
 export function addProcessCommands(program: Command): void {
   const add = (role: string, description: string, load: () => Promise<Run>): void => {
     program
@@ -31,7 +34,7 @@ export function addProcessCommands(program: Command): void {
         runProcess(role, commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data), await load()),
       );
   };
-  // Loaded when they are run: together they take longer to load than most commands to run.
+  // Loaded on demand: together they take longer to load than most commands take to run.
   add('worker', 'run one worker: takes jobs and refreshes executions', async () => {
     const { runWorker } = await import('../../workers/run.ts');
     return runWorker;
@@ -69,7 +72,10 @@ async function runProcess(role: string, config: StoresConfig, run: Run): Promise
   }
 }
 
-/** For tally start, whose child this process may be. One that is just ending hears nothing more, which is no error. */
+/**
+ * Sends a message to `tally start`, if this process is its child. A parent that is just exiting no
+ * longer listens, which is fine.
+ */
 function tellParent(message: ChildMessage): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }

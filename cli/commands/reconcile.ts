@@ -25,6 +25,7 @@ interface Options {
   readonly data: string;
 }
 
+/** Adds `tally reconcile`, one pass of the reconciler on request. */
 export function addReconcileCommand(program: Command): void {
   program
     .command('reconcile')
@@ -108,7 +109,10 @@ async function findIrreparable(database: TransactionDatabase): Promise<Irreparab
   return found;
 }
 
-/** @throws TallyError with what to do when the database is away or isn't one with the host's tables */
+/**
+ * Checks that the database can be examined.
+ * @throws TallyError DATABASE_AWAY or WRONG_DATABASE, with what to do
+ */
 async function refuseWrongDatabase(database: TransactionDatabase, dryRun: boolean): Promise<void> {
   const problem = await findProblem(database, dryRun).catch((error: unknown) => {
     throw new TallyError(
@@ -136,12 +140,12 @@ async function findProblem(
 
 interface Printer {
   one(disagreement: Disagreement): void;
-  /** @param irreparable undefined when it wasn't asked for */
+  /** @param irreparable undefined if it wasn't requested */
   end(found: number, irreparable: readonly Irreparable[] | undefined): void;
 }
 
-// Printed as they are found: there may be as many as executions. Nothing before the first page is there,
-// since a database that refuses it is no document.
+// Printed as they are found, because there may be as many as executions. Nothing is printed before
+// the first page: without it, there is no document.
 function jsonPrinter(dryRun: boolean): Printer {
   const opening = '{"disagreements":[';
   let separator = opening;

@@ -24,6 +24,7 @@ interface Options {
   readonly data: string;
 }
 
+/** Adds `tally retry`, which retries failures in bulk. */
 export function addRetryCommand(program: Command): void {
   program
     .command('retry')
@@ -64,7 +65,10 @@ export function addRetryCommand(program: Command): void {
     });
 }
 
-/** @throws UsageError when nothing is selected, or everything and a part */
+/**
+ * Reads the selection from the options.
+ * @throws UsageError if nothing is selected, or `--all` together with a condition
+ */
 function selectionOf({ all, execution, vendor, error }: Options): FailureSelection {
   const parts = [execution, vendor, error].filter((value) => value !== undefined);
   if (all && parts.length > 0) {
@@ -88,7 +92,7 @@ async function retry(
 ): Promise<BulkRetryProgress> {
   const interrupt = new AbortController();
   const stop = (): void => interrupt.abort();
-  // Once: whoever asks a second time doesn't want to wait for the page in hand, either.
+  // Once: a second signal terminates the process without waiting for the page in hand.
   process.once('SIGINT', stop).once('SIGTERM', stop);
   const bar = progressBar(process.stderr, 'failed jobs');
   let progress: BulkRetryProgress = { retried: 0, noRefresh: 0, seen: 0 };

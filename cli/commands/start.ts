@@ -30,7 +30,7 @@ import { Screen } from '../start/screen.ts';
 import { stopOnce } from '../start/stop-once.ts';
 import { UsablePort } from '../start/usable-port.ts';
 
-// Less than the 10 s in which everything is gone, so that there is time left to kill what hangs.
+// Leaves time to kill what hangs within the 10 s in which everything must be gone.
 const CHILD_GRACE_MS = 6_000;
 const REDIS_TIMEOUT_MS = 5_000;
 
@@ -43,6 +43,7 @@ interface StartOptions {
   readonly once?: true;
 }
 
+/** Adds `tally start`, which runs everything on this machine. */
 export function addStartCommand(program: Command): void {
   program
     .command('start')
@@ -89,7 +90,7 @@ async function start(options: StartOptions): Promise<void> {
   try {
     const code = await Promise.race([stopped, running.then((work) => work())]);
     await lifecycle.stop();
-    // What was still being opened is closed as soon as it is there.
+    // Whatever was still being opened is closed as soon as it is there.
     await running.catch(() => undefined);
     await lifecycle.stop();
     process.exitCode = code;
@@ -102,7 +103,7 @@ async function start(options: StartOptions): Promise<void> {
 
 /**
  * Opens everything.
- * @returns what is left to wait for; it gives the exit code when there is nothing left to do
+ * @returns what is left to wait for; it resolves with the exit code
  */
 async function run(
   options: StartOptions,
@@ -136,7 +137,7 @@ async function run(
   const hopeless = new Promise<never>((_resolve, reject) => {
     giveUp = reject;
   });
-  // It may come before anyone waits for it.
+  // It may reject before anyone waits for it.
   hopeless.catch(() => undefined);
   const children = new Children({
     environment: childEnvironment(config),
@@ -161,7 +162,7 @@ async function run(
     void children.start('worker', async () => ({ WORKER_PORT: '0' }));
   }
   const dashboardUrl = (): string => httpAddress(config.HTTP_HOST, dashboard.number);
-  // Not before they listen: until then somebody else may answer there.
+  // Only once they listen: until then, somebody else may answer on these ports.
   const announced = Promise.all(listening).then(() => {
     if (lifecycle.stopping) return;
     writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl: dashboardUrl() });
@@ -178,12 +179,12 @@ async function run(
     lifecycle.onStop('the simulated job service', () => service.close());
   }
   screen.show({ database, queue, recent, dashboardUrl: dashboardUrl() });
-  // First of all: what is being closed can't be asked any more.
+  // Registered last, so that it closes first: it must not query what is being closed.
   lifecycle.onStop('the screen', () => screen.close());
   return () => hopeless;
 }
 
-/** Starts the servers that no URL is given for. A URL that is given is never replaced. */
+/** Starts a server for each store without a URL. A URL that is set is never replaced. */
 async function openStores(
   options: StartOptions,
   given: Config,

@@ -27,15 +27,19 @@ type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 
 interface Status extends NullValues<QueueStatus> {
   readonly outbox: NullValues<OutboxSummary>;
-  /** Rows of the outbox that are left to the backlog lane. */
+  /** Outbox rows old enough for the backlog lane. */
   readonly backlog: number | null;
-  /** Null when they can't be known. */
+  /** Null if they can't be listed. */
   readonly workers: readonly WorkerStatus[] | null;
-  /** Executions that failed for good and were not refreshed since, whether Redis has their jobs or not. */
+  /**
+   * Executions that failed for good and haven't been refreshed since, whether or not Redis has
+   * their jobs.
+   */
   readonly failures: number | null;
   readonly disagreements: number | null;
 }
 
+/** Adds `tally status`. */
 export function addStatusCommand(program: Command): void {
   program
     .command('status')
@@ -61,7 +65,7 @@ export function addStatusCommand(program: Command): void {
 interface Answer {
   readonly status: Status;
   readonly problems: readonly string[];
-  /** Postgres answers, and is not a database that can be asked for this: nothing passes by itself. */
+  /** Postgres answers but can't be used for this, which won't change by itself. */
   readonly refused: boolean;
 }
 
@@ -88,7 +92,7 @@ async function readStatus(config: StoresConfig): Promise<Answer> {
         'Redis',
         opened.then((queue) => describeQueue(queue, redis, config)),
       ),
-      // By itself: the user of Redis may not be allowed to list clients.
+      // Separately, because the Redis user may not be allowed to list clients.
       orNull(
         'Redis',
         opened.then((queue) => describeWorkers(queue, redis, config)),
@@ -115,7 +119,8 @@ async function readStored(
   database: Parameters<typeof schemaProblem>[0],
   backlogAfterMs: number,
 ): Promise<{ outbox: OutboxSummary; backlog: number; failures: number; disagreements: number }> {
-  // Figures of another schema, or of tables that the role doesn't see whole, would be wrong without a word.
+  // Figures from another schema, or from tables of which the role sees only a part, would be
+  // silently wrong.
   const problem = await schemaProblem(database);
   if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
   return {
@@ -130,7 +135,7 @@ function asText(status: Status): string {
   const { outbox, backlog, backlogPaused, queue, workers, failures, disagreements } = status;
   const { oldestWaitingSeconds } = status;
   const show = (value: number | null | undefined): string => (value ?? '?').toString();
-  // Nothing waits, or it isn't known whether something does.
+  // A dash if nothing waits, a question mark if that isn't known.
   const seconds = (value: number | null, known: boolean): string =>
     value === null ? (known ? '-' : '?') : `${value.toFixed(1)} s`;
   const lines = [

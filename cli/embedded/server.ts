@@ -22,41 +22,41 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const COMMAND_TIMEOUT_MS = 180_000;
 const POLL_MS = 20;
-/** What the system says, which is the cause of whatever a program says after it. */
+/** Errors of the operating system, which cause whatever the program prints after them. */
 const CAUSE =
   /no space left|quota exceeded|permission denied|read-only file system|cannot allocate memory|address already in use/i;
 const PROBLEM = /\b(fatal|panic|error|could not|cannot|denied|not found)\b/i;
 
-/** What both launchers are told. */
+/** Options of both launchers. */
 export interface EmbeddedOptions {
-  /** Where data, password and log are kept between runs; made if missing. */
+  /** Folder in which data, password and log are kept between runs; created if missing. */
   readonly dataDirectory: string;
-  /** Takes lines for a person to read: never a password. */
+  /** Prints a line for people; it never contains a password. */
   readonly say: (line: string) => void;
-  /** Taken if it is free, else any other. */
+  /** Used if it is free, else any other. */
   readonly preferredPort?: number;
 }
 
-/** A database server that this process has started and has to stop. */
+/** A server that this process has started and must stop. */
 export interface EmbeddedServer {
-  /** Where it answers, with user and password in it: not for a log or a command line. */
+  /** Its URL, including user and password: not for a log or a command line. */
   readonly url: string;
   /**
-   * Stops the server and resolves when its process is gone. Idempotent: all calls share a promise.
-   * @throws when the process survives even being killed
+   * Stops the server and resolves once its process is gone. Idempotent: all calls share a promise.
+   * @throws Error if the process survives even SIGKILL
    */
   stop(): Promise<void>;
 }
 
-/** Who a command runs as. */
+/** The user that a command runs as. */
 export interface SystemUser {
   readonly uid: number;
   readonly gid: number;
 }
 
 /**
- * The environment for server processes. Nothing else of ours may reach them: a broken `LANG` stops
- * both servers, `PG…` variables would change the settings, and our secrets are none of their business.
+ * The environment for server processes. Nothing else may reach them: a broken `LANG` stops both
+ * servers, `PG…` variables would change their settings, and our secrets aren't theirs.
  */
 export function serverEnvironment(): Record<string, string | undefined> {
   return { PATH: process.env['PATH'], TZ: process.env['TZ'], LC_ALL: 'C' };
@@ -65,7 +65,7 @@ export function serverEnvironment(): Record<string, string | undefined> {
 /**
  * Runs a short command in a session of its own, so that a Ctrl-C in the terminal doesn't reach it.
  * @returns its output, trimmed
- * @throws Error with one line: the command's name and the most telling line of its output
+ * @throws Error with one line: the command's name and the most informative line of its output
  */
 export async function run(
   command: string,
@@ -75,13 +75,14 @@ export async function run(
   return await new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       ...options.as,
-      // Our own folder may be closed to the user that the command runs as.
+      // The command's user may not be able to enter our current folder.
       cwd: options.cwd ?? '/',
       env: serverEnvironment(),
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    // Not spawn's own `timeout`: its timer survives a command that couldn't be started, and keeps the process.
+    // Not spawn's `timeout`, whose timer keeps the process alive even if the command couldn't be
+    // started.
     const late = setTimeout(() => child.kill(), COMMAND_TIMEOUT_MS);
     const name = basename(command);
     let output = '';
@@ -102,7 +103,7 @@ export async function run(
 
 /**
  * The user nobody, for a server that refuses to run as root.
- * @throws Error when there is none or we can't become it, as in some containers
+ * @throws Error if there is none, or if we can't become it, as in some containers
  */
 export async function nobody(): Promise<SystemUser> {
   try {
@@ -121,8 +122,9 @@ export async function nobody(): Promise<SystemUser> {
 }
 
 /**
- * Whether a user can own and use things in our folder, which is opened for it. Tried out rather than
- * read from mode bits: the folders above, mounts and user namespaces have a say in it too.
+ * Whether a user can own and use files in our folder, which is made accessible for that. It is
+ * tried rather than computed from mode bits, because parent folders, mounts and user namespaces
+ * matter as well.
  */
 export async function canOwnBelow(folder: string, as: SystemUser): Promise<boolean> {
   let probe: string | undefined;
@@ -139,7 +141,10 @@ export async function canOwnBelow(folder: string, as: SystemUser): Promise<boole
   }
 }
 
-/** Copies a folder so that every user can read it and run what is in its `bin`; whole or not at all. */
+/**
+ * Copies a folder so that every user can read it and run what is in its `bin`: completely or not at
+ * all.
+ */
 export async function copyForAnyUser(from: string, to: string): Promise<void> {
   mkdirSync(dirname(to), { recursive: true });
   chmodSync(dirname(to), 0o755);
@@ -151,12 +156,15 @@ export async function copyForAnyUser(from: string, to: string): Promise<void> {
     const runs = entry.isDirectory() || entry.parentPath === join(partial, 'bin');
     chmodSync(join(entry.parentPath, entry.name), runs ? 0o755 : 0o644);
   }
-  // Another process may have been faster; its copy is as good.
+  // Another process may have been faster; its copy is just as good.
   if (existsSync(to)) rmSync(partial, { recursive: true });
   else renameSync(partial, to);
 }
 
-/** The first line that names a cause in the system, else the last that names a problem, else the last, else an empty string. */
+/**
+ * The most informative line of a program's output: the first that names an error of the operating
+ * system, else the last that names a problem, else the last. Empty if there are no lines.
+ */
 export function tellingLine(output: string): string {
   const lines = output.split('\n').map((line) => line.trim());
   return (
@@ -167,7 +175,7 @@ export function tellingLine(output: string): string {
   );
 }
 
-/** Full path of the first of these programs that is on PATH. */
+/** Full path of the first of these programs on PATH; undefined if none is there. */
 export function findOnPath(names: readonly string[]): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   return names
@@ -182,7 +190,10 @@ export function findOnPath(names: readonly string[]): string | undefined {
     });
 }
 
-/** Whether there is such a process. A zombie has ended: only its parent didn't notice (a container's PID 1). */
+/**
+ * Whether a process runs. A zombie doesn't: its parent just hasn't noticed (for example a
+ * container's PID 1).
+ */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -198,9 +209,9 @@ export function isAlive(pid: number): boolean {
 }
 
 /**
- * Whether a process is a server at work in this folder (its real path), and not another program that
- * got the pid of an earlier one. Looked up as the server's user: root may not without ptrace, as in
- * a container. Where there is no /proc, the folder has to be in the server's command line.
+ * Whether a process is a server that runs in this folder (its real path), and not another program
+ * that reuses the pid. It is looked up as the server's user, because root may not without ptrace,
+ * as in a container. Without /proc, the folder must be in the server's command line.
  */
 export async function worksIn(pid: number, folder: string, as?: SystemUser): Promise<boolean> {
   if (!isAlive(pid)) return false;
@@ -213,8 +224,8 @@ export async function worksIn(pid: number, folder: string, as?: SystemUser): Pro
 }
 
 /**
- * Looks every 20 ms whether a condition holds.
- * @throws Error with the sentence `failure` when it doesn't within `timeoutMs`
+ * Checks a condition every 20 ms until it holds.
+ * @throws Error with the message `failure` after `timeoutMs` milliseconds
  */
 export async function until(
   condition: () => boolean | Promise<boolean>,
@@ -228,13 +239,15 @@ export async function until(
   }
 }
 
-/** The password in this file, or undefined when there is none or only a part of one. */
+/** The password in this file; undefined if there is none or only part of one. */
 export function readPassword(file: string): string | undefined {
   const text = readIfThere(file);
   return text !== undefined && /^[0-9a-f]{48}$/.test(text) ? text : undefined;
 }
 
-/** The password in this file; the first time a random one, kept there for its owner only. */
+/**
+ * The password in this file; the first time, a random one, which only the file's owner can read.
+ */
 export function keptPassword(file: string): string {
   const kept = readPassword(file);
   if (kept !== undefined) return kept;
@@ -243,25 +256,27 @@ export function keptPassword(file: string): string {
   return password;
 }
 
-/** The text of a file, or undefined when there is no such file. */
+/** The text of a file; undefined if it doesn't exist. */
 export function readIfThere(file: string): string | undefined {
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
 }
 
-/** Writes a file for its owner only, whole or not at all, even if the power fails. */
+/**
+ * Writes a file that only its owner can read, completely or not at all, even if the power fails.
+ */
 export function writeDurably(file: string, text: string): void {
   const partial = `${file}.${process.pid}`;
   writeFileSync(partial, text, { mode: 0o600, flush: true });
   renameSync(partial, file);
 }
 
-/** Opens a new log file for appending and keeps the one of the last run as `….previous`. */
+/** Opens a new log file for appending, and keeps that of the last run as `….previous`. */
 export function openLog(file: string): number {
   if (existsSync(file)) renameSync(file, `${file}.previous`);
   return openSync(file, 'a', 0o600);
 }
 
-/** Makes all calls share the promise of the first one. */
+/** Makes all calls share the promise of the first. */
 export function once(action: () => Promise<void>): () => Promise<void> {
   let promise: Promise<void> | undefined;
   return () => (promise ??= action());

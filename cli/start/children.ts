@@ -9,23 +9,26 @@ import type { WorkerFigures } from '../../workers/activity-log.ts';
 const RESTART_AFTER_MS = 1_000;
 const FAILED_STARTS = 3;
 
-/** What a child tells over its channel; sent by cli/commands/processes.ts. */
+/** A child's message over its channel; sent by cli/commands/processes.ts. */
 export type ChildMessage = 'started' | WorkerFigures;
 
 interface Options {
   readonly environment: NodeJS.ProcessEnv;
   readonly log: Logger;
-  /** One line of a child's log, as JSON text. */
+  /** Gets each line of a child's log, as JSON text. */
   readonly onLine: (line: string) => void;
-  /** What a worker did in a second. */
+  /** Gets what a worker did within a second. */
   readonly onFigures: (figures: WorkerFigures) => void;
-  /** A child has ended again and again before it had started, and is not started any more. */
+  /**
+   * Called when a child has exited several times in a row before it had started; it isn't restarted
+   * any more.
+   */
   readonly onHopeless: (role: string) => void;
 }
 
 /**
- * The processes of `tally start`. One that ends is started again; all of them end when this process
- * is gone, however it went, because their channel to it closes.
+ * The child processes of `tally start`. One that exits is restarted. All of them exit when this
+ * process is gone for any reason, because their channel to it closes.
  */
 export class Children {
   readonly #options: Options;
@@ -37,8 +40,9 @@ export class Children {
   }
 
   /**
-   * @param environment asked before each start, with how many in a row have failed so far
-   * @returns when it says for the first time that it has started, or will not any more
+   * Starts a child and keeps it running.
+   * @param environment called before each start with the number of failed starts in a row
+   * @returns resolves when it has started for the first time, or won't any more
    */
   start(
     role: string,
@@ -49,7 +53,10 @@ export class Children {
     });
   }
 
-  /** Asks all to stop and waits until they are gone; what hasn't stopped by then is killed. */
+  /**
+   * Asks all children to stop and waits until they are gone; kills those that are still there after
+   * `graceMs` milliseconds.
+   */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     const all = [...this.#children];
@@ -84,7 +91,9 @@ export class Children {
     }
   }
 
-  /** @returns how it ended; never throws, since a child that can't be started has ended, too */
+  /**
+   * @returns how it ended; never throws, because a child that can't be started has ended as well
+   */
   async #run(
     role: string,
     environment: Promise<NodeJS.ProcessEnv>,
@@ -105,7 +114,7 @@ export class Children {
     const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? '', role], {
       env: { ...this.#options.environment, ...environment },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-      // A Ctrl-C in the terminal goes to this process alone, which stops the others in their order.
+      // A Ctrl-C in the terminal must reach this process alone, which stops the others in order.
       detached: true,
     });
     this.#children.add(child);

@@ -1,12 +1,12 @@
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a data folder holds; the set-up's lock lies in `.tally`, too. */
+/** What a data folder contains; the set-up's lock is in `.tally` as well. */
 const OURS = /^(postgres|redis|run\.json|setup\.lock.*)$/;
 
 /**
- * Keeps git from ever taking a data folder in, whatever it is called, since passwords are in it. A
- * folder with other things in it is somebody's project, where nothing is written.
+ * Keeps git from ever tracking a data folder, whatever its name, because it contains passwords. A
+ * folder with other files in it is somebody's project, where nothing is written.
  */
 export function ignoreByGit(folder: string): void {
   const file = join(folder, '.gitignore');

@@ -6,27 +6,36 @@ import type { WorkerFigures } from '../../workers/activity-log.ts';
 
 const WINDOW_MS = 3_000;
 
-/** What `tally start` shows of the work going on; a number is null while its store is away. */
+/**
+ * What `tally start` shows of the work in progress; a number is null while its store is
+ * unavailable.
+ */
 export interface Progress {
-  /** Recorded and not yet in a worker's hand: unsent in the outbox, or waiting or delayed on the queue. */
+  /**
+   * Recorded and not yet in a worker's hands: unsent in the outbox, or waiting or delayed on the
+   * queue.
+   */
   readonly toDo: number | null;
   readonly running: number | null;
   readonly refreshedPerSecond: number;
   readonly lagMsP99: number | null;
-  /** Executions whose stored status isn't what their tasks say, also those whose refresh is on its way. */
+  /**
+   * Executions whose stored status isn't what their tasks say, including those whose refresh is on
+   * its way.
+   */
   readonly outOfDate: number | null;
 }
 
-/** What all workers did lately. */
+/** What all workers did recently. */
 export class RecentRefreshes {
   #seconds: (WorkerFigures & { readonly atMs: number })[] = [];
 
-  /** @param figures of one worker, of the second that has just ended */
+  /** @param figures of one worker, for the second that has just ended */
   add(figures: WorkerFigures): void {
     this.#seconds.push({ ...figures, atMs: performance.now() });
   }
 
-  /** Refreshes a second, and the highest p99 of any worker in any second, of the last 3 s. */
+  /** Refreshes per second, and the highest p99 of any worker in any second, over the last 3 s. */
   summarize(): { refreshedPerSecond: number; lagMsP99: number | null } {
     const since = performance.now() - WINDOW_MS;
     this.#seconds = this.#seconds.filter(({ atMs }) => atMs >= since);
@@ -39,7 +48,7 @@ export class RecentRefreshes {
   }
 }
 
-/** Asks both stores; what one of them doesn't answer is null. */
+/** Queries both stores; figures from one that doesn't answer are null. Never rejects. */
 export async function readProgress(
   database: Database,
   queue: RefreshQueue,
@@ -58,7 +67,7 @@ export async function readProgress(
   };
 }
 
-/** The parts of a line for a terminal, the most telling first. */
+/** The parts of a status line, most important first. */
 export function describeProgress(progress: Progress, dashboardUrl: string): string[] {
   const show = (value: number | null): string => (value ?? '?').toString();
   return [

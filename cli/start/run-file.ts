@@ -3,10 +3,15 @@ import { join } from 'node:path';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import { isAlive } from '../embedded/server.ts';
 
-/** What a running `tally start` tells other commands; readable by its owner alone, since it has passwords. */
+/**
+ * What a running `tally start` tells other commands. Only its owner can read it, because it
+ * contains passwords.
+ */
 export interface RunFile {
   readonly pid: number;
-  /** What tells that process from a later one with the same number; undefined where the system doesn't say. */
+  /**
+   * Tells that process from a later one with the same pid; undefined where the system doesn't say.
+   */
   readonly began?: string;
   readonly databaseUrl: string;
   readonly redisUrl: string;
@@ -18,8 +23,8 @@ function pathOf(dataDirectory: string): string {
 }
 
 /**
- * What runs in this data folder, or undefined: nothing does.
- * @throws TallyError RUN_FILE_UNREADABLE when it can't be known, because the file is another user's
+ * The `tally start` that runs in this data folder; undefined if none does.
+ * @throws TallyError RUN_FILE_UNREADABLE if the file belongs to another user
  */
 export function readRunFile(dataDirectory: string): RunFile | undefined {
   let text: string;
@@ -38,21 +43,22 @@ export function readRunFile(dataDirectory: string): RunFile | undefined {
     const run = JSON.parse(text) as RunFile;
     return isStillRunning(run) ? run : undefined;
   } catch {
-    // Cut short: whoever wrote it was killed.
+    // Incomplete: its writer was killed.
     return undefined;
   }
 }
 
-// After a restart of the machine or of a container another process soon has the same number, perhaps this one.
+// After a restart of the machine or container, another process soon has the same pid, perhaps this
+// one.
 function isStillRunning({ pid, began }: RunFile): boolean {
   return isAlive(pid) && (began === undefined || began === beginOf(pid));
 }
 
-/** When a process began, in a form that no other process with its number has; undefined where there is no /proc. */
+/** When a process started, unique among all processes with its pid; undefined without /proc. */
 function beginOf(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    // The name, in parentheses, may have blanks; the begin is the 20th field after it.
+    // The name, in parentheses, may contain blanks; the start time is the 20th field after it.
     const ticks = readFileSync(`/proc/${pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')[19];
@@ -63,20 +69,21 @@ function beginOf(pid: number): string | undefined {
 }
 
 /**
- * Makes the data folder where there is none, and takes it for this process.
- * @throws TallyError ALREADY_RUNNING when another `tally start` has it, RUN_FILE_UNREADABLE when one of another user may
- * have it, BAD_DATA_FOLDER when it can't be written
+ * Creates the data folder if necessary and claims it for this process.
+ * @throws TallyError ALREADY_RUNNING if another `tally start` has it
+ * @throws TallyError RUN_FILE_UNREADABLE if one of another user may have it
+ * @throws TallyError BAD_DATA_FOLDER if it can't be written
  */
 export function takeRunFile(dataDirectory: string): void {
   const empty = { databaseUrl: '', redisUrl: '', dashboardUrl: '' };
   for (const stale of [true, false]) {
     try {
       mkdirSync(dataDirectory, { recursive: true });
-      // Exclusive: of two that start at the same moment, one fails here.
+      // Exclusive: if two start at the same moment, one of them fails here.
       writeRunFile(dataDirectory, empty, 'wx');
       return;
     } catch (error) {
-      // Of the folder, EEXIST is told as well: where a file has its name.
+      // mkdir also fails with EEXIST, if a file has the folder's name.
       const { code, syscall } = error as NodeJS.ErrnoException;
       if (code !== 'EEXIST' || syscall === 'mkdir') throw badFolder(dataDirectory, error);
     }
@@ -108,6 +115,10 @@ function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): 
   );
 }
 
+/**
+ * Writes the run file for other commands.
+ * @throws an error from `node:fs`
+ */
 export function writeRunFile(
   dataDirectory: string,
   run: Omit<RunFile, 'pid' | 'began'>,
@@ -117,6 +128,7 @@ export function writeRunFile(
   writeFileSync(pathOf(dataDirectory), text, { mode: 0o600, flag });
 }
 
+/** Removes the run file, so that the data folder is free. */
 export function dropRunFile(dataDirectory: string): void {
   rmSync(pathOf(dataDirectory), { force: true });
 }

@@ -11,13 +11,13 @@ const SERIOUS = /^\{"level":"(warn|error|fatal)"/;
 type Source = Parameters<typeof readProgress>;
 
 /**
- * What `tally start` prints. On a terminal: a status line that updates in place, and above it what it
- * says and the serious lines of the log; a dumb terminal gets the status on a new line now and then.
- * Elsewhere: every line of the log as it comes.
+ * What `tally start` prints. On a terminal: a status line that updates in place, and above it
+ * messages and the log's warnings and errors; a dumb terminal gets the status on a new line now and
+ * then. Elsewhere: every line of the log.
  */
 export class Screen {
   readonly #out: WriteStream;
-  /** Undefined where a line can't be written over. */
+  /** Undefined if a line can't be rewritten in place. */
   readonly #line: StatusLine | undefined;
   readonly #pretty = prettyFactory(TERMINAL_FORMAT);
   #timer: NodeJS.Timeout | undefined;
@@ -29,18 +29,18 @@ export class Screen {
     this.#line = canRewrite(out, term) ? new StatusLine(out) : undefined;
   }
 
-  /** A sentence for the person who watches. */
+  /** Prints a sentence for whoever is watching. */
   say(text: string): void {
     this.#above(`${text}\n`);
   }
 
-  /** A line of a process's log, JSON. */
+  /** Prints a line of a process's log, given as JSON. */
   log(line: string): void {
     if (!this.#out.isTTY) this.#out.write(`${line}\n`);
     else if (SERIOUS.test(line)) this.#above(this.#pretty(line));
   }
 
-  /** Shows the progress from now on; elsewhere than on a terminal, nothing. */
+  /** Shows the progress from now on; only on a terminal. */
   show(parts: {
     database: Source[0];
     queue: Source[1];
@@ -50,7 +50,7 @@ export class Screen {
     if (!this.#out.isTTY) return;
     this.#timer = setInterval(
       () => {
-        // A slow answer must not pile up requests.
+        // Slow answers must not pile up.
         if (this.#reading) return;
         this.#reading = true;
         void readProgress(parts.database, parts.queue, parts.recent).then((progress) => {

@@ -1,13 +1,14 @@
 import type { Lifecycle } from '../../shared/process/lifecycle.ts';
 import { isReaderGone } from '../output.ts';
 
-// npm passes a Ctrl-C on that the terminal has sent already; a second one within this time is the same one.
+// npm forwards a Ctrl-C that the terminal has already sent; a second one within this time is the
+// same.
 const SAME_SIGNAL_MS = 500;
 
 /**
- * Resolves with exit code 0 when this process is to stop, for the caller to close everything in its
- * order: at the first signal, or when nobody reads what it says any more. A second SIGINT or SIGTERM,
- * later, leaves at once: the other processes and the servers then end by themselves.
+ * Resolves with exit code 0 when this process is to stop, so that the caller can close everything
+ * in order: at the first signal, or when nobody reads its output any more. A later second SIGINT or
+ * SIGTERM exits at once; the other processes and the servers then end by themselves.
  */
 export function stopOnce(
   lifecycle: Lifecycle,
@@ -31,7 +32,7 @@ export function stopOnce(
     };
     source.on('SIGINT', stopOrLeave);
     source.on('SIGTERM', stopOrLeave);
-    // A terminal that is closed sends it more than once, and reads nothing any more.
+    // A closing terminal sends SIGHUP more than once, and reads no more output.
     source.on('SIGHUP', stop);
     source.stdout.on('error', (error) => {
       if (isReaderGone(error)) stop();

@@ -6,8 +6,9 @@ import { reservePort, type ReservedPort } from '../embedded/ports.ts';
 type PortVariable = 'DASHBOARD_PORT' | 'PRODUCER_PORT';
 
 /**
- * The port of a process that `tally start` starts. It is held from the moment it is chosen until the process is started;
- * should somebody else take it before the process listens, another one is chosen for the next start.
+ * The port of a process that `tally start` starts. It is held from the moment it is chosen until
+ * the process is started. If somebody else takes it before the process listens, another one is
+ * chosen for the next start.
  */
 export class UsablePort {
   readonly #variable: PortVariable;
@@ -16,8 +17,10 @@ export class UsablePort {
   #reserved: ReservedPort;
 
   /**
-   * Takes the port itself when a person has set its variable; else another one when it is taken.
-   * @param host where the process is to listen: a port that is free on another address may be taken there
+   * Takes the wanted port. If it is in use, takes another one, unless the user has set the port's
+   * variable.
+   * @param host where the process is to listen: a port that is free on one address may be taken on
+   *   another
    * @throws TallyError PORT_IN_USE, CANNOT_LISTEN
    */
   static async choose(
@@ -60,7 +63,7 @@ export class UsablePort {
     return this.#reserved.port;
   }
 
-  /** Frees the port for the process that is started now. @returns its variable */
+  /** Frees the port for the process that starts now. @returns the environment for it */
   async handOver(failedStarts: number): Promise<NodeJS.ProcessEnv> {
     if (failedStarts > 0 && !isGiven(this.#variable)) {
       const before = this.number;

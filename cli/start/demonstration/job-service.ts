@@ -8,8 +8,8 @@ const TICK_MS = 100;
 const FINAL = ['Success', 'Success', 'Success', 'Success', 'Error', 'Stopped'] as const;
 
 /**
- * A simulated job service: tasks of the demonstration start again and finish some moments later,
- * `rate` changes a second in all. It knows nothing of Tally and only changes tasks.
+ * Starts a simulated job service: the demonstration's tasks start again and finish moments later,
+ * with `rate` changes per second in all. It only changes tasks and knows nothing of Tally.
  */
 export function startSimulatedJobService(database: Database, rate: number, log: Logger): Loop {
   const service = new SimulatedJobService(database, (rate * TICK_MS) / 1000);
@@ -33,7 +33,7 @@ class SimulatedJobService {
     this.#changesPerTick = changesPerTick;
   }
 
-  /** @returns milliseconds until the next tick; undefined when there are no tasks */
+  /** @returns milliseconds until the next tick; undefined if there are no tasks */
   async tick(): Promise<number | undefined> {
     const owed = this.#owed + this.#changesPerTick;
     const changes = Math.floor(owed);

@@ -17,8 +17,10 @@ interface Statements {
 }
 
 /**
- * Waits until everything that was recorded is refreshed, and says what it took.
+ * Waits until everything recorded is refreshed, and prints what it took.
+ * @param parts.beginMs when the processes were started, by `performance.now()`
  * @returns the exit code: 0 only if every stored status is what its tasks say
+ * @throws an error from `pg` or `ioredis`
  */
 export async function drainOnce(parts: {
   readonly database: Database;
@@ -31,7 +33,7 @@ export async function drainOnce(parts: {
   const [sum] = await database.query<{ revisions: number }>(SUM_REVISIONS);
   for (;;) {
     const [outbox, jobs] = await Promise.all([summarizeOutbox(database), countJobs(queue)]);
-    // A job that failed for good has no outbox row any more; it counts as out of date below.
+    // A job that failed for good has no outbox row; its execution counts as out of date below.
     if (outbox.rows === 0 && jobs.waiting + jobs.active + jobs.delayed === 0) break;
     await delay(POLL_MS);
   }

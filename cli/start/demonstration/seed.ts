@@ -1,14 +1,16 @@
 import type { Database } from '../../../shared/postgres/database.ts';
 
-/** Executions of the demonstration carry this trigger; nothing else is ever touched by it. */
+/** The trigger of the demonstration's executions; it never touches any other. */
 export const DEMO_TRIGGER = 'DEMO';
 
 const TASKS_PER_EXECUTION = 7;
 
 /**
- * Fills an embedded database, where 42 is a REPLICATION as in the documents, with `executions` executions of 7 tasks each, of five vendors, every
- * status out of date. Run again on the same database, it makes those that are there out of date again.
- * Capture records all of them, as it would for any program that changes tasks.
+ * Fills an embedded database with `executions` executions of 7 tasks each and five vendors, every
+ * status out of date. Execution 42 is a REPLICATION, as in the documentation. On a database that
+ * has them, it makes their statuses out of date again. Capture records these changes as it would
+ * those of any program.
+ * @throws an error from `pg`
  */
 export async function seedDemonstration(database: Database, executions: number): Promise<void> {
   await database.query(
