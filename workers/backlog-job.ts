@@ -60,10 +60,10 @@ export async function drainBacklog(
     if (batch.kind === 'unavailable') return batch;
     if (batch.kind === 'done') {
       if (batch.result.length === 0) break;
-      for (const { outcome, executionIds } of batch.result) {
+      for (const { outcome, lagsMs } of batch.result) {
         if (outcome === 'busy') continue;
-        figures.refreshed += executionIds.length;
-        figures[outcome === 'no_tasks' ? 'noTasks' : outcome] += executionIds.length;
+        figures.refreshed += lagsMs.length;
+        figures[outcome === 'no_tasks' ? 'noTasks' : outcome] += lagsMs.length;
       }
     }
     const handedOver = await handOver(parts, batch);
@@ -113,12 +113,7 @@ async function handOver(
   { config, database, probe, queue }: Parts,
   batch: Batch,
 ): Promise<Attempt<number> | { readonly kind: 'refused' }> {
-  const busy =
-    batch.kind === 'done'
-      ? batch.result.flatMap(({ outcome, executionIds }) =>
-          outcome === 'busy' ? executionIds : [],
-        )
-      : [];
+  const busy = batch.kind === 'done' ? batch.result.flatMap(({ busyIds }) => busyIds) : [];
   if (batch.kind === 'done' && busy.length === 0) return { kind: 'done', result: 0 };
   const waiting = await countJobs(queue).catch(() => undefined);
   if (waiting === undefined || waiting.waiting + waiting.delayed >= 2 * config.QUEUE_HIGH_WATER) {

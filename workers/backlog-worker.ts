@@ -51,11 +51,11 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
   const onBatch = (groups: readonly BacklogGroup[], ms: number): void => {
     recorder.statement(ms);
     stores.postgres.reportServed();
-    recorder.batch(groups.reduce((sum, { executionIds }) => sum + executionIds.length, 0));
+    recorder.batch(groups.reduce((sum, { lagsMs }) => sum + lagsMs.length, 0));
     for (const group of groups) {
       // The express lane counts these.
       if (group.outcome === 'busy') continue;
-      recorder.claimed(group.executionIds.length);
+      recorder.claimed(group.lagsMs.length);
       recorder.refreshed(group);
     }
   };

@@ -4,7 +4,7 @@ import * as bare from './bare-function.ts';
 import * as harbor from './harbor-loop.ts';
 import * as noop from './noop-bullmq.ts';
 import * as plain from './plain-bullmq.ts';
-import { tally, tallyExpress, tallyFromQueue } from './tally.ts';
+import { tally, tallyBurst, tallyExpress, tallyFromQueue } from './tally.ts';
 
 type Load = () => Promise<Contender>;
 
@@ -12,6 +12,7 @@ type Load = () => Promise<Contender>;
 const CONTENDERS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ...withWorkers(tally),
   ...withWorkers(bare.contender),
+  ...withWorkers(tallyBurst),
   ...withWorkers(tallyExpress),
   ...withWorkers(tallyFromQueue),
   ...withWorkers(noop.contender),

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { loadConfig, type ConfigWith } from '../../shared/process/config.ts';
@@ -14,15 +15,27 @@ import { QUEUE_PREFIX, startTally, type MeasuredProcess } from '../processes.ts'
 import type { Arena } from '../servers.ts';
 import type { Contender } from './contender.ts';
 
+const { BACKLOG_AFTER_MS } = loadConfig([], {});
+
 /**
  * Tally as it runs: one `tally producer` and some `tally worker`, from outbox rows to refreshed. The rows
- * are written while the processes run, in a transaction whose COMMIT starts the clock.
+ * are written while the processes run, in a transaction whose COMMIT starts the clock. By then they are a backlog, as
+ * the jobs of the other contenders are, which are written before the clock starts.
  */
 export function tally(workers: number): Contender {
+  return fromOutbox(
+    workers,
+    { name: `tally-${workers}`, family: 'tally', title: 'Tally, from outbox rows' },
+    { rowsAgeMs: BACKLOG_AFTER_MS },
+  );
+}
+
+/** The same with rows that are as young as they can be: all of them come at once. */
+export function tallyBurst(workers: number): Contender {
   return fromOutbox(workers, {
-    name: `tally-${workers}`,
-    family: 'tally',
-    title: 'Tally, from outbox rows',
+    name: `tally-burst-${workers}`,
+    family: 'tally-burst',
+    title: 'Tally, from outbox rows, all of them fresh',
   });
 }
 
@@ -35,14 +48,17 @@ export function tallyExpress(workers: number): Contender {
       family: 'tally-express',
       title: 'Tally, from outbox rows, express lane alone',
     },
-    { BACKLOG_JOBS: '0' },
+    { settings: { BACKLOG_JOBS: '0' }, rowsAgeMs: BACKLOG_AFTER_MS },
   );
 }
 
 function fromOutbox(
   workers: number,
   names: Pick<Contender, 'name' | 'family' | 'title'>,
-  settings: Readonly<Record<string, string>> = {},
+  {
+    settings = {},
+    rowsAgeMs = 0,
+  }: { readonly settings?: Readonly<Record<string, string>>; readonly rowsAgeMs?: number } = {},
 ): Contender {
   let outbox: Client | undefined;
   return {
@@ -56,7 +72,7 @@ function fromOutbox(
         startTally('producer', arena, settings),
         ...startWorkers(arena, workers),
       ]);
-      outbox = await openOutboxTransaction(arena);
+      outbox = await openOutboxTransaction(arena, rowsAgeMs);
       return processes;
     },
     go: async () => {
@@ -96,8 +112,12 @@ function startWorkers(arena: Arena, count: number): Promise<MeasuredProcess>[] {
   return Array.from({ length: count }, () => startTally('worker', arena));
 }
 
-/** Records every execution in a transaction that is left open. @returns the connection that holds it */
-async function openOutboxTransaction(arena: Arena): Promise<Client> {
+/**
+ * Records every execution in a transaction that is left open.
+ * @param ageMs of the youngest row in the end
+ * @returns the connection that holds it
+ */
+async function openOutboxTransaction(arena: Arena, ageMs: number): Promise<Client> {
   const client = new Client({ connectionString: arena.observerUrl });
   await client.connect();
   await client.query('BEGIN');
@@ -105,6 +125,7 @@ async function openOutboxTransaction(arena: Arena): Promise<Client> {
     `INSERT INTO tally.outbox (execution_id, vendor, source)
      SELECT id, vendor_type, 'api' FROM execution ORDER BY id`,
   );
+  await delay(ageMs);
   return client;
 }
 

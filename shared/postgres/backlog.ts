@@ -15,9 +15,10 @@ export interface BacklogGroup {
   readonly outcome: 'changed' | 'unchanged' | 'no_tasks' | 'missing' | 'busy';
   /** Null if another refresh deleted the rows meanwhile; `lagsMs` then holds nulls. */
   readonly source: RefreshSource | null;
-  readonly executionIds: readonly number[];
-  /** Age of each execution's oldest outbox row, in milliseconds. */
+  /** One for each execution: the age of its oldest outbox row, in milliseconds. */
   readonly lagsMs: readonly (number | null)[];
+  /** Ids of those that are busy; empty for every other outcome, where nobody needs them and they cost time. */
+  readonly busyIds: readonly number[];
 }
 
 /** What one statement found; `lastS` is undefined if it found nothing. */
@@ -44,7 +45,8 @@ export async function refreshBacklog(
 ): Promise<BacklogBatch> {
   // Cast to double precision, since `pg` doesn't turn the elements of a bigint array into numbers.
   const rows = await database.query<BacklogGroup & { lastS: number; [column: string]: unknown }>(
-    `SELECT vendor, outcome, source, execution_ids::double precision[] AS "executionIds", lags_ms AS "lagsMs",
+    `SELECT vendor, outcome, source, lags_ms AS "lagsMs",
+            CASE WHEN outcome = 'busy' THEN execution_ids::double precision[] ELSE '{}' END AS "busyIds",
             extract(epoch FROM last_due)::double precision AS "lastS"
        FROM tally.refresh_backlog($1, $2, to_timestamp($3))`,
     [limit, olderMs, fromS ?? '-infinity'],

@@ -27,14 +27,17 @@ async function recordOld(ids: readonly number[], oldMs = OLD_MS): Promise<void> 
   );
 }
 
+async function refreshedOf(ids: readonly number[]): Promise<number[]> {
+  const executions = await Promise.all(ids.map((id) => readExecution(database, id)));
+  return ids.filter((_id, n) => executions[n]?.revision === 1);
+}
+
 function drain(limit = 500): Promise<BacklogBatch> {
   return refreshBacklog(database, limit, AFTER_MS, undefined);
 }
 
 function outcomes({ groups }: BacklogBatch): Record<string, number> {
-  return Object.fromEntries(
-    groups.map(({ outcome, executionIds }) => [outcome, executionIds.length]),
-  );
+  return Object.fromEntries(groups.map(({ outcome, lagsMs }) => [outcome, lagsMs.length]));
 }
 
 describe('tally.refresh_backlog', () => {
@@ -43,11 +46,9 @@ describe('tally.refresh_backlog', () => {
     await recordOld(ids.toReversed());
     const batch = await drain(2);
     expect(batch.groups).toMatchObject([{ vendor: 'SCAN', outcome: 'changed', source: 'api' }]);
-    expect(batch.groups[0]?.executionIds.toSorted((a, b) => a - b)).toEqual(ids.slice(3));
     expect(batch.groups[0]?.lagsMs.every((lagMs) => (lagMs ?? 0) >= OLD_MS - 1)).toBe(true);
     expect(await outboxRows(database)).toBe(3);
-    expect(await readExecution(database, ids[4] ?? 0)).toMatchObject({ status: 'Success' });
-    expect(await readExecution(database, ids[0] ?? 0)).toMatchObject({ status: 'Running' });
+    expect(await refreshedOf(ids)).toEqual(ids.slice(3));
   });
 
   it('refreshes an execution once, however many rows ask for it', async () => {
@@ -81,6 +82,7 @@ describe('tally.refresh_backlog', () => {
     const batch = await drain();
     await holder.query('ROLLBACK');
     expect(outcomes(batch)).toEqual({ busy: 1, changed: 1, no_tasks: 1, missing: 1 });
+    expect(batch.groups.flatMap(({ busyIds }) => busyIds)).toEqual([held]);
     expect(await outboxRows(database)).toBe(1);
     const { identities, rowIds } = await claimExecutions(database, [held]);
     expect(identities).toEqual([{ executionId: held, vendor: 'SCAN' }]);
@@ -96,7 +98,7 @@ describe('tally.refresh_backlog', () => {
     await other.query(`SELECT * FROM tally.refresh_backlog(2, $1, '-infinity')`, [AFTER_MS]);
     const batch = await drain();
     await other.query('COMMIT');
-    expect(batch.groups[0]?.executionIds.toSorted((a, b) => a - b)).toEqual(ids.slice(2));
+    expect(outcomes(batch)).toEqual({ changed: 2 });
     expect(await outboxRows(database)).toBe(0);
     for (const id of ids) expect(await readExecution(database, id)).toMatchObject({ revision: 1 });
   });
