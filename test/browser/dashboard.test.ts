@@ -8,7 +8,7 @@ import { openWorker } from '../support/in-process.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
-const stores = await createStores({ JOB_ATTEMPTS: '1', WORKER_CONCURRENCY: '1' });
+const stores = await createStores({ settings: { JOB_ATTEMPTS: '1', WORKER_CONCURRENCY: '1' } });
 const { database, queue, environment } = stores;
 const served = await serveDashboard(stores, WITH_PASSWORDS);
 // Not localhost: browsers tell less to a page without TLS, and that must be enough to refresh something.

@@ -11,11 +11,10 @@ const DRIVERS = 6;
 const SECONDS = Number(process.env['HARBOR_SECONDS'] ?? '15');
 
 // The reconciler is off, so that it can't hide a hole.
-const { config, database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+const { config, database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 
 it('no status is wrong and nothing deadlocks while Harbor stops, retries and sweeps executions', async () => {
   await startProducer(environment);

@@ -11,10 +11,11 @@ const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
 const redisServer = await controlledRedis();
 afterAll(() => redisServer.remove());
-const { database, redis, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
-  { postgresUrl: postgres.url, redisUrl: redisServer.url },
-);
+const { database, redis, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
+  postgresUrl: postgres.url,
+  redisUrl: redisServer.url,
+});
 const proxy = await openProxy(postgres.url);
 afterAll(() => proxy.close());
 

@@ -11,11 +11,11 @@ const WORKS_AGAIN_MS = 10_000;
 const POOL_SIZE = 4;
 const pooled = await startPgbouncer(inject('postgresUrl'));
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
-const { config, environment, database, queue } = await createStores(
-  { HARBOR_REDIS_URL: harborUrl, HARBOR_MARKER_DELAY_MS: '0' },
-  { postgresUrl: pooled.url, redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { config, environment, database, queue } = await createStores({
+  settings: { HARBOR_REDIS_URL: harborUrl, HARBOR_MARKER_DELAY_MS: '0' },
+  postgresUrl: pooled.url,
+  capture: true,
+});
 const { pathname } = new URL(config.DATABASE_URL);
 const directUrl = Object.assign(new URL(inject('postgresUrl')), { pathname }).href;
 

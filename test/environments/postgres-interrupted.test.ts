@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeEach, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
@@ -19,11 +19,11 @@ const narrow = await startPgbouncer(server.url, () => [
   'unix_socket_dir =',
   'default_pool_size = 1',
 ]);
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
-  { postgresUrl: server.url, redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
+  postgresUrl: server.url,
+  capture: true,
+});
 const witness = await witnessRefreshes(database);
 beforeEach(() => database.query('TRUNCATE ledger'));
 

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { grantAsDocumented } from '../support/documented-grants.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { createExecutions } from '../support/executions.ts';
@@ -13,11 +13,11 @@ const WORKS_AGAIN_MS = 10_000;
 // Of its own: roles and their settings belong to a server.
 const postgres = await newPostgres();
 afterAll(() => postgres.stop());
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0', JOB_ATTEMPTS: '1', WORKER_PORT: '0' },
-  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0', JOB_ATTEMPTS: '1', WORKER_PORT: '0' },
+  postgresUrl: postgres.url,
+  capture: true,
+});
 const ownerUrl = environment.DATABASE_URL;
 const witness = await witnessRefreshes(database);
 

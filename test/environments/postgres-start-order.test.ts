@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { grantAsDocumented } from '../support/documented-grants.ts';
@@ -19,10 +19,10 @@ const ROLE = 'start_order';
 
 const server = await controlledPostgres();
 afterAll(() => server.remove());
-const { database, environment } = await createStores(
-  { WORKER_PORT: '0' },
-  { postgresUrl: server.url, redisUrl: inject('redisUrl') },
-);
+const { database, environment } = await createStores({
+  settings: { WORKER_PORT: '0' },
+  postgresUrl: server.url,
+});
 const url = environment.DATABASE_URL;
 
 /** A Postgres that can't be worked with when the processes start. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -14,11 +14,11 @@ const WORKS_AGAIN_MS = 10_000;
 // Of its own: a missing standby concerns all databases of a server.
 const postgres = await newPostgres();
 afterAll(() => postgres.stop());
-const { database, queue, environment } = await createStores(
-  { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '2000', WORKER_PORT: '0' },
-  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '2000', WORKER_PORT: '0' },
+  postgresUrl: postgres.url,
+  capture: true,
+});
 const url = environment.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
 const witness = await witnessRefreshes(database);

@@ -22,11 +22,11 @@ afterAll(async () => {
   await first.remove();
   for (const { folder } of [own, foreign]) rmSync(folder, { recursive: true, force: true });
 });
-const { database, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0', WORKER_PORT: '0' },
-  { postgresUrl: first.url, redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { database, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0', WORKER_PORT: '0' },
+  postgresUrl: first.url,
+  capture: true,
+});
 const direct = new URL(environment.DATABASE_URL);
 const login = `postgres://url_role:${WRITTEN}`;
 const name = direct.pathname.slice(1);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
@@ -20,11 +20,11 @@ const CHANGE_EVERY_MS = 50;
 
 const cluster = await startRedisCluster();
 afterAll(() => cluster.remove());
-const { config, database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: cluster.url() },
-  { capture: true },
-);
+const { config, database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  redisUrl: cluster.url(),
+  capture: true,
+});
 const prefix = config.QUEUE_PREFIX;
 const witness = await witnessRefreshes(database);
 

@@ -1,4 +1,4 @@
-import { expect, inject, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
@@ -11,10 +11,10 @@ const WORKS_AGAIN_MS = 10_000;
 const SMALLEST = ['~tally:*', '&tally:*', '+@all', '-@dangerous', '+info', '+client|list'];
 
 const port = await freePort();
-const { database, environment } = await createStores(
-  { QUEUE_PREFIX: 'tally', REDIS_URL: `redis://tally:secret-word@127.0.0.1:${port}` },
-  { postgresUrl: inject('postgresUrl'), redisUrl: `redis://127.0.0.1:${port}` },
-);
+const { database, environment } = await createStores({
+  settings: { QUEUE_PREFIX: 'tally', REDIS_URL: `redis://tally:secret-word@127.0.0.1:${port}` },
+  redisUrl: `redis://127.0.0.1:${port}`,
+});
 
 /** Starts a Redis in which the user has these rights. @returns gives it others */
 async function userWith(rights: readonly string[]) {

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
@@ -43,11 +43,11 @@ afterAll(async () => void (await Promise.all(servers.map((server) => server.remo
 
 const url = (sentinel: number, parameters = '') =>
   `redis+sentinel://:${PASSWORD}@127.0.0.1:1,127.0.0.1:${sentinel}/mymaster/3${parameters}`;
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: url(open.port) },
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
+  redisUrl: url(open.port),
+  capture: true,
+});
 
 const witness = await witnessRefreshes(database);
 

@@ -1,6 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, inject, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { startTally } from '../support/processes.ts';
@@ -25,10 +25,7 @@ interface Trouble {
 const port = await freePort();
 const url = `redis://:secret-word@127.0.0.1:${port}`;
 // The test's own connections wait for the same Redis as the processes.
-const { database, environment } = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: url },
-);
+const { database, environment } = await createStores({ redisUrl: url });
 
 async function running(settings: readonly string[] = [], folder?: string): Promise<RawRedis> {
   const server = await startRawRedis(port, settings, folder);

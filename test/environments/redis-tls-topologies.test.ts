@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { newAuthority } from '../support/authority.ts';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -136,9 +136,8 @@ async function check({ url, failOver }: Topology): Promise<void> {
   }
 }
 
-const stores = await createStores(
-  { QUEUE_PREFIX: 'tally', RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const stores = await createStores({
+  settings: { QUEUE_PREFIX: 'tally', RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
+  capture: true,
+});
 const witness = await witnessRefreshes(stores.database);

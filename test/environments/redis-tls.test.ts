@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { rmSync } from 'node:fs';
-import { afterAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { newAuthority } from '../support/authority.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
@@ -33,11 +33,11 @@ afterAll(async () => {
 
 const address = `rediss://:${ENCODED}@127.0.0.1:${tlsPort}/2`;
 const socketUrl = `redis+unix://:${ENCODED}@${join(server.folder, 'redis.sock')}?db=2`;
-const { database, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: socketUrl },
-  { capture: true },
-);
+const { database, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  redisUrl: socketUrl,
+  capture: true,
+});
 
 describe('a worker does the jobs of a queue on such a Redis', () => {
   it.each([

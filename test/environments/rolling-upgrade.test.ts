@@ -13,7 +13,9 @@ import { until } from '../support/wait.ts';
 const OLD_COMMIT = 'a256198^';
 const EXECUTIONS = 10_000;
 
-const { database, queue, environment } = await createStores({ RECONCILE_INTERVAL_MS: '0' });
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+});
 const oldFolder = newFolder();
 afterAll(() => rmSync(oldFolder, { recursive: true }));
 const oldMain = buildOldVersion();

@@ -10,8 +10,10 @@ const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
 // Locks that outlast the test: nothing but the worker itself can give its jobs back.
 const { database, queue, environment } = await createStores({
-  RECONCILE_INTERVAL_MS: '0',
-  LOCK_DURATION_MS: '600000',
+  settings: {
+    RECONCILE_INTERVAL_MS: '0',
+    LOCK_DURATION_MS: '600000',
+  },
 });
 
 it('jobs whose delivery to the worker was lost are done at once, not when their locks expire', async () => {

@@ -12,15 +12,16 @@ const SPECIAL = 10;
 const servers = await Promise.all([controlledPostgres(), controlledRedis()]);
 const [postgres, redisServer] = servers;
 afterAll(() => Promise.all(servers.map((server) => server.remove())));
-const { database, redis, environment } = await createStores(
-  {
+const { database, redis, environment } = await createStores({
+  settings: {
     LOCK_DURATION_MS: '1000',
     STALLED_INTERVAL_MS: '500',
     JOB_ATTEMPTS: '1',
     RECONCILE_INTERVAL_MS: '0',
   },
-  { postgresUrl: postgres.url, redisUrl: redisServer.url },
-);
+  postgresUrl: postgres.url,
+  redisUrl: redisServer.url,
+});
 
 it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and locks', async () => {
   const ids = await createExecutions(database, EXECUTIONS);

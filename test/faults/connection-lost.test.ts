@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { startWorker } from '../support/processes.ts';
@@ -8,10 +8,7 @@ import { until } from '../support/wait.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
-const { database, queue, environment } = await createStores(
-  {},
-  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
-);
+const { database, queue, environment } = await createStores({ postgresUrl: postgres.url });
 
 async function backendOf(query: string): Promise<number> {
   return until(`a backend to run ${query}`, async () => {

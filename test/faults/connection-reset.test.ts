@@ -10,11 +10,10 @@ import { until } from '../support/wait.ts';
 
 const proxy = await openProxy(inject('postgresUrl'));
 afterAll(() => proxy.close());
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const behindProxy = {
   ...environment,
   DATABASE_URL: proxy.through(environment.DATABASE_URL),

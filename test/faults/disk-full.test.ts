@@ -1,7 +1,7 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { findOnPath } from '../../cli/embedded/server.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
@@ -33,11 +33,11 @@ async function redisOnSmallDisk() {
 
 const server = await redisOnSmallDisk();
 afterAll(() => server.stop());
-const { database, redis, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
-  { capture: true },
-);
+const { database, redis, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  redisUrl: server.url,
+  capture: true,
+});
 const witness = await witnessRefreshes(database);
 
 const addressOf = (line: string) => /http:\S+?:\d+/.exec(line)?.[0] ?? '';

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
@@ -10,11 +10,11 @@ import { until } from '../support/wait.ts';
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
 const newStores = (reconcileMs: string) =>
-  createStores(
-    { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: reconcileMs },
-    { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-    { capture: true },
-  );
+  createStores({
+    settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: reconcileMs },
+    redisUrl: ownRedis.url,
+    capture: true,
+  });
 const withoutReconciler = await newStores('0');
 const withReconciler = await newStores('200');
 const retriedTwice = await newStores('0');

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
@@ -10,8 +10,8 @@ import { until } from '../support/wait.ts';
 const server = await controlledRedis();
 afterAll(() => server.remove());
 // The reconciler is off, so that it can't hide a hole.
-const { config, database, redis, queue, environment } = await createStores(
-  {
+const { config, database, redis, queue, environment } = await createStores({
+  settings: {
     RECONCILE_INTERVAL_MS: '0',
     LOCK_DURATION_MS: '3000',
     STALLED_INTERVAL_MS: '1000',
@@ -19,9 +19,9 @@ const { config, database, redis, queue, environment } = await createStores(
     // Slow, so that a flush meets jobs that wait and jobs that run.
     WORKER_CONCURRENCY: '10',
   },
-  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
-  { capture: true },
-);
+  redisUrl: server.url,
+  capture: true,
+});
 const databaseUrl = config.DATABASE_URL;
 
 const SECOND_MS = 1_000;

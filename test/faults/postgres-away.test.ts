@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
@@ -9,10 +9,10 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
-const { database, queue, environment } = await createStores(
-  { WORKER_CONCURRENCY: '50' },
-  { postgresUrl: postgres.url, redisUrl: inject('redisUrl') },
-);
+const { database, queue, environment } = await createStores({
+  settings: { WORKER_CONCURRENCY: '50' },
+  postgresUrl: postgres.url,
+});
 
 it('Postgres stopping under load costs no attempt, and the API answers 503 until it is back', async () => {
   const ids = await createExecutions(database, 30_000);

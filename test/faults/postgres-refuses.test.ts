@@ -1,5 +1,5 @@
 import type { Client } from 'pg';
-import { beforeEach, expect, inject, it } from 'vitest';
+import { beforeEach, expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -8,11 +8,10 @@ import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const url = environment.DATABASE_URL;
 // One for the batch and one for the failed-janitor.
 const LIMIT = 2;

@@ -16,11 +16,10 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const proxy = await openProxy(inject('postgresUrl'));
 afterAll(() => proxy.close());
-const { config, database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+const { config, database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const url = proxy.through(environment.DATABASE_URL);
 const behindProxy = { ...environment, DATABASE_URL: url };
 const refreshesOf = (ids: readonly number[]) =>

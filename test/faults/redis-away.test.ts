@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import {
   countByRevision,
@@ -13,10 +13,7 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const server = await controlledRedis();
 afterAll(() => server.remove());
-const { database, redis, environment } = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: server.url },
-);
+const { database, redis, environment } = await createStores({ redisUrl: server.url });
 const refreshesOf = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { countJobs, relayMarkerKey } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
@@ -20,11 +20,11 @@ afterAll(async () => {
   replica.disconnect();
   await Promise.all([link.close(), front.close(), primary.remove(), secondary.stop()]);
 });
-const { database, redis, queue, config, environment } = await createStores(
-  { RESEND_AFTER_MS: '1000', RECONCILE_INTERVAL_MS: '0' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: front.through(primary.url) },
-  { capture: true },
-);
+const { database, redis, queue, config, environment } = await createStores({
+  settings: { RESEND_AFTER_MS: '1000', RECONCILE_INTERVAL_MS: '0' },
+  redisUrl: front.through(primary.url),
+  capture: true,
+});
 
 async function replicate(): Promise<void> {
   const { port, password } = new URL(link.through(primary.url));

@@ -9,11 +9,10 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
-const { database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl')) };
 const CLAIM_LIMIT = 1_000;
 

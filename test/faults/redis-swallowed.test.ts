@@ -10,12 +10,11 @@ const NOTICED_MS = 10_000;
 
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
-const { database, queue, environment } = await createStores(
+const { database, queue, environment } = await createStores({
   // Locks may run out before the worker is back; then its jobs are taken back at the next look.
-  { RECONCILE_INTERVAL_MS: '0', STALLED_INTERVAL_MS: '1000' },
-  undefined,
-  { capture: true },
-);
+  settings: { RECONCILE_INTERVAL_MS: '0', STALLED_INTERVAL_MS: '1000' },
+  capture: true,
+});
 const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl')) };
 
 const witness = await witnessRefreshes(database);

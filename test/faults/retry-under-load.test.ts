@@ -12,12 +12,11 @@ import { until } from '../support/wait.ts';
 const EXECUTIONS = 30;
 // The load ends when each of the operator's ways has retried this often.
 const TIMES = { all: 10, single: 10, commands: 2 };
-const { database, queue, redis, environment } = await createStores(
+const { database, queue, redis, environment } = await createStores({
   // The reconciler would repair what a retry loses; each execution is sent as often as it changes.
-  { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0', REFRESH_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0', REFRESH_INTERVAL_MS: '0' },
+  capture: true,
+});
 const isDone = () => allSettled({ queue, database });
 
 /** Makes each update of an execution take 15 ms, and fail with the probability that is set. */

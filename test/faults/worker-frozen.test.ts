@@ -7,8 +7,10 @@ import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const { database, queue, environment } = await createStores({
-  LOCK_DURATION_MS: '1000',
-  STALLED_INTERVAL_MS: '500',
+  settings: {
+    LOCK_DURATION_MS: '1000',
+    STALLED_INTERVAL_MS: '500',
+  },
 });
 
 it("the job of a worker frozen beyond its lock is done by another, and its own late write isn't stale", async () => {

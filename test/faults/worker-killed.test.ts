@@ -10,9 +10,11 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 const LOCK_MS = 2_000;
 const INTERVAL_MS = 1_000;
 const { database, queue, environment } = await createStores({
-  LOCK_DURATION_MS: String(LOCK_MS),
-  STALLED_INTERVAL_MS: String(INTERVAL_MS),
-  SHUTDOWN_GRACE_MS: '30000',
+  settings: {
+    LOCK_DURATION_MS: String(LOCK_MS),
+    STALLED_INTERVAL_MS: String(INTERVAL_MS),
+    SHUTDOWN_GRACE_MS: '30000',
+  },
 });
 const url = environment.DATABASE_URL;
 

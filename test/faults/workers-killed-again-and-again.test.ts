@@ -9,16 +9,15 @@ import { until } from '../support/wait.ts';
 
 const KILLS = 8;
 const WORKERS = 3;
-const { database, queue, environment } = await createStores(
-  {
+const { database, queue, environment } = await createStores({
+  settings: {
     LOCK_DURATION_MS: '1000',
     STALLED_INTERVAL_MS: '500',
     JOB_ATTEMPTS: '1',
     RECONCILE_INTERVAL_MS: '0',
   },
-  undefined,
-  { capture: true },
-);
+  capture: true,
+});
 
 it('killing workers again and again under load fails no job, and everything is refreshed', async () => {
   const ids = await createExecutions(database, 400, ['Running', 'Success']);

@@ -8,11 +8,10 @@ import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 // The reconciler is off, so that it can't hide a hole.
-const { config, database, queue, environment } = await createStores(
-  { RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+const { config, database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const databaseUrl = config.DATABASE_URL;
 
 await database.query(`

@@ -7,12 +7,11 @@ import { startProducer, startWorker, type TallyProcess } from '../support/proces
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
-const { database, queue, environment } = await createStores(
+const { database, queue, environment } = await createStores({
   // Few jobs at a time, so that every worker gets some.
-  { JOB_ATTEMPTS: '2', WORKER_CONCURRENCY: '20', RECONCILE_INTERVAL_MS: '0' },
-  undefined,
-  { capture: true },
-);
+  settings: { JOB_ATTEMPTS: '2', WORKER_CONCURRENCY: '20', RECONCILE_INTERVAL_MS: '0' },
+  capture: true,
+});
 const HOUR_MS = 3_600_000;
 const shifted = (hours: number) => ({
   ...environment,

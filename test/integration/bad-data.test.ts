@@ -9,7 +9,7 @@ import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
-const stores = await createStores({ JOB_ATTEMPTS: '1' });
+const stores = await createStores({ settings: { JOB_ATTEMPTS: '1' } });
 const { database, queue, redis, environment } = stores;
 const { url } = await serveDashboard(stores);
 

@@ -20,7 +20,8 @@ const VENDORS = [
   '<script>alert(1)</script>',
 ];
 
-const stores = await createStores({ JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0' }, undefined, {
+const stores = await createStores({
+  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0' },
   capture: true,
 });
 const { database, queue, redis, environment } = stores;

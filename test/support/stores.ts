@@ -25,22 +25,29 @@ export interface Stores {
   readonly queue: RefreshQueue;
 }
 
-/**
- * A database and a queue of this file's own, gone when the file has passed. Call it at the top of a file.
- * @param settings more of the environment, for the config and for processes
- * @param options `capture`: changes of tasks are recorded; without it a test records what it wants
- */
-export async function createStores(
-  settings: Readonly<Record<string, string>> = {},
-  servers = { postgresUrl: inject('postgresUrl'), redisUrl: inject('redisUrl') },
-  options: { readonly capture?: boolean } = {},
-): Promise<Stores> {
+export interface StoresOptions {
+  /** More of the environment, for the config and for processes. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Whether changes of tasks are recorded; without it a test records what it wants. */
+  readonly capture?: boolean;
+  /** Servers other than those that all files share. */
+  readonly postgresUrl?: string;
+  readonly redisUrl?: string;
+}
+
+/** A database and a queue of this file's own, gone when the file has passed. Call it at the top of a file. */
+export async function createStores({
+  settings = {},
+  capture = false,
+  postgresUrl = inject('postgresUrl'),
+  redisUrl = inject('redisUrl'),
+}: StoresOptions = {}): Promise<Stores> {
   const name = `test_${randomBytes(5).toString('hex')}`;
-  await administer(servers.postgresUrl, `CREATE DATABASE ${name}`);
-  const databaseUrl = Object.assign(new URL(servers.postgresUrl), { pathname: `/${name}` }).href;
+  await administer(postgresUrl, `CREATE DATABASE ${name}`);
+  const databaseUrl = Object.assign(new URL(postgresUrl), { pathname: `/${name}` }).href;
   const environment = {
     DATABASE_URL: databaseUrl,
-    REDIS_URL: servers.redisUrl,
+    REDIS_URL: redisUrl,
     QUEUE_PREFIX: name,
     PRODUCER_PORT: '0',
     DASHBOARD_PORT: '0',
@@ -48,7 +55,7 @@ export async function createStores(
   };
   const config = loadConfig(['DATABASE_URL', 'REDIS_URL'], environment);
   await migrate(databaseUrl, silent);
-  if (options.capture !== true) await withClient(databaseUrl, 'test', disableCapture);
+  if (!capture) await withClient(databaseUrl, 'test', disableCapture);
   const database = openDatabase(databaseUrl, silent, { connections: 5, name: 'test' });
   const redis = connectRedis(config, 'failFast', silent);
   const queue = openRefreshQueue(config, redis);
@@ -57,7 +64,7 @@ export async function createStores(
     // A test that stops its own servers has nothing left to remove.
     await removeKeys(redis, config.QUEUE_PREFIX).catch(() => undefined);
     redis.disconnect();
-    await administer(servers.postgresUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).catch(
+    await administer(postgresUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).catch(
       () => undefined,
     );
   });

@@ -4,7 +4,7 @@ import { runTally, startTally } from '../../support/processes.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { config, database } = await createStores({}, undefined, { capture: true });
+const { config, database } = await createStores({ capture: true });
 const environment = { DATABASE_URL: config.DATABASE_URL };
 const run = (...args: string[]) => runTally(['migrate', ...args], environment);
 

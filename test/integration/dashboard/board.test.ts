@@ -7,7 +7,7 @@ import { openWorker } from '../../support/in-process.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const stores = await createStores({ JOB_ATTEMPTS: '1' });
+const stores = await createStores({ settings: { JOB_ATTEMPTS: '1' } });
 const { queue, database, environment } = stores;
 const { url } = await serveDashboard(stores);
 

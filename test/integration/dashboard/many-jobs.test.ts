@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
@@ -14,10 +14,7 @@ const SLOW_MICROSECONDS = 50_000;
 // What is slow by its slow log is by this file.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const stores = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-);
+const stores = await createStores({ redisUrl: ownRedis.url });
 const { queue, redis, database } = stores;
 const { url } = await serveDashboard(stores);
 

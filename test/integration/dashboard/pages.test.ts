@@ -12,7 +12,7 @@ import { runTally, startWorker } from '../../support/processes.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const stores = await createStores({ JOB_ATTEMPTS: '2' });
+const stores = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
 const { database, queue, config, environment } = stores;
 const { url } = await serveDashboard(stores);
 const END = '2026-01-02T03:04:05.000Z';

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import {
   login,
   OPERATOR,
@@ -17,10 +17,7 @@ const CAP = 100;
 // What its slow log has is by this file alone.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const stores = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-);
+const stores = await createStores({ redisUrl: ownRedis.url });
 const { queue, redis } = stores;
 const { url } = await serveDashboard(stores, WITH_PASSWORDS);
 await enqueueRefreshes(

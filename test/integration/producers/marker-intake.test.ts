@@ -24,7 +24,9 @@ import { until } from '../../support/wait.ts';
 
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { database, config, environment } = await createStores({
-  HARBOR_REDIS_URL: harborUrl,
+  settings: {
+    HARBOR_REDIS_URL: harborUrl,
+  },
 });
 
 const intakeDatabase = openDatabase(config.DATABASE_URL, silent, {

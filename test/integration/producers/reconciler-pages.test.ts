@@ -7,7 +7,7 @@ import { createExecutions, outboxRows } from '../../support/executions.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { config, database } = await createStores({ RECONCILE_INTERVAL_MS: '200' });
+const { config, database } = await createStores({ settings: { RECONCILE_INTERVAL_MS: '200' } });
 
 interface State {
   readonly found: number;

@@ -10,7 +10,9 @@ import { until } from '../../support/wait.ts';
 
 const INTERVAL_MS = 300;
 const { config, database, queue, environment } = await createStores({
-  RECONCILE_INTERVAL_MS: String(INTERVAL_MS),
+  settings: {
+    RECONCILE_INTERVAL_MS: String(INTERVAL_MS),
+  },
 });
 const databaseUrl = config.DATABASE_URL;
 const WITHOUT_REDIS = { ...environment, REDIS_URL: 'redis://127.0.0.1:1' };

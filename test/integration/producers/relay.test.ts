@@ -22,7 +22,7 @@ import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 // Without the backlog lane, so that whatever a relay sends is a job of its own.
-const stores = await createStores({ QUEUE_HIGH_WATER: '2000', BACKLOG_JOBS: '0' });
+const stores = await createStores({ settings: { QUEUE_HIGH_WATER: '2000', BACKLOG_JOBS: '0' } });
 const { database, queue, redis, config, environment } = stores;
 
 const backlogQueue = openBacklogQueue(config, redis);

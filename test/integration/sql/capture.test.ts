@@ -7,7 +7,7 @@ import { createExecutions, outboxRows, readExecution } from '../../support/execu
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { config, database } = await createStores({}, undefined, { capture: true });
+const { config, database } = await createStores({ capture: true });
 const databaseUrl = config.DATABASE_URL;
 
 /** What was recorded since the last call, as "42:REPLICATION", in order. */

@@ -4,7 +4,7 @@ import { createExecutions, outboxRows, readExecution } from '../../support/execu
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
-const { config, database } = await createStores({}, undefined, { capture: true });
+const { config, database } = await createStores({ capture: true });
 const databaseUrl = config.DATABASE_URL;
 
 beforeEach(async () => {

@@ -9,7 +9,7 @@ import { HarborStatements } from '../../support/harbor-statements.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
-const { config, database } = await createStores({}, undefined, { capture: true });
+const { config, database } = await createStores({ capture: true });
 
 let client: Client;
 let harbor: HarborStatements;

@@ -4,7 +4,7 @@ import { withClient } from '../../../shared/postgres/database.ts';
 import { migrate } from '../../../shared/postgres/migrate.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 
-const { config, database } = await createStores({}, undefined, { capture: true });
+const { config, database } = await createStores({ capture: true });
 const databaseUrl = config.DATABASE_URL;
 const role = `runs_${new URL(databaseUrl).pathname.slice(1)}`;
 

@@ -10,7 +10,9 @@ import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { database, redis, queue, config, environment } = await createStores({
-  WORKER_CONCURRENCY: '17',
+  settings: {
+    WORKER_CONCURRENCY: '17',
+  },
 });
 
 // Takes up to twelve seconds: a history of ten seconds is told when they are over.

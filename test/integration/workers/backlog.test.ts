@@ -8,8 +8,10 @@ import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database, queue, redis, environment } = await createStores({
-  RECONCILE_INTERVAL_MS: '0',
-  JOB_ATTEMPTS: '1',
+  settings: {
+    RECONCILE_INTERVAL_MS: '0',
+    JOB_ATTEMPTS: '1',
+  },
 });
 const backlog = openBacklogQueue(config, redis);
 const HOUR_MS = 3_600_000;

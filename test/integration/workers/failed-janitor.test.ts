@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, inject, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Registry } from 'prom-client';
 import { withSettings } from '../../../shared/process/config.ts';
 import { createJanitorMetrics } from '../../../shared/process/metrics.ts';
@@ -23,10 +23,10 @@ import { until } from '../../support/wait.ts';
 // Its slow log tells of this file's commands only.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const { config, database, queue, redis, environment } = await createStores(
-  { JOB_ATTEMPTS: '1' },
-  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-);
+const { config, database, queue, redis, environment } = await createStores({
+  settings: { JOB_ATTEMPTS: '1' },
+  redisUrl: ownRedis.url,
+});
 const running = new AbortController().signal;
 const registry = new Registry();
 const parts = {

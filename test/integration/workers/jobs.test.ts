@@ -12,7 +12,7 @@ import { allSettled, settled } from '../../support/settled.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const { database, queue, environment } = await createStores({ JOB_ATTEMPTS: '2' });
+const { database, queue, environment } = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
 const refreshOf = (executionId: number) => ({ executionId, vendor: 'REPLICATION' });
 const isSettled = () => settled(queue);
 

@@ -6,7 +6,7 @@ import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 // Of the express lane: all wait as jobs of their own before there is a worker.
-const { database, queue, environment } = await createStores({ BACKLOG_JOBS: '0' });
+const { database, queue, environment } = await createStores({ settings: { BACKLOG_JOBS: '0' } });
 
 it('20,000 identities through five workers are each refreshed once, in batches', async () => {
   const ids = await createExecutions(database, 20_000, ['Success', 'Error']);

@@ -1,4 +1,4 @@
-import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openBacklogQueue } from '../../../../shared/queue/backlog-queue.ts';
 import { createExecutions } from '../../../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../../../support/processes.ts';
@@ -7,8 +7,8 @@ import { createStores, openClient } from '../../../support/stores.ts';
 
 const server = await newRedis();
 afterAll(() => server.stop());
-const servers = { postgresUrl: inject('postgresUrl'), redisUrl: server.url };
-const { config, environment, database, redis, queue } = await createStores({}, servers, {
+const { config, environment, database, redis, queue } = await createStores({
+  redisUrl: server.url,
   capture: true,
 });
 

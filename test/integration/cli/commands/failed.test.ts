@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { countJobs } from '../../../../shared/queue/refresh-queue.ts';
 import { retryInBulk } from '../../../../shared/queue/bulk-retry.ts';
 import { countByRevision, createExecutions } from '../../../support/executions.ts';
@@ -14,10 +14,7 @@ import { until } from '../../../support/wait.ts';
 // Its slow log tells of this file's commands only.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const { database, queue, redis, environment } = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-);
+const { database, queue, redis, environment } = await createStores({ redisUrl: ownRedis.url });
 const parts = { database, queue, redis };
 const tally = (...args: string[]) => runTally(args, environment);
 

@@ -21,8 +21,10 @@ import { until } from '../../../support/wait.ts';
 
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
 const { database, queue, redis, environment } = await createStores({
-  HARBOR_REDIS_URL: harborUrl,
-  HARBOR_MARKER_DELAY_MS: '0',
+  settings: {
+    HARBOR_REDIS_URL: harborUrl,
+    HARBOR_MARKER_DELAY_MS: '0',
+  },
 });
 const identities = (ids: readonly number[]) =>
   ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));

@@ -1,4 +1,4 @@
-import { afterAll, expect, inject, it, onTestFinished } from 'vitest';
+import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { runTally, startWorker } from '../../../support/processes.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores } from '../../../support/stores.ts';
@@ -6,11 +6,10 @@ import { createStores } from '../../../support/stores.ts';
 // Its users, its databases by number and all of its keys are this file's.
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
-const { database, environment, redis, config } = await createStores(
-  {},
-  { postgresUrl: inject('postgresUrl'), redisUrl: ownRedis.url },
-  { capture: true },
-);
+const { database, environment, redis, config } = await createStores({
+  redisUrl: ownRedis.url,
+  capture: true,
+});
 
 function inDatabase(number: number): Record<string, string> {
   return {
