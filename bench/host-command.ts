@@ -2,20 +2,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { TallyError } from '../shared/errors.ts';
 import type { Database } from '../shared/postgres/database.ts';
+import { formatIdentity } from '../shared/execution.ts';
 import { countDisagreements } from '../shared/postgres/disagreements.ts';
 import { outboxRows } from '../test/support/executions.ts';
 import { liveOneExecution, type HarborStep, type Life } from '../test/support/harbor-life.ts';
 import { HarborStatements } from '../test/support/harbor-statements.ts';
 import { until } from '../test/support/wait.ts';
+import { MARKER_SET } from './contenders/harbor-loop.ts';
 import { describeMachine } from './machine.ts';
-import { setCapture, startTally, type MeasuredProcess } from './processes.ts';
+import { setCapture, startContender, startTally, type MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, number, ratio, spread, withSpread } from './table.ts';
 
 const DRIVERS = 6;
 const WORKERS = 2;
-const SLICE_SECONDS = 15;
+const SLICE_SECONDS = 30;
+// Harbor's loop comes round every 30 s, which is once a slice.
+const HARBOR_LOOP_MS = 30_000;
+const UNREAD_MARKERS = 'bench:unread-markers';
 const WATCH_MS = 250;
 const DRAIN_TIMEOUT_MS = 120_000;
 const STEPS = ['create', 'hook', 'stop', 'mark', 'sweep'] as const;
@@ -32,15 +37,12 @@ export interface HostOptions {
 interface Mode {
   readonly title: string;
   readonly captured: boolean;
-  /** Tally's processes are stopped meanwhile: what is left is what the triggers cost. */
-  readonly frozen?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
 const CAPTURE: readonly Mode[] = [
-  { title: 'capture off', captured: false },
-  { title: 'triggers alone', captured: true, frozen: true },
-  { title: 'refreshed', captured: true },
+  { title: 'Harbor alone', captured: false },
+  { title: 'with Tally', captured: true },
 ];
 const LANES: readonly Mode[] = [
   { title: 'express lane', captured: true, settings: { BACKLOG_JOBS: '0' } },
@@ -51,8 +53,8 @@ const LANES: readonly Mode[] = [
 type Times = Record<HarborStep, number[]>;
 
 /**
- * What Harbor's own statements take beside Tally, by turns: with capture off, with its triggers alone, and refreshed; or,
- * with a backlog, while the express lane and the backlog lane drain it.
+ * What Harbor's own calls take, by turns: with capture off, while Harbor's loop refreshes, and with capture on, while Tally
+ * does; or, with a backlog, while the express lane and the backlog lane drain it.
  * @throws TallyError if a status is wrong at the end, a job failed, or a transaction was a deadlock's victim
  */
 export async function hostReport(
@@ -80,10 +82,7 @@ export async function hostReport(
       for (const mode of round % 2 === 0 ? modes : modes.toReversed()) {
         await setCapture(arena, mode.captured);
         await producer.runWith(mode.settings ?? {});
-        const pids = mode.frozen ? [...workers, producer].map(({ pid }) => pid) : [];
-        for (const pid of pids) process.kill(pid, 'SIGSTOP');
         const { times, lives } = await slice(arena, mode, rate, backlog);
-        for (const pid of pids) process.kill(pid, 'SIGCONT');
         // By the faster lane, whichever was measured.
         await producer.runWith({});
         await until(
@@ -92,7 +91,7 @@ export async function hostReport(
           DRAIN_TIMEOUT_MS,
         );
         if (mode.captured) marked.push(...lives.filter((life) => life.marked).map(({ id }) => id));
-        // Nobody was there to refresh them.
+        // Harbor's loop would come to them in its next round.
         else await refreshAll(arena, lives);
         if (round > 0) measured.get(mode)?.push(times);
       }
@@ -156,7 +155,7 @@ class Producer {
 /** Lives through executions for a slice's time, or until the backlog is drained. */
 async function slice(
   arena: Arena,
-  { captured, frozen = false }: Mode,
+  { captured }: Mode,
   rate: number,
   backlog: number | undefined,
 ): Promise<{ times: Times; lives: readonly Life[] }> {
@@ -168,8 +167,17 @@ async function slice(
     return result;
   };
   const lastRow = backlog === undefined ? undefined : await recordBacklog(arena, backlog);
+  const loop = captured ? undefined : await startContender(`harbor-every:${HARBOR_LOOP_MS}`, arena);
   const beginMs = performance.now();
   const endMs = beginMs + SLICE_SECONDS * 1_000;
+  // In the middle of the slice. What is marked after that waits for the next slice's round, so that each is a whole one.
+  const runLoop = async (): Promise<void> => {
+    if (loop === undefined) return;
+    await sleep((SLICE_SECONDS * 1_000) / 2);
+    loop.go();
+  };
+  // With Tally, Harbor goes on writing markers, and nobody reads them.
+  const markers = captured ? UNREAD_MARKERS : MARKER_SET;
   let begun = 0;
   let ended = false;
   const drive = async (): Promise<Life[]> => {
@@ -178,9 +186,11 @@ async function slice(
     client.on('error', () => undefined);
     await client.connect();
     try {
-      const harbor = new HarborStatements(client);
-      // Where nobody refreshes, or only after a backlog.
-      const alone = !captured || frozen || lastRow !== undefined;
+      const harbor = new HarborStatements(client, (executionId) =>
+        arena.redis.sadd(markers, formatIdentity({ executionId, vendor: 'REPLICATION' })),
+      );
+      // Where the refresh comes only with the loop's next round, or after a backlog.
+      const alone = !captured || lastRow !== undefined;
       const refresh = alone ? { refresh: (id: number) => harbor.refresh(id) } : {};
       const lives: Life[] = [];
       for (;;) {
@@ -207,7 +217,10 @@ async function slice(
   const [driven] = await Promise.all([
     Promise.all(Array.from({ length: DRIVERS }, drive)),
     lastRow === undefined ? undefined : watchBacklog(),
+    runLoop(),
   ]);
+  loop?.mustRun();
+  await loop?.stop();
   const lives = driven.flat();
   return { times, lives };
 }

@@ -19,9 +19,12 @@ const DANGLING_HOURS = 168;
  */
 export class HarborStatements {
   readonly #client: Client;
+  readonly #mark: ((executionId: number) => Promise<unknown>) | undefined;
 
-  constructor(client: Client) {
+  /** @param mark writes the marker of a hook that doesn't refresh at once; without it there are no markers */
+  constructor(client: Client, mark?: (executionId: number) => Promise<unknown>) {
     this.#client = client;
+    this.#mark = mark;
   }
 
   /** A new execution, as Running with revision 0. @returns its id */
@@ -68,6 +71,7 @@ export class HarborStatements {
         [taskId, status, CODES[status] ?? 0, revision],
       );
       if (status === 'Stopped') await this.refresh(executionId);
+      else await this.#mark?.(executionId);
     });
   }
 
