@@ -1,16 +1,20 @@
 import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Logger } from '../shared/process/logger.ts';
+import { runLoop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { backoffMs, pause } from '../shared/process/wait.ts';
 import type { Probe } from './attempt.ts';
 
-// How long a store that nobody asks to serve a job counts as away after a probe that succeeded.
+const FIRST_PAUSE_MS = 250;
+const MAX_PAUSE_MS = 2_000;
+// A store that no job uses counts as available this long after a successful probe.
 const TRIAL_MS = 1_000;
 
 /**
- * Stops a worker from taking jobs while a store is away, and starts it again as soon as a probe succeeds: at first
- * every quarter of a second, later every 2 s. A store that answers may still refuse every job (a full disk, a right that
- * is missing), so the outage isn't over before it has served one, and one that it refuses pauses the worker again.
+ * Stops a worker from taking jobs while a store is unavailable, and lets it go on as soon as a
+ * probe succeeds: probes start a quarter of a second apart and end up 2 s apart. A store that
+ * answers may still refuse every job (a full disk, a missing right). So the outage ends only once
+ * it has served a job, and a job that it refuses pauses the worker again.
  */
 export class StoreWatch {
   readonly #probe: Probe;
@@ -18,7 +22,7 @@ export class StoreWatch {
   readonly #onAway: () => void;
   readonly #onBack: () => void;
   readonly #stop = new AbortController();
-  /** While the worker takes jobs again and none of them has told yet whether the store is back. */
+  /** Set while the worker takes jobs again and none has shown yet whether the store is back. */
   #trial: { readonly ended: AbortController; failed: boolean } | undefined;
 
   constructor(
@@ -35,7 +39,10 @@ export class StoreWatch {
     return this.#outage.ongoing;
   }
 
-  /** Tells that a job found the store away. Only the first of an outage has an effect. */
+  /**
+   * Reports that a job found the store unavailable. Only the first report of an outage or of a
+   * trial has an effect.
+   */
   reportAway(error: Error): void {
     if (this.#stop.signal.aborted) return;
     if (this.#outage.ongoing) {
@@ -47,11 +54,12 @@ export class StoreWatch {
     void this.#waitUntilBack();
   }
 
-  /** Tells that a refresh was done. */
+  /** Reports that a job was served. */
   reportServed(): void {
     this.#endTrial(false);
   }
 
+  /** Stops probing; the worker stays as it is. */
   close(): void {
     this.#stop.abort();
     this.#endTrial(true);
@@ -59,29 +67,33 @@ export class StoreWatch {
 
   async #waitUntilBack(): Promise<void> {
     const { signal } = this.#stop;
-    for (let attempt = 1; ; attempt++) {
-      await pause(backoffMs(attempt, 250, 2_000), signal);
-      if (signal.aborted) return;
-      const back = await this.#probe().then(
-        () => true,
-        () => false,
-      );
-      if (signal.aborted) return;
-      if (back && (await this.#tryRefreshes())) break;
-      if (signal.aborted) return;
-    }
-    this.#outage.end();
+    // The store has just failed, so the first probe waits as well.
+    await pause(backoffMs(1, FIRST_PAUSE_MS, MAX_PAUSE_MS), signal);
+    await runLoop({
+      signal,
+      retry: { firstMs: 2 * FIRST_PAUSE_MS, maxMs: MAX_PAUSE_MS },
+      step: async () => {
+        await this.#probe();
+        if (!signal.aborted) await this.#tryRefreshes();
+        return undefined;
+      },
+    });
+    if (!signal.aborted) this.#outage.end();
   }
 
-  /** Lets the worker take jobs. @returns false when the store is away for them; then the worker is paused again */
-  async #tryRefreshes(): Promise<boolean> {
+  /**
+   * Lets the worker take jobs again, for a trial.
+   * @throws Error if the store refuses one of them; then the worker is paused again
+   */
+  async #tryRefreshes(): Promise<void> {
     const trial = { ended: new AbortController(), failed: false };
     this.#trial = trial;
     this.#onBack();
     await pause(TRIAL_MS, trial.ended.signal);
     this.#trial = undefined;
-    if (trial.failed && !this.#stop.signal.aborted) this.#onAway();
-    return !trial.failed;
+    if (!trial.failed) return;
+    if (!this.#stop.signal.aborted) this.#onAway();
+    throw new Error('the store still refuses jobs');
   }
 
   #endTrial(failed: boolean): void {
