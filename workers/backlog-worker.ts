@@ -65,7 +65,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
       job.updateProgress({ ...figures }),
     ).finally(() => lostAnswers.release(job.id));
     if (run.kind === 'done') return run.figures;
-    stores.postgres.reportAway(run.error);
+    stores.postgres.reportUnavailable(run.error);
     // moveToWait uses no attempt.
     await job.moveToWait(token);
     throw new bullmq.WaitingError();

@@ -11,11 +11,11 @@ import type { RefreshJob } from '../shared/queue/refresh-queue.ts';
 /**
  * What becomes of a job whose refresh wasn't done. `again`: retried after a backoff, at the cost of
  * an attempt. `for good`: left to a person. `given back`: it waits again at no cost, because
- * Postgres is unavailable (`away` says why) or could not record the failure now.
+ * Postgres is unavailable (`outage` says why) or could not record the failure now.
  */
 export type FailureEnd =
   | { readonly kind: 'again' | 'for good'; readonly error: Error }
-  | { readonly kind: 'given back'; readonly away: Error | undefined };
+  | { readonly kind: 'given back'; readonly outage: Error | undefined };
 
 /**
  * Decides whether a job has failed for good, and records it before BullMQ moves the job. Nothing
@@ -52,7 +52,7 @@ export async function settleFailure(
     const kind = classifyError(thrown);
     if (kind !== 'execution') {
       const cause = thrown instanceof Error ? thrown : new Error(String(thrown));
-      return { kind: 'given back', away: kind === 'contention' ? undefined : cause };
+      return { kind: 'given back', outage: kind === 'contention' ? undefined : cause };
     }
     // The job fails even so, or it would be retried for ever. The failed-janitor records it later.
     parts.log.error(`the failure of ${job.id} was not recorded: ${describeError(thrown)}`);

@@ -13,22 +13,27 @@ import type { Probe } from './attempt.ts';
 export class QueueWatch {
   readonly #probe: Probe;
   readonly #settings: RedisSettings;
-  readonly #onAway: () => void;
+  readonly #onUnavailable: () => void;
   readonly #watch: StoreWatch;
   #asking = false;
 
   constructor(
     log: Logger,
-    options: { probe: Probe; settings: RedisSettings; onAway: () => void; onBack: () => void },
+    options: {
+      probe: Probe;
+      settings: RedisSettings;
+      onUnavailable: () => void;
+      onAvailable: () => void;
+    },
   ) {
     this.#probe = options.probe;
     this.#settings = options.settings;
-    this.#onAway = options.onAway;
+    this.#onUnavailable = options.onUnavailable;
     this.#watch = new StoreWatch(log, { ...options, store: 'the queue in Redis' });
   }
 
-  get away(): boolean {
-    return this.#asking || this.#watch.away;
+  get unavailable(): boolean {
+    return this.#asking || this.#watch.unavailable;
   }
 
   /**
@@ -38,8 +43,8 @@ export class QueueWatch {
   reportError(error: Error): boolean {
     if (!isRefusal(error)) return false;
     // Before anything asynchronous: BullMQ's next call follows in this turn of the event loop.
-    this.#onAway();
-    if (this.#watch.away) this.#watch.reportAway(error);
+    this.#onUnavailable();
+    if (this.#watch.unavailable) this.#watch.reportUnavailable(error);
     else if (!this.#asking) void this.#begin(error);
     return true;
   }
@@ -49,7 +54,7 @@ export class QueueWatch {
    * connections are ignored; the connection logs those.
    */
   reportFound(problem: unknown): void {
-    if (problem instanceof TallyError && !this.#asking) this.#watch.reportAway(problem);
+    if (problem instanceof TallyError && !this.#asking) this.#watch.reportUnavailable(problem);
   }
 
   /** Reports that a job was completed. */
@@ -65,6 +70,6 @@ export class QueueWatch {
     this.#asking = true;
     const cause = await findCause(thrown, this.#probe);
     this.#asking = false;
-    this.#watch.reportAway(new Error(explainRedisError(cause, this.#settings)));
+    this.#watch.reportUnavailable(new Error(explainRedisError(cause, this.#settings)));
   }
 }

@@ -79,13 +79,14 @@ export class RefreshJobs {
       case 'failed':
         return settleFailure(job, payload.identity, result.error, this.#parts);
       case 'unavailable':
-        return { kind: 'given back', away: result.error };
+        return { kind: 'given back', outage: result.error };
     }
   }
 
   #record(payload: Payload, end: JobEnd): void {
     const { stores, recorder } = this.#parts;
-    if (end.kind === 'given back' && end.away !== undefined) stores.postgres.reportAway(end.away);
+    if (end.kind === 'given back' && end.outage !== undefined)
+      stores.postgres.reportUnavailable(end.outage);
     if (end.kind !== 'done' || 'unreadable' in payload) return;
     stores.postgres.reportServed();
     const { outcome, source, lagMs } = end.report;

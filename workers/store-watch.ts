@@ -19,23 +19,23 @@ const TRIAL_MS = 1_000;
 export class StoreWatch {
   readonly #probe: Probe;
   readonly #outage: Outage;
-  readonly #onAway: () => void;
-  readonly #onBack: () => void;
+  readonly #onUnavailable: () => void;
+  readonly #onAvailable: () => void;
   readonly #stop = new AbortController();
   /** Set while the worker takes jobs again and none has shown yet whether the store is back. */
   #trial: { readonly ended: AbortController; failed: boolean } | undefined;
 
   constructor(
     log: Logger,
-    options: { store?: string; probe: Probe; onAway: () => void; onBack: () => void },
+    options: { store?: string; probe: Probe; onUnavailable: () => void; onAvailable: () => void },
   ) {
     this.#probe = options.probe;
-    this.#onAway = options.onAway;
-    this.#onBack = options.onBack;
+    this.#onUnavailable = options.onUnavailable;
+    this.#onAvailable = options.onAvailable;
     this.#outage = new Outage(log, options.store ?? 'Postgres', explainDatabaseError);
   }
 
-  get away(): boolean {
+  get unavailable(): boolean {
     return this.#outage.ongoing;
   }
 
@@ -43,14 +43,14 @@ export class StoreWatch {
    * Reports that a job found the store unavailable. Only the first report of an outage or of a
    * trial has an effect.
    */
-  reportAway(error: Error): void {
+  reportUnavailable(error: Error): void {
     if (this.#stop.signal.aborted) return;
     if (this.#outage.ongoing) {
       this.#endTrial(true);
       return;
     }
     this.#outage.begin(error);
-    this.#onAway();
+    this.#onUnavailable();
     void this.#waitUntilBack();
   }
 
@@ -88,11 +88,11 @@ export class StoreWatch {
   async #tryRefreshes(): Promise<void> {
     const trial = { ended: new AbortController(), failed: false };
     this.#trial = trial;
-    this.#onBack();
+    this.#onAvailable();
     await pause(TRIAL_MS, trial.ended.signal);
     this.#trial = undefined;
     if (!trial.failed) return;
-    if (!this.#stop.signal.aborted) this.#onAway();
+    if (!this.#stop.signal.aborted) this.#onUnavailable();
     throw new Error('the store still refuses jobs');
   }
 

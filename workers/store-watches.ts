@@ -34,14 +34,14 @@ export function watchStores(
     errors: new ErrorLog(log),
     postgres: new StoreWatch(log, {
       probe: probes.postgres,
-      onAway: () => pauses.hold('Postgres'),
-      onBack: () => pauses.release('Postgres'),
+      onUnavailable: () => pauses.hold('Postgres'),
+      onAvailable: () => pauses.release('Postgres'),
     }),
     redis: new QueueWatch(log, {
       probe: probes.redis,
       settings,
-      onAway: () => pauses.hold('Redis'),
-      onBack: () => pauses.release('Redis'),
+      onUnavailable: () => pauses.hold('Redis'),
+      onAvailable: () => pauses.release('Redis'),
     }),
   };
 }

@@ -51,7 +51,7 @@ export function watchWorker<Data, Result, Name extends string>(
     start: () =>
       void worker.run().catch((error: unknown) => log.error({ err: error }, 'worker ended')),
     get running() {
-      return worker.isRunning() && !stores.postgres.away && !stores.redis.away;
+      return worker.isRunning() && !stores.postgres.unavailable && !stores.redis.unavailable;
     },
     get connected() {
       return isConnected();

@@ -52,7 +52,7 @@ async function run(
     stores: {
       postgres: {
         reportServed: () => void told.push('served'),
-        reportAway: (error: Error) => void told.push(`away: ${error.message}`),
+        reportUnavailable: (error: Error) => void told.push(`unavailable: ${error.message}`),
       },
     } as unknown as Pick<StoreWatches, 'postgres'>,
     recorder: new Recorder({ metrics: createRefreshMetrics(registry), log }),
@@ -101,12 +101,12 @@ it("a failure that can't be recorded now gives the job back, at no cost", async 
     attemptsMade: 1,
     recording: () => Promise.reject(Object.assign(new Error('down'), { code: 'ECONNREFUSED' })),
   });
-  expect(told).toEqual(['refresh 42', 'failure recorded', 'away: down', 'back with token']);
+  expect(told).toEqual(['refresh 42', 'failure recorded', 'unavailable: down', 'back with token']);
   expect(thrown).toBeInstanceOf(bullmq.WaitingError);
 });
 
 it('so does a Postgres that is unavailable', async () => {
   const { told, thrown } = await run({ kind: 'unavailable', error: new Error('starting') });
-  expect(told).toEqual(['refresh 42', 'away: starting', 'back with token']);
+  expect(told).toEqual(['refresh 42', 'unavailable: starting', 'back with token']);
   expect(thrown).toBeInstanceOf(bullmq.WaitingError);
 });
