@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { Option } from 'commander';
 import {
   loadConfig,
   requireSettings,
@@ -8,10 +9,13 @@ import {
 } from '../shared/process/config.ts';
 import { readRunFile } from './start/run-file.ts';
 
-/** Commander's flags of the option with the data folder of a running `tally start`. */
-export const DATA_OPTION = '--data <dir>';
-/** The data folder if the option isn't given. */
-export const DEFAULT_DATA = '.tally';
+/** The option `--data` of every command that can work beside a running `tally start`. */
+export function dataOption(): Option {
+  return new Option(
+    '--data <dir>',
+    'data folder of a running tally start, whose servers are used if no URL is set',
+  ).default('.tally');
+}
 
 /**
  * The config of one command. If neither store is configured, it uses those of a `tally start` that

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { disableCapture, enableCapture, readCaptureState } from '../../shared/postgres/capture.ts';
 import { withClient } from '../../shared/postgres/database.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 
 type Client = Parameters<typeof enableCapture>[0];
 
@@ -20,11 +20,7 @@ export function addCaptureCommand(program: Command): void {
     capture
       .command(name)
       .description(description)
-      .option(
-        DATA_OPTION,
-        'the folder of a running tally start, used when no URL is set',
-        DEFAULT_DATA,
-      )
+      .addOption(dataOption())
       .action(async (options: { data: string }) => {
         const config = commandConfig(['DATABASE_URL'], options.data);
         const line = await withClient(config.DATABASE_URL, 'capture', work);

@@ -28,7 +28,7 @@ import { redisChecks } from '../../shared/queue/checks.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { outboxChecks, queueChecks } from '../doctor-checks.ts';
 import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
@@ -48,11 +48,7 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .description('check Redis, Postgres and Harbor, and say what to change; changes nothing')
     .option('--json', 'print one JSON document')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .addHelpText('after', '\nExit code: 0 all is well, 1 there are warnings, 2 there are problems.')
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);

@@ -4,7 +4,7 @@ import type { ConfigWith } from '../../shared/process/config.ts';
 import { TallyError, UsageError } from '../../shared/errors.ts';
 import { parseIdentity, type Identity } from '../../shared/execution.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { withQueue } from '../with-queue.ts';
 
 /** Adds `tally enqueue`, which bypasses the outbox. */
@@ -16,11 +16,7 @@ export function addEnqueueCommand(program: Command): void {
       '<identity...>',
       'for example 42:REPLICATION, or - to read one a line from standard input',
     )
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (texts: string[], options: { data: string }) => {
       const config = commandConfig(['REDIS_URL'], options.data);
       const fromInput = texts.length === 1 && texts[0] === '-';

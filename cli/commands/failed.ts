@@ -5,7 +5,7 @@ import { countFailures, failureRecordPages } from '../../shared/postgres/failure
 import type { StoresConfig } from '../../shared/process/config.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
 import { failurePages, type FailurePage } from '../../shared/queue/failures.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
@@ -18,11 +18,7 @@ export function addFailedCommand(program: Command): void {
     .command('failed')
     .description('show what failed for good and was not refreshed since, grouped by error')
     .option('--json', 'print one JSON document')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const { causes, problem } = await withRecords(config, 'failed', (database) =>

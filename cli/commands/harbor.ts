@@ -18,7 +18,7 @@ import { connectRedis } from '../../shared/queue/redis.ts';
 import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
 import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import {
   describeExport,
   exportRefreshes,
@@ -54,11 +54,7 @@ export function addHarborCommand(program: Command): void {
   harbor
     .command('import')
     .description('record a refresh for every marker that stands in HARBOR_REDIS_URL, and end')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action((options: { data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'HARBOR_REDIS_URL'], options.data);
       return withStores(config, (stores) => importMarkers(config, stores));
@@ -75,11 +71,7 @@ export function addHarborCommand(program: Command): void {
       ).choices(['set', 'keys']),
     )
     .option('--force', 'even if a producer seems to run')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action((options: ExportOptions) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL', 'HARBOR_REDIS_URL'], options.data);
       return withStores(config, (stores) => exportMarkers(config, options, stores));

@@ -5,7 +5,7 @@ import { createLogger, streamWriter } from '../../shared/process/logger.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { describeLost, uninstall } from '../../shared/postgres/uninstall.ts';
 import { BACKLOG_QUEUE, REFRESH_QUEUE } from '../../shared/queue/queue-names.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 
 interface Options {
   readonly uninstall?: true;
@@ -23,11 +23,7 @@ export function addMigrateCommand(program: Command): void {
       '--force',
       'with --uninstall: even if refreshes wait in the outbox, which are lost then',
     )
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (options: Options) => {
       if (options.force && !options.uninstall) {
         throw new UsageError('--force goes with --uninstall only');

@@ -6,7 +6,7 @@ import type { WorkerFigures } from '../../workers/activity-log.ts';
 import type { ChildMessage } from '../start/children.ts';
 import { instanceName } from '../instance-name.ts';
 import { logLibraryLines } from '../library-lines.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 
 type Run = (
   config: StoresConfig,
@@ -25,11 +25,7 @@ export function addProcessCommands(program: Command): void {
     program
       .command(role)
       .description(description)
-      .option(
-        DATA_OPTION,
-        'the folder of a running tally start, used when no URL is set',
-        DEFAULT_DATA,
-      )
+      .addOption(dataOption())
       .action(async (options: { data: string }) =>
         runProcess(role, commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data), await load()),
       );

@@ -11,7 +11,7 @@ import { readIrreparable, type Irreparable } from '../../shared/postgres/irrepar
 import { TallyError, UsageError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { jsonText } from '../output.ts';
 import { noBar, progressBar } from '../progress-bar.ts';
@@ -33,11 +33,7 @@ export function addReconcileCommand(program: Command): void {
     .option('--dry-run', 'only show them; needs nothing but SELECT on execution and task')
     .option('--all', 'with --dry-run: show also what no refresh can repair, and why')
     .option('--json', 'print one JSON document')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (options: Options) => {
       if (options.all && !options.dryRun) {
         throw new UsageError('--all only shows; add --dry-run');

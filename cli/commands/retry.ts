@@ -8,7 +8,7 @@ import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import { executionIdProblem, vendorProblem } from '../../shared/execution.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import type { FailureStores } from '../../shared/queue/failures.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { withRecords } from '../with-failures.ts';
@@ -38,11 +38,7 @@ export function addRetryCommand(program: Command): void {
     )
     .option('--dry-run', 'only count them')
     .option('--json', 'print one JSON document')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (options: Options) => {
       const selection = selectionOf(options);
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);

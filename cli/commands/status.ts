@@ -19,7 +19,7 @@ import {
   type QueueStatus,
   type WorkerStatus,
 } from '../queue-status.ts';
-import { commandConfig, DATA_OPTION, DEFAULT_DATA } from '../command-config.ts';
+import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
 
@@ -45,11 +45,7 @@ export function addStatusCommand(program: Command): void {
     .command('status')
     .description('show outbox, queue, workers and disagreements')
     .option('--json', 'print one JSON document')
-    .option(
-      DATA_OPTION,
-      'the folder of a running tally start, used when no URL is set',
-      DEFAULT_DATA,
-    )
+    .addOption(dataOption())
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const { status, problems, refused } = await readStatus(config);
