@@ -9,7 +9,7 @@ import { commandConfig, dataOption } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
-import { withRecords } from '../with-failures.ts';
+import { withRecords } from '../with-database.ts';
 import { withQueue } from '../with-queue.ts';
 
 /** Adds `tally failed`, which groups failures by cause. */

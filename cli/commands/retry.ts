@@ -11,7 +11,7 @@ import type { FailureStores } from '../../shared/queue/failures.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
-import { withRecords } from '../with-failures.ts';
+import { withRecords } from '../with-database.ts';
 import { withQueue } from '../with-queue.ts';
 
 interface Options {
