@@ -9,7 +9,7 @@ import { commandConfig, dataOption } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
-import { withRecords } from '../with-database.ts';
+import { withDatabase } from '../with-database.ts';
 import { withQueue } from '../with-queue.ts';
 
 /** Adds `tally failed`, which groups failures by cause. */
@@ -21,7 +21,7 @@ export function addFailedCommand(program: Command): void {
     .addOption(dataOption())
     .action(async (options: { json?: true; data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
-      const { causes, problem } = await withRecords(config, 'failed', (database) =>
+      const { causes, problem } = await withDatabase(config, 'failed', (database) =>
         readFailures(config, database),
       );
       const failed = causes.reduce((sum, { count }) => sum + count, 0);

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { explainDatabaseError } from '../../shared/postgres/advice.ts';
-import { openDatabase, type TransactionDatabase } from '../../shared/postgres/database.ts';
+import type { TransactionDatabase } from '../../shared/postgres/database.ts';
 import {
   readDisagreements,
   recordDisagreements,
@@ -8,13 +7,13 @@ import {
 } from '../../shared/postgres/disagreements.ts';
 import { hostElsewhere } from '../../shared/postgres/host.ts';
 import { readIrreparable, type Irreparable } from '../../shared/postgres/irreparable.ts';
-import { TallyError, UsageError } from '../../shared/errors.ts';
-import { silentLogger } from '../../shared/process/logger.ts';
+import { UsageError } from '../../shared/errors.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { printable } from '../../shared/printable.ts';
 import { jsonText } from '../output.ts';
 import { noBar, progressBar } from '../progress-bar.ts';
+import { withDatabase } from '../with-database.ts';
 
 const PAGE = 1_000;
 
@@ -39,20 +38,16 @@ export function addReconcileCommand(program: Command): void {
         throw new UsageError('--all only shows; add --dry-run');
       }
       const config = commandConfig(['DATABASE_URL'], options.data);
-      const database = openDatabase(config.DATABASE_URL, silentLogger(), {
-        connections: 1,
-        name: 'reconcile',
-      });
-      try {
-        await reconcile(database, options);
-      } finally {
-        await database.close();
-      }
+      await withDatabase(
+        config,
+        'reconcile',
+        (database) => reconcile(database, options),
+        (database) => findProblem(database, options.dryRun === true),
+      );
     });
 }
 
 async function reconcile(database: TransactionDatabase, options: Options): Promise<void> {
-  await refuseWrongDatabase(database, options.dryRun === true);
   const print = options.json ? jsonPrinter(options.dryRun === true) : linePrinter();
   const [count] = await database.query<{ estimate: number }>(
     `SELECT greatest(reltuples, 0)::bigint AS estimate FROM pg_class WHERE oid = to_regclass('execution')`,
@@ -103,21 +98,6 @@ async function findIrreparable(database: TransactionDatabase): Promise<Irreparab
     after = page.last;
   }
   return found;
-}
-
-/**
- * Checks that the database can be examined.
- * @throws TallyError DATABASE_AWAY or WRONG_DATABASE, with what to do
- */
-async function refuseWrongDatabase(database: TransactionDatabase, dryRun: boolean): Promise<void> {
-  const problem = await findProblem(database, dryRun).catch((error: unknown) => {
-    throw new TallyError(
-      'DATABASE_AWAY',
-      `Postgres can't be asked: ${explainDatabaseError(error)}`,
-      { cause: error },
-    );
-  });
-  if (problem !== undefined) throw new TallyError('WRONG_DATABASE', problem);
 }
 
 async function findProblem(

@@ -11,7 +11,7 @@ import type { FailureStores } from '../../shared/queue/failures.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
-import { withRecords } from '../with-database.ts';
+import { withDatabase } from '../with-database.ts';
 import { withQueue } from '../with-queue.ts';
 
 interface Options {
@@ -43,7 +43,7 @@ export function addRetryCommand(program: Command): void {
       const selection = selectionOf(options);
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL'], options.data);
       const dryRun = options.dryRun === true;
-      const { retried, noRefresh } = await withRecords(config, 'retry', (database) =>
+      const { retried, noRefresh } = await withDatabase(config, 'retry', (database) =>
         withQueue(config, (parts) => retry({ ...parts, database }, selection, dryRun), {
           readOnly: dryRun,
         }),
