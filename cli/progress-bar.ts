@@ -50,7 +50,7 @@ function drawnBar(stream: Terminal, what: string): ProgressBar {
       const nowMs = performance.now();
       if (nowMs - drawnMs < REDRAW_INTERVAL_MS) return;
       drawnMs = nowMs;
-      line.show(describeProgress(count, total, nowMs - beganMs, what));
+      line.show(barParts(count, total, nowMs - beganMs, what));
     },
     above: (write) => line.above(write),
     stop: () => line.end('remove'),
@@ -62,12 +62,7 @@ function drawnBar(stream: Terminal, what: string): ProgressBar {
  * the time left.
  * @param total an estimate; 0 if it isn't known yet
  */
-export function describeProgress(
-  count: number,
-  total: number,
-  elapsedMs: number,
-  what: string,
-): string[] {
+export function barParts(count: number, total: number, elapsedMs: number, what: string): string[] {
   if (total <= 0) return [`${count} ${what}`];
   const share = Math.min(count / total, 1);
   const filled = Math.round(share * BAR_WIDTH);

@@ -5,7 +5,7 @@ import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from './url.ts';
 
 /** One way to reach one server, as options for `pg`. */
-export interface Attempt {
+export interface Route {
   readonly where: string;
   readonly config: Pick<
     pg.ClientConfig,
@@ -19,7 +19,7 @@ export interface Attempt {
  * @throws TallyError BAD_DATABASE_URL if a file of `sslrootcert`, `sslcert` or `sslkey` can't be
  *   read
  */
-export function attemptsOf(address: DatabaseAddress, name: string): readonly Attempt[] {
+export function routesOf(address: DatabaseAddress, name: string): readonly Route[] {
   const { user, password, database, options, applicationName } = address;
   return address.hosts.flatMap(({ host, port }) =>
     encryptions(address, host).map((ssl) => ({
@@ -105,7 +105,7 @@ export async function refuseReader(client: pg.ClientBase): Promise<void> {
 }
 
 /**
- * The error for when every attempt failed: what each server, or the network, answered and what to
+ * The error for when every route failed: what each server, or the network, answered and what to
  * do. Errors of `pg` contain no password.
  */
 export function unreachable(failures: readonly { where: string; error: unknown }[]): TallyError {

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Logger } from '../process/logger.ts';
 import { cancelStatement } from './cancel.ts';
 import { classifyError, NotConnectedError } from './error-kinds.ts';
-import { attemptsOf, refuseReader, unreachable, type Attempt } from './connection.ts';
+import { routesOf, refuseReader, unreachable, type Route } from './connection.ts';
 import { beginPinned, type Settings } from './pinned.ts';
 import { pipeline, type Statement } from './pipeline.ts';
 import { parseDatabaseUrl } from './url.ts';
@@ -95,7 +95,7 @@ export function openDatabase(
   let generation = 0;
   const generations = new WeakMap<pg.PoolClient, number>();
   const onConnect = (client: pg.PoolClient): void => void generations.set(client, generation);
-  const pools = attemptsOf(address, options.name).map(({ where, config }) => ({
+  const pools = routesOf(address, options.name).map(({ where, config }) => ({
     where,
     pool: openPool(config, log, onConnect, {
       max: options.connections,
@@ -191,7 +191,7 @@ export function openDatabase(
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 
 function openPool(
-  config: Attempt['config'],
+  config: Route['config'],
   log: Logger,
   onConnect: (client: pg.PoolClient) => void,
   options: pg.PoolConfig,
@@ -261,10 +261,10 @@ export async function connectClient(
 ): Promise<pg.Client> {
   const address = parseDatabaseUrl(url);
   const failures: { where: string; error: unknown }[] = [];
-  const attempts = [...attemptsOf(address, name).entries()];
+  const routes = [...routesOf(address, name).entries()];
   for (const [index, { where, config }] of [
-    ...attempts.slice(last.index),
-    ...attempts.slice(0, last.index),
+    ...routes.slice(last.index),
+    ...routes.slice(0, last.index),
   ]) {
     const client = new Client({ ...config, connectionTimeoutMillis: timeoutMs, types });
     // A running statement rejects by itself; this is for a connection that is lost in between.

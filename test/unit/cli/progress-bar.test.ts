@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { describeProgress } from '../../../cli/progress-bar.ts';
+import { barParts } from '../../../cli/progress-bar.ts';
 
 it.each([
   [0, 6_000, 50, ['0 of 6000 executions', '---------- 0 %']],
@@ -9,5 +9,5 @@ it.each([
   [7_000, 6_000, 50, ['7000 of 7000 executions', '========== 100 %']],
   [1_000, 0, 50, ['1000 executions']],
 ])('%i of %i after %i ms is shown as %j', (count, total, elapsedMs, parts) => {
-  expect(describeProgress(count, total, elapsedMs, 'executions')).toEqual(parts);
+  expect(barParts(count, total, elapsedMs, 'executions')).toEqual(parts);
 });
