@@ -1,8 +1,18 @@
 import { readFileSync } from 'node:fs';
+import { types as pgTypes } from 'pg';
 import type pg from 'pg';
 import { describeError, TallyError } from '../errors.ts';
 import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from './url.ts';
+
+/**
+ * How `pg` turns columns into values: its own way, but a bigint becomes a number. Ids are checked
+ * to be below 2^53 where they come in.
+ */
+export const columnTypes: pg.CustomTypesConfig = {
+  getTypeParser: (oid, format) =>
+    oid === pgTypes.builtins.INT8 ? Number : pgTypes.getTypeParser(oid, format),
+};
 
 /** One way to reach one server, as options for `pg`. */
 export interface Route {

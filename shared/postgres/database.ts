@@ -1,11 +1,10 @@
-import { Client, DatabaseError, Pool, types as pgTypes } from 'pg';
+import { Client } from 'pg';
 import type pg from 'pg';
 import type { Logger } from '../process/logger.ts';
-import { cancelStatement } from './cancel.ts';
-import { classifyError, NotConnectedError } from './error-kinds.ts';
-import { routesOf, refuseReader, unreachable, type Route } from './connection.ts';
+import { columnTypes, refuseReader, routesOf, unreachable } from './connection.ts';
 import { beginPinned, type Settings } from './pinned.ts';
 import { pipeline, type Statement } from './pipeline.ts';
+import { Pools } from './pools.ts';
 import { parseDatabaseUrl } from './url.ts';
 
 /** Runs one statement over a pool or a single connection and returns its rows. */
@@ -69,101 +68,34 @@ export interface DatabaseOptions {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
-// Ids are checked to be below 2^53 where they come in, so a bigint fits into a number.
-const types: pg.CustomTypesConfig = {
-  getTypeParser: (oid, format) =>
-    oid === pgTypes.builtins.INT8 ? Number : pgTypes.getTypeParser(oid, format),
-};
-
 /**
- * Opens a pool; it connects with the first statement. If the URL names several servers, it stays
- * with the one that it reached last until that one refuses new connections or no longer accepts
- * writes.
- * A connection keeps the state it started with, for example a session that is read-only by default,
- * or the address of a former primary. After an error that may come from such a state, no older
- * connection is used again.
- * @param options.name shown in pg_stat_activity
+ * Opens a pool; it connects with the first statement. How it chooses among several servers, and
+ * which connections it uses again: {@link Pools}.
  * @throws TallyError BAD_DATABASE_URL
  */
 export function openDatabase(
   url: string,
   log: Logger,
-  options: DatabaseOptions,
+  {
+    connections,
+    name,
+    statementTimeoutMs = 30_000,
+    connectTimeoutMs = CONNECT_TIMEOUT_MS,
+  }: DatabaseOptions,
 ): TransactionDatabase {
-  const statementTimeoutMs = options.statementTimeoutMs ?? 30_000;
-  const address = parseDatabaseUrl(url);
-  let generation = 0;
-  const generations = new WeakMap<pg.PoolClient, number>();
-  const onConnect = (client: pg.PoolClient): void => void generations.set(client, generation);
-  const pools = routesOf(address, options.name).map(({ where, config }) => ({
-    where,
-    pool: openPool(config, log, onConnect, {
-      max: options.connections,
-      connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-      ...(address.mustAcceptWrites
-        ? { verify: (client, done) => void verifyWriter(client, done) }
-        : {}),
-    }),
-  }));
-  let current = 0;
-  let closing: Promise<void> | undefined;
-
-  const connect = async (): Promise<pg.PoolClient> => {
-    const failures: { where: string; error: unknown }[] = [];
-    const first = current;
-    for (let n = 0; n < pools.length; n++) {
-      const index = (first + n) % pools.length;
-      const candidate = pools[index];
-      if (candidate === undefined) break;
-      try {
-        const client = await connectYoung(candidate.pool);
-        current = index;
-        return client;
-      } catch (error) {
-        // All connections are in use; another server wouldn't help.
-        if (error instanceof Error && error.message === POOL_IS_FULL) {
-          throw new NotConnectedError(error);
-        }
-        failures.push({ where: candidate.where, error });
-      }
-    }
-    throw new NotConnectedError(unreachable(failures));
-  };
-
-  const connectYoung = async (pool: Pool): Promise<pg.PoolClient> => {
-    for (;;) {
-      const client = await pool.connect();
-      if (generations.get(client) === generation) return client;
-      client.release(true);
-    }
-  };
-
-  const giveUp = (client: pg.PoolClient, error: unknown): void => {
-    const kind = classifyError(error);
-    const mayKeepItsState = kind === 'unavailable' || kind === 'connection';
-    if (mayKeepItsState) generation++;
-    if (error instanceof DatabaseError) {
-      client.release(mayKeepItsState || !isStatementError(error));
-      return;
-    }
-    // Released only after the cancel request: a pooler forgets the statement with the connection
-    // and couldn't cancel it.
-    void cancelStatement(client).then(() => client.release(true));
-  };
-
+  const pools = new Pools(url, log, { connections, name, connectTimeoutMs });
   // A network that swallows packets would hold a statement for hours. The server's own timeout
   // comes first, as long as the server answers at all.
   const answerTimeoutMs = Math.ceil(statementTimeoutMs * 1.15);
-
   const transaction: TransactionDatabase['transaction'] = async (statements, settings) => {
-    const client = await connect();
+    const client = await pools.connect();
     try {
       const begin = beginPinned(statementTimeoutMs, settings);
       const rows = await pipeline(client, begin, statements, answerTimeoutMs);
       client.release();
       return rows;
     } catch (error) {
-      giveUp(client, error);
+      pools.giveUp(client, error);
       throw error;
     }
   };
@@ -177,55 +109,9 @@ export function openDatabase(
       const [rows = []] = await transaction([{ sql, values }], settings);
       return rows as Row[];
     },
-    renew: () => void generation++,
-    close() {
-      closing ??= Promise.all(pools.map(({ pool }) => pool.end())).then(
-        () => undefined,
-        (error: unknown) => log.warn({ err: error }, 'closing the Postgres connections failed'),
-      );
-      return closing;
-    },
+    renew: () => pools.renew(),
+    close: () => pools.close(),
   };
-}
-
-const POOL_IS_FULL = 'timeout exceeded when trying to connect';
-
-function openPool(
-  config: Route['config'],
-  log: Logger,
-  onConnect: (client: pg.PoolClient) => void,
-  options: pg.PoolConfig,
-): Pool {
-  const pool = new Pool({
-    ...config,
-    ...options,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    pipeline: true,
-    types,
-  });
-  // Without a listener, losing an idle connection would crash the process.
-  pool.on('error', (error) => log.debug({ err: error }, 'an idle Postgres connection was lost'));
-  // The statement on a lost connection rejects by itself.
-  pool.on('connect', (client) => {
-    onConnect(client);
-    client.on('error', () => undefined);
-  });
-  return pool;
-}
-
-async function verifyWriter(client: pg.PoolClient, done: (error?: Error) => void): Promise<void> {
-  let problem: Error | undefined;
-  try {
-    await refuseReader(client);
-  } catch (error) {
-    problem = error instanceof Error ? error : new Error(String(error));
-  }
-  done(problem);
-}
-
-function isStatementError(error: unknown): boolean {
-  return error instanceof DatabaseError && error.severity === 'ERROR';
 }
 
 /**
@@ -266,7 +152,11 @@ export async function connectClient(
     ...routes.slice(last.index),
     ...routes.slice(0, last.index),
   ]) {
-    const client = new Client({ ...config, connectionTimeoutMillis: timeoutMs, types });
+    const client = new Client({
+      ...config,
+      connectionTimeoutMillis: timeoutMs,
+      types: columnTypes,
+    });
     // A running statement rejects by itself; this is for a connection that is lost in between.
     client.on('error', () => undefined);
     try {
