@@ -2,19 +2,12 @@ import type { Command } from 'commander';
 import { ignoredSettings, type StoresConfig } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
-import type { WorkerFigures } from '../../workers/activity-log.ts';
 import type { ChildMessage } from '../start/children.ts';
 import { instanceName } from '../instance-name.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 
-type Run = (
-  config: StoresConfig,
-  lifecycle: Lifecycle,
-  log: Logger,
-  instance: string,
-  onFigures: (figures: WorkerFigures) => void,
-) => Promise<void>;
+type Run = (config: StoresConfig, lifecycle: Lifecycle, log: Logger) => Promise<void>;
 
 /**
  * Adds `tally worker`, `tally producer` and `tally dashboard`: one process each, until a signal
@@ -33,7 +26,8 @@ export function addProcessCommands(program: Command): void {
   // Loaded on demand: together they take longer to load than most commands take to run.
   add('worker', 'run one worker: takes jobs and refreshes executions', async () => {
     const { runWorker } = await import('../../workers/run.ts');
-    return runWorker;
+    const worker = { name: instanceName(), onFigures: tellParent };
+    return (config, lifecycle, log) => runWorker(config, lifecycle, log, worker);
   });
   add(
     'producer',
@@ -60,7 +54,7 @@ async function runProcess(role: string, config: StoresConfig, run: Run): Promise
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
   try {
-    await run(config, lifecycle, log, instanceName(), tellParent);
+    await run(config, lifecycle, log);
     tellParent('started');
   } catch (error) {
     await lifecycle.stop();

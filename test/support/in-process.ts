@@ -20,7 +20,10 @@ let opened = 0;
 
 /** Opens a worker, which takes jobs when this resolves. For a test that kills it, or that has it wait for a store: `startWorker`. */
 export function openWorker(environment: Readonly<Record<string, string>>): Promise<Running> {
-  return open('worker', environment, runWorker);
+  const name = `test:${process.pid}-${++opened}`;
+  return open('worker', environment, (config, lifecycle, log) =>
+    runWorker(config, lifecycle, log, { name }),
+  );
 }
 
 /** Opens a producer. @returns also the address of its API */
@@ -35,14 +38,14 @@ export async function openProducer(
 async function open(
   role: string,
   environment: Readonly<Record<string, string>>,
-  run: (config: StoresConfig, lifecycle: Lifecycle, log: Logger, instance: string) => Promise<void>,
+  run: (config: StoresConfig, lifecycle: Lifecycle, log: Logger) => Promise<void>,
 ): Promise<Running> {
   const config = loadConfig(['DATABASE_URL', 'REDIS_URL'], environment);
   const lines: string[] = [];
   const log = createLogger(config, role, (line) => void lines.push(line.trimEnd()));
   const lifecycle = new Lifecycle(log);
   onTestFinished(() => lifecycle.stop());
-  await run(config, lifecycle, log, `test:${process.pid}-${++opened}`);
+  await run(config, lifecycle, log);
   return {
     lines,
     said: (text) =>
