@@ -13,15 +13,19 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 
+interface Parts {
+  readonly config: Config;
+  readonly database: Database;
+  readonly queue: RefreshQueue;
+  readonly redis: Redis;
+}
+
 /**
  * Measures queue and outbox at each scrape. While a store is unavailable, its gauges have no value.
  */
 export function measureBacklog(
   registry: Registry,
-  config: Config,
-  database: Database,
-  queue: RefreshQueue,
-  redis: Redis,
+  { config, database, queue, redis }: Parts,
 ): void {
   createBacklogMetrics(registry, async (metrics) => {
     const [outbox, backlog, counts, oldest, workers, failures] = await Promise.allSettled([

@@ -1,8 +1,13 @@
+import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
-import { isLoopback, type Config, type StoresConfig } from '../shared/process/config.ts';
+import { isLoopback, type StoresConfig } from '../shared/process/config.ts';
 import { createCommitProbe } from '../shared/postgres/commit-probe.ts';
 import { CommitReadiness, postgresProblem } from '../shared/postgres/commit-readiness.ts';
-import { openDatabase, type TransactionDatabase } from '../shared/postgres/database.ts';
+import {
+  openDatabase,
+  type Database,
+  type TransactionDatabase,
+} from '../shared/postgres/database.ts';
 import { connectHarborRedis } from '../shared/harbor/redis.ts';
 import { httpAddress } from '../shared/http/address.ts';
 import {
@@ -19,17 +24,37 @@ import {
   createReconcilerMetric,
   createRegistry,
 } from '../shared/process/metrics.ts';
-import { openBacklogQueue } from '../shared/queue/backlog-queue.ts';
+import { openBacklogQueue, type BacklogQueue } from '../shared/queue/backlog-queue.ts';
 import { probeQueue } from '../shared/queue/queue-probe.ts';
 import { warnOfServer } from '../shared/queue/redis-server.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
-import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
+import { openRefreshQueue, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
 import { OutboxRelay } from './outbox-relay.ts';
 import { startReconciler } from './reconciler.ts';
 import { apiIsOff, createRefreshApi } from './refresh-api.ts';
+
+/** The connections of a producer. */
+interface ProducerStores {
+  readonly database: TransactionDatabase;
+  /** The API's own, with shorter timeouts. */
+  readonly apiDatabase: Database;
+  readonly redis: Redis;
+  readonly queue: RefreshQueue;
+  readonly backlogQueue: BacklogQueue;
+}
+
+/** What everything in a producer is made of. */
+interface Parts extends ProducerStores {
+  readonly config: StoresConfig;
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly registry: Registry;
+  /** Rejects while Postgres can't finish commits. */
+  readonly probe: () => Promise<void>;
+}
 
 /**
  * Starts one producer: the API, the relay, the reconciler and, if Harbor's Redis is configured, the
@@ -43,8 +68,19 @@ export async function runProducer(
   lifecycle: Lifecycle,
   log: Logger,
 ): Promise<void> {
-  const databaseUrl = config.DATABASE_URL;
-  const database = openDatabase(databaseUrl, log, {
+  const stores = openStores(config, lifecycle, log);
+  const registry = createRegistry();
+  const probe = createCommitProbe(config.DATABASE_URL, 'rows');
+  const parts: Parts = { ...stores, config, lifecycle, log, registry, probe };
+  measureBacklog(registry, parts);
+  await serve(parts);
+  warnOfServer(stores.redis, log);
+  await waitForSchema(stores.database, lifecycle.signal, log);
+  if (!lifecycle.stopping) startDuties(parts);
+}
+
+function openStores(config: StoresConfig, lifecycle: Lifecycle, log: Logger): ProducerStores {
+  const database = openDatabase(config.DATABASE_URL, log, {
     connections: 4,
     name: 'producer',
     // A network that swallows an answer blocks the relay for this long.
@@ -52,7 +88,7 @@ export async function runProducer(
   });
   lifecycle.onStop('Postgres', () => database.close());
   // Connecting and answering together stay below the 3 s within which the API promises a 503.
-  const apiDatabase = openDatabase(databaseUrl, log, {
+  const apiDatabase = openDatabase(config.DATABASE_URL, log, {
     connections: 5,
     name: 'api',
     connectTimeoutMs: 1_000,
@@ -65,10 +101,12 @@ export async function runProducer(
   lifecycle.onStop('the queue', () => queue.close());
   const backlogQueue = openBacklogQueue(config, redis);
   lifecycle.onStop('the queue of the backlog', () => backlogQueue.close());
+  return { database, apiDatabase, redis, queue, backlogQueue };
+}
 
-  const registry = createRegistry();
-  measureBacklog(registry, config, database, queue, redis);
-  const probe = createCommitProbe(databaseUrl, 'rows');
+/** Health, API and metrics. Beyond this machine, the API is off unless it has a token. */
+async function serve(parts: Parts): Promise<void> {
+  const { config, lifecycle, log, registry, database, apiDatabase, redis, queue, probe } = parts;
   const commits = new CommitReadiness(probe, log);
   const app = createApp(config.TRUST_PROXY);
   addHealth(
@@ -101,11 +139,11 @@ export async function runProducer(
       ? `producer: refreshes are accepted on ${address}/v1/refreshes`
       : `producer: health and metrics on ${address}`,
   );
+}
 
-  warnOfServer(redis, log);
-  await waitForSchema(database, lifecycle.signal, log);
-  if (lifecycle.stopping) return;
-  const relay = new OutboxRelay({ config, database, redis, queue, backlogQueue, probe, log });
+function startDuties(parts: Parts): void {
+  const { config, lifecycle, log, registry, database } = parts;
+  const relay = new OutboxRelay(parts);
   lifecycle.onStop('the relay', () => relay.close());
   relay.start();
   const repaired = createReconcilerMetric(registry);
@@ -113,18 +151,12 @@ export async function runProducer(
     const reconciler = startReconciler({ config, database, log, repaired });
     lifecycle.onStop('the reconciler', () => reconciler.close());
   }
-  if (config.HARBOR_REDIS_URL !== undefined) {
-    startMarkerIntake(config.HARBOR_REDIS_URL, config, database, registry, lifecycle, log);
-  }
+  if (config.HARBOR_REDIS_URL !== undefined) startMarkerIntake(config.HARBOR_REDIS_URL, parts);
 }
 
 function startMarkerIntake(
   harborRedisUrl: string,
-  config: Config,
-  database: TransactionDatabase,
-  registry: Registry,
-  lifecycle: Lifecycle,
-  log: Logger,
+  { config, lifecycle, log, registry, database }: Parts,
 ): void {
   const redis = connectHarborRedis(harborRedisUrl, log);
   lifecycle.onStop("Harbor's Redis", () => redis.disconnect());
