@@ -1,10 +1,7 @@
-import type { Redis } from 'ioredis';
 import { describeError } from '../shared/errors.ts';
 import type { BacklogGroup } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
-import type { Config } from '../shared/process/config.ts';
-import type { Logger } from '../shared/process/logger.ts';
 import {
   type BacklogFigures,
   type BacklogJob,
@@ -12,31 +9,24 @@ import {
 } from '../shared/queue/backlog-queue.ts';
 import { bullmq } from '../shared/queue/packages.ts';
 import { BACKLOG_QUEUE } from '../shared/queue/queue-names.ts';
-import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
-import { bullmqOptions, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
-import type { Probe } from './attempt.ts';
+import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { drainBacklog } from './backlog-job.ts';
 import { LostAnswers } from './lost-answers.ts';
-import type { Recorder } from './recorder.ts';
-import type { StoreWatches } from './store-watches.ts';
-import { watchWorker, type WatchedWorker } from './watched-worker.ts';
+import {
+  watchWorker,
+  workerOptions,
+  type WatchedWorker,
+  type WorkerParts,
+} from './watched-worker.ts';
 
 /** Finished jobs kept for the board, for each way to finish. */
 const KEPT = 100;
 
-interface Parts {
-  readonly config: Config;
-  /** With the `patient` profile. BullMQ duplicates it for its blocking wait. */
-  readonly redis: Redis;
+interface Parts extends WorkerParts {
   /** Has a connection of its own, so that neither lane waits for the other. */
   readonly database: Database;
-  readonly probe: Probe;
   /** The express lane's queue, with the `failFast` profile, for what is handed over. */
   readonly queue: RefreshQueue;
-  readonly stores: StoreWatches;
-  readonly recorder: Recorder;
-  readonly log: Logger;
-  readonly name: string;
 }
 
 /**
@@ -44,7 +34,7 @@ interface Parts {
  * committed before its figures count, and a job that is lost with its worker goes to another one.
  */
 export function createBacklogWorker(parts: Parts): WatchedWorker {
-  const { config, stores, recorder, log } = parts;
+  const { stores, recorder, log } = parts;
   const stop = new AbortController();
   const cursor = new OutboxCursor();
 
@@ -76,14 +66,8 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
     BACKLOG_QUEUE,
     process,
     {
-      ...bullmqOptions(config, parts.redis),
-      name: parts.name,
-      autorun: false,
+      ...workerOptions(parts),
       concurrency: 1,
-      drainDelay: JOB_WAIT_S,
-      lockDuration: config.LOCK_DURATION_MS,
-      stalledInterval: config.STALLED_INTERVAL_MS,
-      maxStalledCount: 1_000,
       removeOnComplete: { count: KEPT },
       removeOnFail: { count: KEPT },
     },
@@ -92,7 +76,6 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
   worker.on('failed', (job, error) =>
     log.error(`${job?.id ?? 'a job'} of the backlog failed: ${describeError(error)}`),
   );
-  worker.on('stalled', () => recorder.recovered());
   lostAnswers.watch(worker);
   const watched = watchWorker(worker, parts);
   return {

@@ -1,21 +1,18 @@
-import type { Redis } from 'ioredis';
-import type { Config } from '../shared/process/config.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import type { Identity } from '../shared/execution.ts';
 import { bullmq } from '../shared/queue/packages.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
-import type { Logger } from '../shared/process/logger.ts';
-import { JOB_WAIT_S } from '../shared/queue/job-wait.ts';
-import { bullmqOptions } from '../shared/queue/refresh-queue.ts';
-import type { Probe } from './attempt.ts';
 import { Batcher } from './batcher.ts';
 import { LostAnswers } from './lost-answers.ts';
-import type { Recorder } from './recorder.ts';
 import { refreshBatch } from './refresh-batch.ts';
 import { RefreshJobs } from './refresh-job.ts';
-import type { StoreWatches } from './store-watches.ts';
-import { watchWorker, type WatchedWorker } from './watched-worker.ts';
+import {
+  watchWorker,
+  workerOptions,
+  type WatchedWorker,
+  type WorkerParts,
+} from './watched-worker.ts';
 
 /**
  * Connections to Postgres that a worker opens at most: one for the batch, four for locked
@@ -23,17 +20,9 @@ import { watchWorker, type WatchedWorker } from './watched-worker.ts';
  */
 export const WORKER_CONNECTIONS = 6;
 const LOCKED_LANES = 4;
-interface Parts {
-  readonly config: Config;
-  /** With the `patient` profile. BullMQ duplicates it for its blocking wait. */
-  readonly redis: Redis;
+
+interface Parts extends WorkerParts {
   readonly database: Database;
-  readonly probe: Probe;
-  readonly stores: StoreWatches;
-  readonly recorder: Recorder;
-  readonly log: Logger;
-  /** Unique among all workers; shown on the dashboard. */
-  readonly name: string;
 }
 
 /**
@@ -62,15 +51,8 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
     REFRESH_QUEUE,
     (job, token) => jobs.run(job, token).finally(() => lostAnswers.release(job.id)),
     {
-      ...bullmqOptions(config, parts.redis),
-      name: parts.name,
-      autorun: false,
+      ...workerOptions(parts),
       concurrency: config.WORKER_CONCURRENCY,
-      drainDelay: JOB_WAIT_S,
-      lockDuration: config.LOCK_DURATION_MS,
-      stalledInterval: config.STALLED_INTERVAL_MS,
-      // A lost worker isn't its jobs' fault, and a job's stalls are counted over its whole life.
-      maxStalledCount: 1_000,
       removeOnComplete: { count: 0 },
       // The failed-janitor removes old and surplus failed jobs in pages. BullMQ would do it in one
       // script that blocks Redis, for example after FAILED_KEEP_COUNT was lowered. This is the
@@ -89,7 +71,6 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
     lostAnswers.release(job.id);
     jobs.failed(job, error);
   });
-  worker.on('stalled', () => recorder.recovered());
   lostAnswers.watch(worker);
   return watchWorker(worker, parts);
 }
