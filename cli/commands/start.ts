@@ -7,13 +7,13 @@ import {
   type StoresConfig,
 } from '../../shared/process/config.ts';
 import { httpAddress } from '../../shared/http/address.ts';
-import { openDatabase } from '../../shared/postgres/database.ts';
+import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
 import { Lifecycle } from '../../shared/process/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/process/logger.ts';
 import { connectRedis } from '../../shared/queue/redis.ts';
 import { waitForRedis } from '../../shared/queue/wait-for-redis.ts';
-import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { openRefreshQueue, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { Children } from '../start/children.ts';
 import { startSimulatedJobService } from '../start/demonstration/job-service.ts';
@@ -86,7 +86,7 @@ async function start(options: StartOptions): Promise<void> {
   logLibraryLines(console, log);
   const lifecycle = new Lifecycle(log);
   const stopped = stopOnce(lifecycle, process, (line) => screen.say(line));
-  const running = run(options, config, lifecycle, log, screen);
+  const running = run({ options, given: config, lifecycle, log, screen });
   try {
     const code = await Promise.race([stopped, running.then((work) => work())]);
     await lifecycle.stop();
@@ -101,37 +101,88 @@ async function start(options: StartOptions): Promise<void> {
   }
 }
 
+/** One `tally start`. */
+interface Start {
+  readonly options: StartOptions;
+  /** Without the URLs of embedded servers. */
+  readonly given: Config;
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly screen: Screen;
+}
+
+/** What its processes work with. */
+interface Stores {
+  readonly config: StoresConfig;
+  readonly dashboard: UsablePort;
+  readonly producer: UsablePort;
+}
+
 /**
  * Opens everything.
  * @returns what is left to wait for; it resolves with the exit code
  */
-async function run(
-  options: StartOptions,
-  given: Config,
-  lifecycle: Lifecycle,
-  log: Logger,
-  screen: Screen,
-): Promise<() => Promise<number>> {
-  const { config, dashboard, producer } = await openStores(options, given, lifecycle, screen);
+async function run(start: Start): Promise<() => Promise<number>> {
+  const { options, lifecycle, log, screen } = start;
+  const stores = await openStores(start);
+  const { database, queue } = await prepare(start, stores.config);
+  const beginMs = performance.now();
+  const { listening, hopeless, recent } = startProcesses(start, stores);
+  // Only once they listen: until then, somebody else may answer on these ports.
+  const announced = listening.then(() => announce(start, stores));
+  if (options.once) {
+    const say = (line: string): void => screen.say(line);
+    return () => Promise.race([drainOnce({ database, queue, beginMs, say }), hopeless]);
+  }
+  await Promise.race([announced, hopeless]);
+  if (isDemonstration(start) && options.rate > 0) {
+    const service = startSimulatedJobService(database, options.rate, log);
+    lifecycle.onStop('the simulated job service', () => service.close());
+  }
+  screen.show({ database, queue, recent, dashboardUrl: dashboardUrlOf(stores) });
+  // Registered last, so that it closes first: it must not query what is being closed.
+  lifecycle.onStop('the screen', () => screen.close());
+  return () => hopeless;
+}
+
+function isDemonstration({ options, given }: Start): boolean {
+  return options.demo && given.DATABASE_URL === undefined;
+}
+
+/** Waits for Redis, migrates the database and fills it with the demonstration. */
+async function prepare(
+  start: Start,
+  config: StoresConfig,
+): Promise<{ database: Database; queue: RefreshQueue }> {
+  const { options, lifecycle, log, screen } = start;
   const redis = connectRedis(config, 'failFast', log);
   lifecycle.onStop('Redis', () => redis.disconnect());
   await waitForRedis(redis, REDIS_TIMEOUT_MS);
-  const queue = openRefreshQueue(config, redis);
-  const { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = config;
-  await migrate(databaseUrl, log);
-  const database = openDatabase(databaseUrl, log, {
+  await migrate(config.DATABASE_URL, log);
+  const database = openDatabase(config.DATABASE_URL, log, {
     connections: 3,
     name: 'start',
     statementTimeoutMs: 600_000,
   });
   lifecycle.onStop('Postgres', () => database.close());
-  const demo = options.demo && given.DATABASE_URL === undefined;
-  if (demo) {
+  if (isDemonstration(start)) {
     screen.say(
       `Loading the demonstration: ${options.executions} executions, statuses out of date.`,
     );
     await seedDemonstration(database, options.executions);
   }
+  return { database, queue: openRefreshQueue(config, redis) };
+}
+
+/**
+ * Starts the producer, the dashboard and the workers.
+ * @returns `listening` resolves when producer and dashboard listen; `hopeless` rejects when a
+ * process can't be started
+ */
+function startProcesses(
+  { options, lifecycle, log, screen }: Start,
+  { config, dashboard, producer }: Stores,
+): { listening: Promise<unknown>; hopeless: Promise<never>; recent: RecentRefreshes } {
   const recent = new RecentRefreshes();
   let giveUp: (error: Error) => void = () => undefined;
   const hopeless = new Promise<never>((_resolve, reject) => {
@@ -153,44 +204,36 @@ async function run(
       ),
   });
   lifecycle.onStop('the processes', () => children.stop(CHILD_GRACE_MS));
-  const begin = performance.now();
-  const listening = [
+  const listening = Promise.all([
     children.start('producer', (failedStarts) => producer.handOver(failedStarts)),
     children.start('dashboard', (failedStarts) => dashboard.handOver(failedStarts)),
-  ];
+  ]);
   for (let n = 0; n < options.workers; n++) {
     void children.start('worker', async () => ({ WORKER_PORT: '0' }));
   }
-  const dashboardUrl = (): string => httpAddress(config.HTTP_HOST, dashboard.number);
-  // Only once they listen: until then, somebody else may answer on these ports.
-  const announced = Promise.all(listening).then(() => {
-    if (lifecycle.stopping) return;
-    writeRunFile(resolve(options.data), { databaseUrl, redisUrl, dashboardUrl: dashboardUrl() });
-    screen.say(`Dashboard: ${dashboardUrl()}`);
-    screen.say(`API: ${httpAddress(config.HTTP_HOST, producer.number)}/v1/refreshes`);
+  return { listening, hopeless, recent };
+}
+
+/** Tells people and other commands where the processes listen. */
+function announce({ options, lifecycle, screen }: Start, stores: Stores): void {
+  if (lifecycle.stopping) return;
+  const { config, producer } = stores;
+  const dashboardUrl = dashboardUrlOf(stores);
+  writeRunFile(resolve(options.data), {
+    databaseUrl: config.DATABASE_URL,
+    redisUrl: config.REDIS_URL,
+    dashboardUrl,
   });
-  if (options.once) {
-    const say = (line: string): void => screen.say(line);
-    return () => Promise.race([drainOnce({ database, queue, beginMs: begin, say }), hopeless]);
-  }
-  await Promise.race([announced, hopeless]);
-  if (demo && options.rate > 0) {
-    const service = startSimulatedJobService(database, options.rate, log);
-    lifecycle.onStop('the simulated job service', () => service.close());
-  }
-  screen.show({ database, queue, recent, dashboardUrl: dashboardUrl() });
-  // Registered last, so that it closes first: it must not query what is being closed.
-  lifecycle.onStop('the screen', () => screen.close());
-  return () => hopeless;
+  screen.say(`Dashboard: ${dashboardUrl}`);
+  screen.say(`API: ${httpAddress(config.HTTP_HOST, producer.number)}/v1/refreshes`);
+}
+
+function dashboardUrlOf({ config, dashboard }: Stores): string {
+  return httpAddress(config.HTTP_HOST, dashboard.number);
 }
 
 /** Starts a server for each store without a URL. A URL that is set is never replaced. */
-async function openStores(
-  options: StartOptions,
-  given: Config,
-  lifecycle: Lifecycle,
-  screen: Screen,
-): Promise<{ config: StoresConfig; dashboard: UsablePort; producer: UsablePort }> {
+async function openStores({ options, given, lifecycle, screen }: Start): Promise<Stores> {
   const data = resolve(options.data);
   takeRunFile(data);
   ignoreByGit(data);
