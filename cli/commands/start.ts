@@ -1,11 +1,6 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import {
-  loadConfig,
-  withSettings,
-  type Config,
-  type StoresConfig,
-} from '../../shared/process/config.ts';
+import { loadConfig, type Config, type StoresConfig } from '../../shared/process/config.ts';
 import { httpAddress } from '../../shared/http/address.ts';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
@@ -19,16 +14,13 @@ import { Children } from '../start/children.ts';
 import { startSimulatedJobService } from '../start/demonstration/job-service.ts';
 import { drainOnce } from '../start/demonstration/once.ts';
 import { seedDemonstration } from '../start/demonstration/seed.ts';
-import { ignoreByGit } from '../start/data-folder.ts';
 import { refuseUnprotected } from '../../dashboard/protection.ts';
-import { startEmbeddedPostgres } from '../embedded/postgres.ts';
-import { startEmbeddedRedis } from '../embedded/redis.ts';
+import { openStores, type Stores } from '../start/open-stores.ts';
 import { RecentRefreshes } from '../start/progress.ts';
-import { dropRunFile, takeRunFile, writeRunFile } from '../start/run-file.ts';
+import { writeRunFile } from '../start/run-file.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { Screen } from '../start/screen.ts';
 import { stopOnce } from '../start/stop-once.ts';
-import { UsablePort } from '../start/usable-port.ts';
 
 // Leaves time to kill what hangs within the 10 s in which everything must be gone.
 const CHILD_GRACE_MS = 6_000;
@@ -111,20 +103,13 @@ interface Start {
   readonly screen: Screen;
 }
 
-/** What its processes work with. */
-interface Stores {
-  readonly config: StoresConfig;
-  readonly dashboard: UsablePort;
-  readonly producer: UsablePort;
-}
-
 /**
  * Opens everything.
  * @returns what is left to wait for; it resolves with the exit code
  */
 async function run(start: Start): Promise<() => Promise<number>> {
   const { options, lifecycle, log, screen } = start;
-  const stores = await openStores(start);
+  const stores = await openStores(options.data, start.given, lifecycle, (line) => screen.say(line));
   const { database, queue } = await prepare(start, stores.config);
   const beginMs = performance.now();
   const { listening, hopeless, recent } = startProcesses(start, stores);
@@ -230,37 +215,6 @@ function announce({ options, lifecycle, screen }: Start, stores: Stores): void {
 
 function dashboardUrlOf({ config, dashboard }: Stores): string {
   return httpAddress(config.HTTP_HOST, dashboard.number);
-}
-
-/** Starts a server for each store without a URL. A URL that is set is never replaced. */
-async function openStores({ options, given, lifecycle, screen }: Start): Promise<Stores> {
-  const data = resolve(options.data);
-  takeRunFile(data);
-  ignoreByGit(data);
-  lifecycle.onStop('the run file', () => dropRunFile(data));
-  const say = (line: string): void => screen.say(line);
-  let { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl } = given;
-  if (databaseUrl === undefined) {
-    say(`Starting an embedded Postgres in ${join(options.data, 'postgres')}.`);
-    const postgres = await startEmbeddedPostgres({
-      dataDirectory: join(data, 'postgres'),
-      projectDirectory: process.cwd(),
-      say,
-    });
-    lifecycle.onStop('the embedded Postgres', () => postgres.stop());
-    databaseUrl = postgres.url;
-  }
-  if (redisUrl === undefined) {
-    say(`Starting an embedded Redis in ${join(options.data, 'redis')}.`);
-    const redis = await startEmbeddedRedis({ dataDirectory: join(data, 'redis'), say });
-    lifecycle.onStop('the embedded Redis', () => redis.stop());
-    redisUrl = redis.url;
-  }
-  const host = given.HTTP_HOST;
-  const dashboard = await UsablePort.choose('DASHBOARD_PORT', given.DASHBOARD_PORT, host, say);
-  const producer = await UsablePort.choose('PRODUCER_PORT', given.PRODUCER_PORT, host, say);
-  const config = withSettings(given, { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl });
-  return { config, dashboard, producer };
 }
 
 function childEnvironment(config: StoresConfig): NodeJS.ProcessEnv {
