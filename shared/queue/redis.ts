@@ -80,6 +80,12 @@ export function connectRedis(
   });
   reportClosedAtOnce(redis);
   insistOnDatabase(redis);
+  logOutages(redis, log);
+  watchDuplicates(redis, log);
+  return redis;
+}
+
+function logOutages(redis: Redis, log: Logger): void {
   const outage = new Outage(log, 'Redis');
   redis.on('error', (error) =>
     // A lost connection that was in use says nothing about why; the next attempt does.
@@ -96,8 +102,6 @@ export function connectRedis(
     };
     setTimeout(say, NOT_READY_AFTER_MS).unref();
   });
-  watchDuplicates(redis, log);
-  return redis;
 }
 
 /**
