@@ -108,7 +108,7 @@ export class BacklogLane {
     } else if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
       this.#standstill = { jobId: await jobOfFirstSlot(backlogQueue) };
       log.warn(
-        'no worker drains the backlog; its rows go through the express lane, which is slower. Does a worker run, of this version? Is the queue "backlog" paused?',
+        'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',
       );
     }
   }

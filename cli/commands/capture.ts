@@ -33,13 +33,13 @@ export function addCaptureCommand(program: Command): void {
   });
   add('disable', 'stop recording; what is recorded is still refreshed', async (client) => {
     return (await disableCapture(client))
-      ? 'capture is disabled; changes of tasks are not seen any more'
+      ? 'capture is disabled; changes of tasks are no longer recorded'
       : 'capture was not enabled; nothing to disable';
   });
   add('status', 'say whether changes are recorded', async (client) => {
     const state = await readCaptureState(client);
     return state === 'incomplete'
-      ? 'incomplete: a trigger is missing or switched off; run: tally capture enable'
+      ? 'incomplete: a trigger is missing or disabled; run: tally capture enable'
       : state;
   });
 }

@@ -148,9 +148,7 @@ async function checkCommits(config: StoresConfig): Promise<Verdict> {
 
 async function checkSchema(database: TransactionDatabase): Promise<Verdict> {
   const found = await schemaProblem(database);
-  return found === undefined
-    ? ok('installed, and the one that this program was made for')
-    : problemOf(found);
+  return found === undefined ? ok('installed, in the version of this program') : problemOf(found);
 }
 
 function captureState(config: StoresConfig): Promise<CaptureState> {
@@ -163,14 +161,14 @@ async function checkCapture(config: StoresConfig): Promise<Verdict> {
       return ok('on: changes of tasks are recorded in their own transaction');
     case 'incomplete':
       return problem(
-        'a trigger is missing or switched off, so that some changes are missed',
+        'a trigger is missing or disabled, so some changes are missed',
         'run: tally capture enable',
       );
     case 'disabled':
       return config.HARBOR_REDIS_URL === undefined
         ? warning(
-            'off: a change is noticed when it is asked for, or by the reconciler',
-            'run: tally capture enable, or ask for refreshes (docs/recording-changes.md)',
+            'off: a change is noticed only when a refresh is requested, or by the reconciler',
+            'run: tally capture enable, or request refreshes (docs/recording-changes.md)',
           )
         : ok('off; markers are taken in instead');
   }

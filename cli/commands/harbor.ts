@@ -104,7 +104,7 @@ async function withStores(
     if (error instanceof TallyError && error.code !== 'LEASE_LOST') throw error;
     throw new TallyError(
       'INTERRUPTED',
-      `stopped half-way: ${describeError(error)}; nothing is lost, run the same command again`,
+      `stopped halfway: ${describeError(error)}; nothing is lost, run the same command again`,
       { cause: error },
     );
   } finally {

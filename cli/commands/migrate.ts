@@ -47,7 +47,7 @@ async function install(config: ConfigWith<'DATABASE_URL'>): Promise<void> {
 async function remove(config: ConfigWith<'DATABASE_URL'>, force: boolean): Promise<void> {
   const { found, capture, lostRefreshes } = await uninstall(config.DATABASE_URL, force, () => {
     process.stderr.write(
-      'tally: another tally migrate is at work on this database; waiting for it\n',
+      'tally: another tally migrate is running on this database; waiting for it\n',
     );
   });
   const lines = found

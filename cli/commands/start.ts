@@ -184,7 +184,7 @@ function startProcesses(
       giveUp(
         new TallyError(
           'CHILD_ENDS',
-          `the ${role} ended again and again before it had started; its reason stands above`,
+          `the ${role} keeps exiting before it has started; the reason is logged above`,
         ),
       ),
   });

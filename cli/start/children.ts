@@ -86,7 +86,7 @@ export class Children {
         this.#options.onHopeless(role);
         return;
       }
-      this.#options.log.warn(`the ${role} ended (${ended}) and is started again`);
+      this.#options.log.warn(`the ${role} ended (${ended}) and is restarted`);
       await delay(RESTART_AFTER_MS);
     }
   }

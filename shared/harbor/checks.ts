@@ -60,7 +60,7 @@ function checkVersion(minor: number): Verdict {
   if (minor <= LAST_MINOR) return ok(text);
   return warning(
     text,
-    `this version of Tally was made with Harbor 2.${LAST_MINOR}; look for a newer one, and run: tally reconcile --dry-run`,
+    `this version of Tally knows Harbor up to 2.${LAST_MINOR}; look for a newer one, and run: tally reconcile --dry-run`,
   );
 }
 
@@ -78,19 +78,21 @@ async function checkMarkers(redis: Redis, minor: number, captures: boolean): Pro
   const stale = written === 'set' ? keys : set;
   if (stale !== undefined) {
     return warning(
-      `markers of another version of Harbor stand (${describe(stale)}); Harbor 2.${minor} never reads them`,
+      `there are markers in the format of another version of Harbor (${describe(stale)}); Harbor 2.${minor} never reads them`,
       'take them in: tally harbor import',
     );
   }
   const markers = written === 'set' ? set : keys;
   if (markers === undefined) {
-    return ok("none stand: nothing has changed, or Harbor's loop or Tally's intake drains them");
+    return ok(
+      "there are none: nothing has changed, or Harbor's loop or Tally's intake drains them",
+    );
   }
-  const text = `${describe(markers)} stand`;
-  if (markers.idleSeconds < UNDRAINED_S) return ok(`${text}, fresh ones`);
-  if (captures) return ok(`${text} and nobody drains them, which is right while capture is on`);
+  const text = describe(markers);
+  if (markers.idleSeconds < UNDRAINED_S) return ok(`${text}, set recently`);
+  if (captures) return ok(`${text}, which nobody drains; that is right while capture is on`);
   return problem(
-    `${text} and nobody has drained them for ${markers.idleSeconds} s, while capture is off`,
+    `${text}, which nobody has drained for ${markers.idleSeconds} s, while capture is off`,
     'start a producer with HARBOR_REDIS_URL, or run: tally capture enable',
   );
 }

@@ -5,7 +5,7 @@ import { describeError } from '../errors.ts';
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
   [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
-  [/^57P03/, 'the server is starting or stopping; it is tried again'],
+  [/^57P03/, 'the server is starting or stopping; Tally keeps trying'],
   [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
   [/^53100/, 'free space on the disk of the server'],
   [/^42501 must be owner/, 'connect as that owner, or as a role that is a member of it'],
@@ -54,7 +54,7 @@ export function adviceOnConnecting(error: unknown): string {
     return 'the server has no TLS: take sslmode out of DATABASE_URL';
   }
   if (/unsupported startup parameter/i.test(text)) {
-    return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and say ALTER ROLE … SET search_path = … instead`;
+    return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and run ALTER ROLE … SET search_path = … instead`;
   }
   const known = knownAdvice(error);
   if (known !== undefined) return known;

@@ -45,7 +45,7 @@ async function readFacts(query: Query): Promise<HostFacts | undefined> {
  */
 export async function hostProblem(query: Query): Promise<string | undefined> {
   const facts = await readFacts(query);
-  if (facts === undefined) return 'Postgres gave no answer to who and where we are';
+  if (facts === undefined) return 'Postgres returned no row for its version and search_path';
   const { execution, task, role } = facts;
   if (facts.major < OLDEST_MAJOR) return versionProblem(facts.version);
   if (execution === null || task === null) {

@@ -30,7 +30,7 @@ export function migrate(databaseUrl: string, log: Logger): Promise<string[]> {
     await client.query(beginPinned(0));
     try {
       await takeMigrateLock(client, () => {
-        log.info('another tally migrate is at work on this database; waiting for it');
+        log.info('another tally migrate is running on this database; waiting for it');
       });
       const hostIsMissing = await findHost(client);
       await refuseMissingRights(query, hostIsMissing);

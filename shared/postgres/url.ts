@@ -162,7 +162,7 @@ function readHosts(
     const number = port === undefined ? undefined : Number(port);
     if (!HOST.test(text) || (number !== undefined && (number < 1 || number > 65_535))) {
       throw bad(
-        'has something that is no host:port after the @ (in a password, write / as %2F and % as %25)',
+        'has something other than host:port after the @ (in a password, write / as %2F and % as %25)',
       );
     }
     return { host: bracketed ?? decode(plain), port: number };
@@ -179,7 +179,7 @@ function readHosts(
   }
   return hosts.map((host, index) => {
     const port = Number((ports.length === 1 ? ports[0] : ports[index]) || DEFAULT_PORT);
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw bad('has a port that is none');
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) throw bad('has an invalid port');
     return { host, port };
   });
 }
@@ -188,7 +188,7 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw bad('has a % that does not begin an escape of UTF-8; write a % itself as %25');
+    throw bad('has a % that does not start a UTF-8 escape; write a literal % as %25');
   }
 }
 

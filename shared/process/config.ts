@@ -82,7 +82,7 @@ const redisUrl = parsed(parseRedisUrl);
 // Every form except a cluster's, on which Harbor's own client wouldn't find its keys.
 const harborRedisUrl = redisUrl.refine(
   (value) => !/^rediss?\+cluster:/i.test(value),
-  'names a Redis Cluster, which Harbor does not work on',
+  'names a Redis Cluster, which Harbor does not support',
 );
 
 const port = whole(0, 65_535);
@@ -247,7 +247,7 @@ function refuseContradictions(config: Config): void {
   if (config.DASHBOARD_VIEWER_PASSWORD === undefined) return;
   const problem =
     config.DASHBOARD_PASSWORD === undefined
-      ? 'DASHBOARD_VIEWER_PASSWORD is set and DASHBOARD_PASSWORD is not, so that nobody could change anything; set both'
+      ? 'DASHBOARD_VIEWER_PASSWORD is set and DASHBOARD_PASSWORD is not, so nobody could change anything; set both'
       : config.DASHBOARD_VIEWER_PASSWORD === config.DASHBOARD_PASSWORD
         ? 'DASHBOARD_VIEWER_PASSWORD is the same as DASHBOARD_PASSWORD; choose another one'
         : config.DASHBOARD_VIEWER_USER === config.DASHBOARD_USER
@@ -263,7 +263,7 @@ function refuseExamples(config: Config): void {
   for (const name of ['API_TOKEN', 'DASHBOARD_PASSWORD', 'DASHBOARD_VIEWER_PASSWORD'] as const) {
     if (config[name] !== undefined && EXAMPLE_SECRETS.includes(config[name])) {
       throw new UsageError(
-        `${name} is the example of the documents, which everyone knows, and other machines could reach this one; choose another, for example with: openssl rand -hex 16`,
+        `${name} is the example from the documentation, which everyone knows, and other machines can connect; choose another one, for example with: openssl rand -hex 16`,
       );
     }
   }

@@ -55,7 +55,7 @@ export async function runChecks(checks: readonly Check[]): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const { name, look } of checks) {
     const verdict = await look().catch((error: unknown) =>
-      warning(`could not be checked: ${describeError(error)}`, 'allow it, or look by hand'),
+      warning(`could not be checked: ${describeError(error)}`, 'allow it, or check by hand'),
     );
     findings.push({ check: name, ...verdict });
   }

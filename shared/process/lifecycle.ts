@@ -83,7 +83,7 @@ export function stopOnSignals(
   log: Logger,
 ): void {
   const force = (reason: string): void => {
-    log.error(`${reason}; leaving now, what was in hand is done again by another process`);
+    log.error(`${reason}; exiting now, another process redoes the work in hand`);
     source.exit(1);
   };
   let signals = 0;

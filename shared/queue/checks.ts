@@ -67,7 +67,7 @@ function checkPersistence(info: Info): Verdict {
     );
   }
   return warning(
-    'no append-only file: a restart of Redis loses the queue. Tally sends what has an outbox row again; jobs of tally enqueue and retries are gone',
+    'no append-only file: a restart of Redis loses the queue. Tally resends whatever has an outbox row; jobs from tally enqueue and from retries are lost',
     'run: redis-cli CONFIG SET appendonly yes, and set it in redis.conf',
   );
 }
@@ -107,7 +107,7 @@ async function checkLatency(redis: Redis): Promise<Verdict> {
   const text = `${median.toFixed(1)} ms a round trip`;
   return median <= SLOW_MS
     ? ok(text)
-    : warning(text, 'bring Tally and Redis nearer together: a refresh takes several round trips');
+    : warning(text, 'run Tally closer to Redis: a refresh takes several round trips');
 }
 
 async function checkRights(config: Config, queue: RefreshQueue, redis: Redis): Promise<Verdict> {

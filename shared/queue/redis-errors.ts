@@ -20,7 +20,8 @@ export function adviceOnSilence({
   variable,
   tls,
 }: Pick<RedisSettings, 'variable' | 'tls'>): string {
-  const port = ', and that this port has TLS: if not, let it start with redis instead of rediss';
+  const port =
+    ', and that this port uses TLS: if not, start the URL with redis:// instead of rediss://';
   return `check ${variable} and that the server runs${tls ? port : ''}`;
 }
 
@@ -76,7 +77,10 @@ const ADVICE: readonly (readonly [
   (settings: Required<Omit<RedisSettings, 'user'>>) => string,
 ])[] = [
   [/ECONNREFUSED/, ({ variable }) => `check ${variable} and that the server runs`],
-  [/ENOTFOUND|EAI_AGAIN/, ({ variable }) => `no such name is known; check the host in ${variable}`],
+  [
+    /ENOTFOUND|EAI_AGAIN/,
+    ({ variable }) => `the name does not resolve; check the host in ${variable}`,
+  ],
   [
     /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|sentinels are unreachable.*timed out/,
     (settings) => `${adviceOnSilence(settings)}; look for firewalls in between`,
@@ -101,7 +105,7 @@ const ADVICE: readonly (readonly [
   [
     LOST_CONNECTION,
     ({ variable, tls }) =>
-      `the server closes connections at once; look at its log, its maxclients and protected-mode${tls ? '' : `; if this port has TLS, let ${variable} start with rediss`}`,
+      `the server closes connections at once; look at its log, its maxclients and protected-mode${tls ? '' : `; if this port uses TLS, start ${variable} with rediss://`}`,
   ],
   [
     /DB index is out of range/,
@@ -139,7 +143,7 @@ const ADVICE: readonly (readonly [
   [
     /wrong version number|packet length too long/i,
     ({ variable }) =>
-      `this port of Redis has no TLS: let ${variable} start with redis instead of rediss, or use the port that has`,
+      `this port of Redis does not use TLS: start ${variable} with redis:// instead of rediss://, or use the TLS port`,
   ],
   [
     /certificate required|bad certificate/i,

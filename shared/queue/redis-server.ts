@@ -68,7 +68,7 @@ function clockWarning([seconds]: readonly (number | string)[]): string | undefin
   const aheadS = Math.round(Date.now() / 1000 - Number(seconds));
   if (Math.abs(aheadS) <= MAX_CLOCK_DIFFERENCE_S) return undefined;
   const difference = `${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'}`;
-  return `the clock of this machine is ${difference} that of Redis, and a job that failed is tried again that much too late or too early; set it by NTP`;
+  return `the clock of this machine is ${difference} that of Redis, so failed jobs are retried that much too late or too early; synchronize it with NTP`;
 }
 
 function fieldOf(info: string, name: string): string {

@@ -155,14 +155,14 @@ function readTls(secure: boolean, parameter: (name: string) => string): TlsFiles
   );
   if (secure) return { ca, certificate, key };
   if ((ca ?? certificate ?? key) === undefined) return undefined;
-  throw bad('names a file for TLS and has no TLS; let it start with rediss');
+  throw bad('names a TLS file, but does not use TLS; start it with rediss://');
 }
 
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw bad('has a % that does not begin an escape of UTF-8; write a % itself as %25');
+    throw bad('has a % that does not start a UTF-8 escape; write a literal % as %25');
   }
 }
 

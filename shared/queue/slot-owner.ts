@@ -171,7 +171,7 @@ async function findOwner(topology: Topology): Promise<RedisHost | Error> {
       // network.
       const told = known
         ? ''
-        : ' (so the other nodes call it; see its cluster-announce-hostname and cluster-announce-ip)';
+        : ' (as the other nodes announce it; see its cluster-announce-hostname and cluster-announce-ip)';
       problem ??= new Error(`node ${name}${told} of the Redis Cluster: ${describeError(answer)}`, {
         cause: answer,
       });

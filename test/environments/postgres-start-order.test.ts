@@ -119,7 +119,7 @@ const troubles: Readonly<Record<string, () => Promise<Trouble>>> = {
       environment: {},
       steps: [
         [
-          /the database system is .*; the server is starting or stopping; it is tried again/,
+          /the database system is .*; the server is starting or stopping; Tally keeps trying/,
           async () => {
             writeFileSync(mayStart, '');
             await started;

@@ -26,7 +26,7 @@ describe('tally start', () => {
     // It is said above the status line, and coloured where that is allowed.
     execFileSync('pkill', ['-KILL', '-f', '-P', parentIn(data), 'main.js worker']);
     await until('the warning and one more status line', () =>
-      terminal.written().split('(SIGKILL) and is started again')[1]?.includes('to do'),
+      terminal.written().split('(SIGKILL) and is restarted')[1]?.includes('to do'),
     );
     expect(terminal.screen().filter((line) => line.startsWith('to do'))).toHaveLength(1);
     terminal.press('C-c');

@@ -74,12 +74,12 @@ describe('a wrong TLS setting is named once, with what to do and without the pas
     [
       'TLS on a port without it',
       address.replace(String(tlsPort), String(server.port)),
-      ['let it start with redis instead of rediss'],
+      ['start the URL with redis:// instead of rediss://'],
     ],
     [
       'no TLS on a port that has it',
       address.replace('rediss', 'redis'),
-      ['if this port has TLS, let REDIS_URL start with rediss'],
+      ['if this port uses TLS, start REDIS_URL with rediss://'],
     ],
   ])('%s', async (_what, url, parts) => {
     const all = { ...environment, REDIS_URL: url };

@@ -129,7 +129,7 @@ describe('npm start', () => {
       start.kill('SIGTERM');
       expect((await start.ended).code).toBe(0);
       // Once at most for each port that the other one took in the moment before its process listened.
-      const again = start.lines.filter((line) => line.includes('is started again'));
+      const again = start.lines.filter((line) => line.includes('is restarted'));
       expect(again.length).toBeLessThanOrEqual(2);
       await nothingLeft(data);
     }

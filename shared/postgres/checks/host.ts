@@ -104,6 +104,6 @@ async function checkForeignTriggers(database: Database): Promise<Verdict> {
   if (rows.length === 0) return ok('none on execution');
   return warning(
     `a refresh also runs ${rows.map(({ name }) => name).join(', ')}`,
-    'nothing, if you know them; one that raises makes the refresh fail',
+    'if you know them, nothing; a trigger that raises an error fails the refresh',
   );
 }

@@ -94,7 +94,7 @@ async function checkClock(database: Database): Promise<Verdict> {
   if (Math.abs(aheadS) <= MAX_CLOCK_DIFFERENCE_S) return ok('within 10 s of this machine');
   return warning(
     `this machine is ${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'} Postgres; ages that Tally shows are off by as much`,
-    'set both clocks by NTP',
+    'synchronize both clocks with NTP',
   );
 }
 

@@ -247,7 +247,7 @@ describe('of Harbor, it finds', () => {
       ['markers', 'problem'],
     ]);
     expect(undrained[0]?.text).toContain('Harbor 2.15');
-    expect(undrained[1]?.text).toMatch(/1 marker keys stand and nobody has drained them for \d+ s/);
+    expect(undrained[1]?.text).toMatch(/1 marker keys, which nobody has drained for \d+ s/);
     await database.query('UPDATE schema_migrations SET version = 190');
     const stale = (await doctor(harbor)).of('markers');
     expect(stale.text).toContain('Harbor 2.16 never reads them');

@@ -37,9 +37,9 @@ describe('parseDatabaseUrl', () => {
 
   it.each([
     ['postgres://tally:secret/word@db/x', 'has a / in its user or password'],
-    ['postgres://tally:secret%word@db/x', 'has a % that does not begin an escape'],
+    ['postgres://tally:secret%word@db/x', 'has a % that does not start a UTF-8 escape'],
     ['postgres://tally@/x', 'names a host'],
-    ['postgres://db:70000/x', 'has something that is no host:port'],
+    ['postgres://db:70000/x', 'has something other than host:port'],
     ['postgres://db/x?secret-word=1', 'has an unknown parameter; those'],
     ['postgres://db/x?sslmode=always', 'has an sslmode that is none of'],
     ['postgres://db/x?target_session_attrs=standby', 'but Tally writes; use read-write'],

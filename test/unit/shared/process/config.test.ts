@@ -184,7 +184,7 @@ describe('the example secrets of the documents', () => {
     expect(() => loadConfig([], environment(name, value))).not.toThrow();
     for (const exposed of [{ HTTP_HOST: '0.0.0.0' }, { TRUST_PROXY: 'loopback' }]) {
       expect(refusal({ ...environment(name, value), ...exposed })).toContain(
-        `${name} is the example of the documents`,
+        `${name} is the example from the documentation`,
       );
       const own = environment(name, 'hunter2hunter');
       expect(() => loadConfig([], { ...own, ...exposed })).not.toThrow();

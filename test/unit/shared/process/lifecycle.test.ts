@@ -151,7 +151,7 @@ describe('signals', () => {
     source.emit(second);
     expect(source.exits).toEqual([1]);
     expect(closings).toBe(1);
-    expect(lines.at(-1)).toContain('leaving now');
+    expect(lines.at(-1)).toContain('exiting now');
   });
 
   it('a parent that was gone before we listened closes everything, too', async () => {

@@ -122,8 +122,8 @@ describe('the URL of a Redis', () => {
     ['redis+cluster://a:1,b:2/1', 'a cluster has number 0 only'],
     ['redis+unix://run/redis.sock', 'with three slashes'],
     ['redis+unix://:secret1@', 'with three slashes'],
-    ['redis://redis?ssl_ca_certs=/ca.pem', 'let it start with rediss'],
-    ['redis://:100%secret1@redis', 'write a % itself as %25'],
+    ['redis://redis?ssl_ca_certs=/ca.pem', 'start it with rediss://'],
+    ['redis://:100%secret1@redis', 'write a literal % as %25'],
   ])("%s is refused in both settings with what to write, and isn't repeated", (url, problem) => {
     for (const name of ['REDIS_URL', 'HARBOR_REDIS_URL']) {
       const load = () => loadConfig([], { [name]: url });
@@ -135,7 +135,7 @@ describe('the URL of a Redis', () => {
 
   it("Harbor isn't looked for on a Redis Cluster", () => {
     expect(() => loadConfig([], { HARBOR_REDIS_URL: 'redis+cluster://a' })).toThrow(
-      'names a Redis Cluster, which Harbor does not work on',
+      'names a Redis Cluster, which Harbor does not support',
     );
   });
 });
