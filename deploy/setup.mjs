@@ -153,7 +153,7 @@ async function takeLock(writesHere) {
   const mine = `${LOCK}.${process.pid}`;
   try {
     fs.mkdirSync(join(ROOT, '.tally'), { recursive: true });
-    fs.writeFileSync(mine, String(process.pid));
+    fs.writeFileSync(mine, lockText(process.pid));
   } catch (error) {
     if (!writesHere) return () => {};
     const problem = `The set-up has to write in ${ROOT} and may not: ${describe(error)}`;
@@ -164,9 +164,10 @@ async function takeLock(writesHere) {
     // A link appears with its content or not at all.
     for (let waits = false; !link(mine); waits = true) {
       const holder = readIfThere(LOCK) ?? '';
-      if (holder !== '' && !isAlive(Number(holder))) breakLock(holder);
-      else if (!waits) say(`Waiting for another set-up of this project (process ${holder}).`);
-      if (performance.now() > deadline) throw new Error(`Set-up ${holder} holds ${LOCK}: end it.`);
+      const pid = Number.parseInt(holder, 10);
+      if (holder !== '' && !isStillRunning(pid, holder)) breakLock(holder);
+      else if (!waits) say(`Waiting for another set-up of this project (process ${pid}).`);
+      if (performance.now() > deadline) throw new Error(`Set-up ${pid} holds ${LOCK}: end it.`);
       await delay(POLL_MS);
     }
   } finally {
@@ -201,6 +202,28 @@ function breakLock(holder) {
   fs.rmSync(taken, { force: true });
 }
 
+/**
+ * A process's number and when it began: in a container that is started again after it was killed in the middle of a
+ * set-up, another process soon has the same number, perhaps this one. The number alone where there is no /proc.
+ * @param {number} pid
+ */
+function lockText(pid) {
+  const boot = readIfThere('/proc/sys/kernel/random/boot_id')?.trim();
+  // The name, in parentheses, may have blanks; the begin is the 20th field after it.
+  const ticks = readIfThere(`/proc/${pid}/stat`)
+    ?.replace(/^.*\) /s, '')
+    .split(' ')[19];
+  return boot === undefined || ticks === undefined ? `${pid}` : `${pid} ${boot} ${ticks}`;
+}
+
+/** @param {number} pid @param {string} holder what the lock says */
+function isStillRunning(pid, holder) {
+  if (!isAlive(pid)) return false;
+  // Either lacks the begin where there is no /proc, or where it hides the processes of others.
+  const found = lockText(pid);
+  return found === holder || found === `${pid}` || holder === `${pid}`;
+}
+
 /** @param {number} pid */
 function isAlive(pid) {
   try {
@@ -214,7 +237,14 @@ function isAlive(pid) {
 
 /** @param {string} file */
 function readIfThere(file) {
-  return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : undefined;
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    // ESRCH: of a process that has ended since.
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
+    throw error;
+  }
 }
 
 /** @param {string} file @param {string} text */

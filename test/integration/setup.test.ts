@@ -1,0 +1,64 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { newFolder } from '../support/new-folder.ts';
+import { until } from '../support/wait.ts';
+
+/** A project without dependencies, with Tally's set-up. */
+function newProject(): { readonly folder: string; readonly lock: string } {
+  const folder = newFolder();
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const project = { name: 'empty', version: '1.0.0' };
+  const build = `node -e "fs.mkdirSync('dist',{recursive:true})"`;
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...project, scripts: { build } }));
+  writeFileSync(
+    join(folder, 'package-lock.json'),
+    JSON.stringify({ ...project, lockfileVersion: 3, packages: { '': project } }),
+  );
+  mkdirSync(join(folder, 'node_modules'));
+  cpSync('deploy', join(folder, 'deploy'), { recursive: true });
+  mkdirSync(join(folder, '.tally'));
+  return { folder, lock: join(folder, '.tally', 'setup.lock') };
+}
+
+function setUp(folder: string) {
+  const child = spawn(process.execPath, [join(folder, 'deploy', 'setup.mjs')], {
+    env: { PATH: process.env['PATH'], npm_config_audit: 'false' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  }
+  return { ended: once(child, 'close'), output: () => output };
+}
+
+it('a set-up that was killed does not block the next one, even if its process number is taken again', async () => {
+  const { folder, lock } = newProject();
+  // This process runs, and isn't the one that held the lock.
+  writeFileSync(lock, `${process.pid} another-boot 12345`);
+  const { ended, output } = setUp(folder);
+  expect(await ended).toEqual([0, null]);
+  expect(output()).toContain('Building (npm run build).');
+  expect(output()).not.toContain('Waiting');
+  expect(existsSync(lock)).toBe(false);
+});
+
+it('a set-up waits for one that runs, says so, and goes on when that one is done', async () => {
+  const { folder, lock } = newProject();
+  const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  writeFileSync(lock, `${process.pid} ${boot} ${began}`);
+  const { ended, output } = setUp(folder);
+  await until('it to wait', () =>
+    output().includes(`Waiting for another set-up of this project (process ${process.pid}).`),
+  );
+  expect(existsSync(join(folder, 'dist'))).toBe(false);
+  rmSync(lock);
+  expect(await ended).toEqual([0, null]);
+  expect(existsSync(join(folder, 'dist'))).toBe(true);
+});
