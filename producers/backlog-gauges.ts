@@ -6,6 +6,7 @@ import type { Config } from '../shared/process/config.ts';
 import { createBacklogMetrics } from '../shared/process/metrics.ts';
 import { countFailures } from '../shared/postgres/failures.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
+import { findUnknownStatuses } from '../shared/postgres/unknown-statuses.ts';
 import { connectedWorkers } from '../shared/queue/connected-workers.ts';
 import {
   countJobs,
@@ -21,20 +22,22 @@ interface Parts {
 }
 
 /**
- * Measures queue and outbox at each scrape. While a store is unavailable, its gauges have no value.
+ * Measures queue, outbox and unknown statuses at each scrape. While a store is unavailable, its
+ * gauges have no value.
  */
 export function measureBacklog(
   registry: Registry,
   { config, database, queue, redis }: Parts,
 ): void {
   createBacklogMetrics(registry, async (metrics) => {
-    const [outbox, backlog, counts, oldest, workers, failures] = await Promise.allSettled([
+    const [outbox, backlog, counts, oldest, workers, failures, unknown] = await Promise.allSettled([
       summarizeOutbox(database),
       countBacklog(database, config.BACKLOG_AFTER_MS),
       countJobs(queue),
       oldestWaitingSeconds(queue),
       connectedWorkers(queue, redis),
       countFailures(database),
+      findUnknownStatuses(database),
     ]);
     metrics.outboxRows.remove();
     metrics.outboxOldestSeconds.remove();
@@ -43,6 +46,7 @@ export function measureBacklog(
     metrics.oldestWaitingSeconds.remove();
     metrics.workers.remove();
     metrics.failures.remove();
+    metrics.unknownStatusTasks.reset();
     if (outbox.status === 'fulfilled') {
       metrics.outboxRows.set(outbox.value.rows);
       metrics.outboxOldestSeconds.set(outbox.value.oldestSeconds ?? 0);
@@ -56,5 +60,10 @@ export function measureBacklog(
     if (oldest.status === 'fulfilled') metrics.oldestWaitingSeconds.set(oldest.value ?? 0);
     if (workers.status === 'fulfilled') metrics.workers.set(workers.value.length);
     if (failures.status === 'fulfilled') metrics.failures.set(failures.value);
+    if (unknown.status === 'fulfilled') {
+      for (const { vendor, tasks } of unknown.value) {
+        metrics.unknownStatusTasks.inc({ vendor }, tasks);
+      }
+    }
   });
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { describeError } from '../../shared/errors.ts';
 import { harborChecks } from '../../shared/harbor/checks.ts';
 import { connectHarborRedis } from '../../shared/harbor/redis.ts';
+import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { probeCommit } from '../../shared/postgres/commit-probe.ts';
 import { readCaptureState, type CaptureState } from '../../shared/postgres/capture.ts';
 import { hostChecks } from '../../shared/postgres/checks/host.ts';
@@ -11,6 +12,7 @@ import {
   withClient,
   type TransactionDatabase,
 } from '../../shared/postgres/database.ts';
+import { isPooled } from '../../shared/postgres/pooler.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import type { StoresConfig } from '../../shared/process/config.ts';
 import {
@@ -115,11 +117,13 @@ async function examinePostgres(
   try {
     await database.query('SELECT 1');
   } catch (error) {
-    return [unreachable('DATABASE_URL', error)];
+    const explained = new Error(explainDatabaseError(error), { cause: error });
+    return [unreachable('DATABASE_URL', explained)];
   }
   const found = await runChecks([
     ...serverChecks(database),
     ...hostChecks(database),
+    { name: 'pooler', look: () => checkPooler(config) },
     { name: 'commits', look: () => checkCommits(config) },
     { name: 'schema tally', look: () => checkSchema(database) },
     { name: 'capture', look: () => checkCapture(config) },
@@ -131,6 +135,11 @@ async function examinePostgres(
 function unreachable(variable: string, error: unknown): Finding {
   const fix = `start the server, or correct ${variable}`;
   return { check: 'connection', ...problemOf(describeError(error), fix) };
+}
+
+async function checkPooler(config: StoresConfig): Promise<Verdict> {
+  const pooled = await withClient(config.DATABASE_URL, 'doctor', isPooled);
+  return ok(pooled ? 'one is in between; Tally needs no session' : 'none is in between');
 }
 
 /** Commits a refresh of nothing, as a worker does before it says that it is ready. */

@@ -3,7 +3,7 @@ import { DatabaseError } from 'pg';
 import type { StoresConfig } from '../../shared/process/config.ts';
 import { explainDatabaseError } from '../../shared/postgres/advice.ts';
 import { countBacklog } from '../../shared/postgres/backlog.ts';
-import { openDatabase } from '../../shared/postgres/database.ts';
+import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { TallyError } from '../../shared/errors.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
@@ -58,6 +58,9 @@ export function addStatusCommand(program: Command): void {
     });
 }
 
+const STANDBY =
+  'Postgres is a standby, which only reads: nothing is refreshed through it, and its figures may be late; point DATABASE_URL at the primary';
+
 interface Answer {
   readonly status: Status;
   readonly problems: readonly string[];
@@ -94,6 +97,7 @@ async function readStatus(config: StoresConfig): Promise<Answer> {
         opened.then((queue) => describeWorkers(queue, redis, config)),
       ),
     ]);
+    if (stored?.standby === true) problems.add(STANDBY);
     const status: Status = {
       outbox: stored?.outbox ?? { rows: null, unsent: null, oldestSeconds: null },
       backlog: stored?.backlog ?? null,
@@ -111,20 +115,36 @@ async function readStatus(config: StoresConfig): Promise<Answer> {
   }
 }
 
+interface Stored {
+  readonly standby: boolean;
+  readonly outbox: OutboxSummary;
+  readonly backlog: number;
+  readonly failures: number;
+  readonly disagreements: number;
+}
+
 async function readStored(
   database: Parameters<typeof schemaProblem>[0],
   backlogAfterMs: number,
-): Promise<{ outbox: OutboxSummary; backlog: number; failures: number; disagreements: number }> {
+): Promise<Stored> {
   // Figures from another schema, or from tables of which the role sees only a part, would be
   // silently wrong.
   const problem = await schemaProblem(database);
   if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
   return {
+    standby: await isStandby(database),
     outbox: await summarizeOutbox(database),
     backlog: await countBacklog(database, backlogAfterMs),
     failures: await countFailures(database),
     disagreements: await countDisagreements(database, 'stuck'),
   };
+}
+
+async function isStandby(database: Database): Promise<boolean> {
+  const [server] = await database.query<{ standby: boolean }>(
+    'SELECT pg_is_in_recovery() AS standby',
+  );
+  return server?.standby === true;
 }
 
 function asText(status: Status): string {

@@ -1,8 +1,8 @@
 import type { Database } from '../../shared/postgres/database.ts';
 import { readFailureRecord } from '../../shared/postgres/failures.ts';
 import { readSql } from '../../shared/postgres/schema.ts';
+import { KNOWN_STATUSES } from '../../shared/postgres/unknown-statuses.ts';
 
-const KNOWN_STATUSES = ['Pending', 'Scheduled', 'Running', 'Stopped', 'Error', 'Success'];
 const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
 
 /** What Postgres knows about one execution. Times are ISO 8601, UTC. */

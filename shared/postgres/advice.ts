@@ -8,6 +8,10 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^57P03/, 'the server is starting or stopping; Tally keeps trying'],
   [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
   [/^53100/, 'free space on the disk of the server'],
+  [
+    /transaction blocks not allowed in statement pooling mode/,
+    'set pool_mode = transaction (or session) in PgBouncer',
+  ],
   [/^42501 must be owner/, 'connect as that owner, or as a role that is a member of it'],
   [
     /^42501 query would be affected by row-level security/,
@@ -55,6 +59,9 @@ export function adviceOnConnecting(error: unknown): string {
   }
   if (/unsupported startup parameter/i.test(text)) {
     return `PgBouncer refuses what it doesn't know: take options= out of DATABASE_URL and run ALTER ROLE … SET search_path = … instead`;
+  }
+  if (/^it (is a standby|only reads)/.test(text)) {
+    return 'name the server that accepts writes in DATABASE_URL, or promote one of these';
   }
   const known = knownAdvice(error);
   if (known !== undefined) return known;

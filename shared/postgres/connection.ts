@@ -129,7 +129,7 @@ export function unreachable(failures: readonly { where: string; error: unknown }
     ([where, texts]) => `Postgres at ${where} can't be used (${texts.join('; ')})`,
   );
   const cause = failures.at(-1)?.error;
-  return new TallyError('DATABASE_AWAY', `${causes.join('; ')}; ${adviceOnConnecting(cause)}`, {
+  return new TallyError('DATABASE_AWAY', `${causes.join(', ')}; ${adviceOnConnecting(cause)}`, {
     cause,
   });
 }

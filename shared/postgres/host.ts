@@ -67,13 +67,28 @@ export async function hostProblem(query: Query): Promise<string | undefined> {
  * @throws an error from `pg`
  */
 export async function refuseOldServer(query: Query): Promise<void> {
+  const { problem } = await readVersion(query);
+  if (problem !== undefined) throw new TallyError('POSTGRES_TOO_OLD', problem);
+}
+
+/** The server's version, and why Tally can't work with it: undefined when it can, otherwise a sentence that says what to do. */
+export async function readVersion(
+  query: Query,
+): Promise<{ readonly version: string; readonly problem: string | undefined }> {
   const [server] = await query<{ major: number; version: string }>(
     `SELECT current_setting('server_version_num')::integer / 10000 AS major,
             current_setting('server_version') AS version`,
   );
-  if (server !== undefined && server.major < OLDEST_MAJOR) {
-    throw new TallyError('POSTGRES_TOO_OLD', versionProblem(server.version));
-  }
+  const { major = OLDEST_MAJOR, version = 'unknown' } = server ?? {};
+  return { version, problem: major < OLDEST_MAJOR ? versionProblem(version) : undefined };
+}
+
+/** Whether the role's search_path finds both of the host's tables. */
+export async function seesHost(query: Query): Promise<boolean> {
+  const [found] = await query<{ both: boolean }>(
+    `SELECT to_regclass('execution') IS NOT NULL AND to_regclass('task') IS NOT NULL AS both`,
+  );
+  return found?.both === true;
 }
 
 function versionProblem(version: string): string {

@@ -38,12 +38,20 @@ export function problem(text: string, fix: string): Verdict {
 
 /**
  * Turns one of Tally's own error sentences into a problem: what is wrong, and after the first
- * semicolon what to do.
+ * semicolon what to do. A semicolon in parentheses belongs to what a server or library said.
  * @param fix what to do if the sentence doesn't say
  */
 export function problemOf(sentence: string, fix = "look at the server's log"): Verdict {
-  const at = sentence.indexOf('; ');
-  return at < 0 ? problem(sentence, fix) : problem(sentence.slice(0, at), sentence.slice(at + 2));
+  let depth = 0;
+  for (let at = 0; at < sentence.length; at++) {
+    const character = sentence[at];
+    if (character === '(') depth++;
+    else if (character === ')') depth = Math.max(0, depth - 1);
+    else if (depth === 0 && character === ';' && sentence[at + 1] === ' ') {
+      return problem(sentence.slice(0, at), sentence.slice(at + 2));
+    }
+  }
+  return problem(sentence, fix);
 }
 
 /**

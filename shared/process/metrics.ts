@@ -85,6 +85,7 @@ export interface BacklogMetrics {
   readonly backlogRows: Gauge;
   readonly oldestWaitingSeconds: Gauge;
   readonly workers: Gauge;
+  readonly unknownStatusTasks: Gauge<'vendor'>;
 }
 
 /**
@@ -145,6 +146,13 @@ export function createBacklogMetrics(
     workers: new Gauge({
       name: 'tally_workers',
       help: 'Workers connected to the queue.',
+      registers,
+      collect: measured,
+    }),
+    unknownStatusTasks: new Gauge({
+      name: 'tally_unknown_status_tasks',
+      help: 'Tasks of the newest executions with a status that the rule does not know, by vendor; 10,000 are looked at.',
+      labelNames: ['vendor'],
       registers,
       collect: measured,
     }),

@@ -3,6 +3,7 @@ import { describeError } from '../errors.ts';
 import type { Config } from '../process/config.ts';
 import { ok, problem, problemOf, warning, type Check, type Verdict } from '../process/finding.ts';
 import { probeQueue } from './queue-probe.ts';
+import { clockDifference, MAX_CLOCK_DIFFERENCE_S } from './redis-server.ts';
 import type { RefreshQueue } from './refresh-queue.ts';
 
 const PINGS = 15;
@@ -20,6 +21,7 @@ export function redisChecks(config: Config, queue: RefreshQueue, redis: Redis): 
     { name: 'persistence', look: async () => checkPersistence(await info()) },
     { name: 'memory', look: async () => checkMemory(await info()) },
     { name: 'role', look: async () => checkRole(await info()) },
+    { name: 'clock', look: () => checkClock(redis) },
     { name: 'latency', look: () => checkLatency(redis) },
     { name: 'rights', look: () => checkRights(config, queue, redis) },
   ];
@@ -93,6 +95,15 @@ function checkRole(info: Info): Verdict {
   return problem(
     'a replica, which takes no writes',
     'point REDIS_URL at the master, or at the sentinels',
+  );
+}
+
+async function checkClock(redis: Redis): Promise<Verdict> {
+  const difference = clockDifference(await redis.time());
+  if (difference === undefined) return ok(`within ${MAX_CLOCK_DIFFERENCE_S} s of this machine`);
+  return warning(
+    `this machine is ${difference} Redis, so failed jobs are retried that much too late or too early`,
+    'synchronize both clocks with NTP',
   );
 }
 

@@ -6,7 +6,7 @@ import { settingsOf } from './redis.ts';
 /** The oldest Redis that BullMQ supports. Valkey continues the version numbers of Redis 7.2. */
 export const OLDEST_REDIS = '6.2.0';
 // BullMQ schedules retries by the clock of the worker that ran the job.
-const MAX_CLOCK_DIFFERENCE_S = 10;
+export const MAX_CLOCK_DIFFERENCE_S = 10;
 
 /**
  * Why this server is too old for the queue.
@@ -64,11 +64,23 @@ function evictionWarning(info: string): string | undefined {
   return `Redis may evict jobs (maxmemory-policy ${policy}); run: redis-cli CONFIG SET maxmemory-policy noeviction`;
 }
 
-function clockWarning([seconds]: readonly (number | string)[]): string | undefined {
+function clockWarning(time: RedisTime): string | undefined {
+  const difference = clockDifference(time);
+  if (difference === undefined) return undefined;
+  return `the clock of this machine is ${difference} that of Redis, so failed jobs are retried that much too late or too early; synchronize it with NTP`;
+}
+
+type RedisTime = Awaited<ReturnType<Redis['time']>>;
+
+/**
+ * How far the clock of this machine is from that of Redis, as in `12 s ahead of`.
+ * @param time the answer to TIME
+ * @returns undefined when it is near enough
+ */
+export function clockDifference([seconds]: RedisTime): string | undefined {
   const aheadS = Math.round(Date.now() / 1000 - Number(seconds));
   if (Math.abs(aheadS) <= MAX_CLOCK_DIFFERENCE_S) return undefined;
-  const difference = `${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'}`;
-  return `the clock of this machine is ${difference} that of Redis, so failed jobs are retried that much too late or too early; synchronize it with NTP`;
+  return `${Math.abs(aheadS)} s ${aheadS > 0 ? 'ahead of' : 'behind'}`;
 }
 
 function fieldOf(info: string, name: string): string {

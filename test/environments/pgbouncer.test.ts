@@ -17,6 +17,11 @@ const { config, environment, database, queue } = await createStores({
   capture: true,
 });
 const { pathname } = new URL(config.DATABASE_URL);
+const { url: statementsUrl } = await startPgbouncer(inject('postgresUrl'), () => [
+  'unix_socket_dir =',
+  'pool_mode = statement',
+]);
+const statements = Object.assign(new URL(statementsUrl), { pathname }).href;
 const directUrl = Object.assign(new URL(inject('postgresUrl')), { pathname }).href;
 
 /** What the pooled sessions of this database have that the pooler would hand on to its next clients. */
@@ -86,6 +91,9 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
   }
   const doctor = await runTally(['doctor'], environment);
   expect(doctor.output).toMatch(/ok +commits +a commit finishes/);
+  expect(doctor.output).toMatch(/ok +pooler +one is in between/);
+  const direct = await runTally(['doctor'], { ...environment, DATABASE_URL: directUrl });
+  expect(direct.output).toMatch(/ok +pooler +none is in between/);
   expect(doctor.output).not.toContain('PROBLEM');
   expect(await leftovers()).toEqual({ locks: [], session: [] });
 }, 300_000);
@@ -141,4 +149,11 @@ it('tally migrate --uninstall works through PgBouncer', async () => {
   expect(await runTally(['status'], environment)).toMatchObject({
     output: expect.stringContaining('schema tally is not installed') as string,
   });
+});
+
+it('a PgBouncer in statement mode is named, with the setting', async () => {
+  const { code, output } = await runTally(['doctor'], { ...environment, DATABASE_URL: statements });
+  expect(output).toMatch(/PROBLEM +connection +transaction blocks not allowed in statement/);
+  expect(output).toContain('-> set pool_mode = transaction (or session) in PgBouncer');
+  expect(code).toBe(2);
 });

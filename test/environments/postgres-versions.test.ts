@@ -58,4 +58,9 @@ it('an older Postgres is refused in one sentence that names the supported versio
   const { code, output } = await runTally(['migrate'], environmentFor(server.url));
   expect(code).toBe(1);
   expect(output).toMatch(/this server is Postgres 12\S*; Tally needs Postgres 13 or newer/);
+  const doctor = await runTally(['doctor'], environmentFor(server.url));
+  expect(doctor.output).toMatch(
+    /PROBLEM +version +this server is Postgres 12\S*\n +-> Tally needs/,
+  );
+  expect(doctor.code).toBe(2);
 });

@@ -1,4 +1,7 @@
 import type { Database } from '../database.ts';
+import { readDisagreements, type DisagreementPage } from '../disagreements.ts';
+import { seesHost } from '../host.ts';
+import { findUnknownStatuses } from '../unknown-statuses.ts';
 import { ok, problem, warning, type Check, type Verdict } from '../../process/finding.ts';
 
 // to_regclass('tally.outbox') would require USAGE on the schema.
@@ -11,6 +14,8 @@ export function hostChecks(database: Database): Check[] {
     { name: 'rights', look: () => checkRights(database) },
     { name: 'lock waits', look: () => checkLockWaits(database) },
     { name: 'foreign triggers', look: () => checkForeignTriggers(database) },
+    { name: 'task statuses', look: () => checkTaskStatuses(database) },
+    { name: 'disagreements', look: () => checkDisagreements(database) },
   ];
 }
 
@@ -105,5 +110,39 @@ async function checkForeignTriggers(database: Database): Promise<Verdict> {
   return warning(
     `a refresh also runs ${rows.map(({ name }) => name).join(', ')}`,
     'if you know them, nothing; a trigger that raises an error fails the refresh',
+  );
+}
+
+async function checkTaskStatuses(database: Database): Promise<Verdict> {
+  const unknown = await findUnknownStatuses(database);
+  if (unknown.length === 0) return ok('the rule knows those of the newest executions');
+  const found = unknown.map(
+    ({ status, tasks, vendor, executionId }) =>
+      `${status} (${tasks} of ${vendor}, in execution ${executionId} for example)`,
+  );
+  return warning(
+    `the rule doesn't know ${found.join(', ')}: such a task counts as if it weren't there, so that its execution ends too early or never`,
+    'correct the statuses, or look for a version of Tally that knows them',
+  );
+}
+
+const DISAGREEMENTS_BUDGET_MS = 2_000;
+const DISAGREEMENTS_PAGE = 2_000;
+
+async function checkDisagreements(database: Database): Promise<Verdict> {
+  if (!(await seesHost((sql) => database.query(sql)))) return ok('no executions to look at');
+  const endMs = performance.now() + DISAGREEMENTS_BUDGET_MS;
+  let count = 0;
+  let after: number | undefined = 0;
+  do {
+    const page: DisagreementPage = await readDisagreements(database, after, DISAGREEMENTS_PAGE);
+    count += page.disagreements.length;
+    after = page.last;
+  } while (after !== undefined && performance.now() < endMs);
+  const among = after === undefined ? '' : ` among executions 1 to ${after}, as far as 2 s went`;
+  if (count === 0) return ok(`none${among}`);
+  return warning(
+    `${count} executions are stuck behind their tasks${among}, and nobody has asked for a refresh`,
+    'see which: tally reconcile --dry-run. A producer repairs them; why they were stuck, docs/operations.md ("Disagreements") helps to find out',
   );
 }

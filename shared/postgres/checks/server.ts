@@ -1,5 +1,13 @@
 import type { Database } from '../database.ts';
-import { ok, problem, warning, type Check, type Verdict } from '../../process/finding.ts';
+import {
+  ok,
+  problem,
+  problemOf,
+  warning,
+  type Check,
+  type Verdict,
+} from '../../process/finding.ts';
+import { readVersion } from '../host.ts';
 
 const LONG_TRANSACTION_MINUTES = 5;
 const MAX_CLOCK_DIFFERENCE_S = 10;
@@ -18,21 +26,26 @@ export function serverChecks(database: Database): Check[] {
 }
 
 async function checkVersion(database: Database): Promise<Verdict> {
-  const [server] = await database.query<{ version: string }>(
-    `SELECT current_setting('server_version') AS version`,
-  );
-  return ok(server?.version ?? 'unknown');
+  const { version, problem: tooOld } = await readVersion((sql) => database.query(sql));
+  return tooOld === undefined ? ok(version) : problemOf(tooOld);
 }
 
 async function checkWrites(database: Database): Promise<Verdict> {
-  const [server] = await database.query<{ standby: boolean; readOnly: boolean }>(
+  // A role that may not see the statistics gets nulls for the primary.
+  const [server] = await database.query<{
+    standby: boolean;
+    readOnly: boolean;
+    primary: string | null;
+  }>(
     `SELECT pg_is_in_recovery() AS standby,
-            current_setting('transaction_read_only')::boolean AS "readOnly"`,
+            current_setting('transaction_read_only')::boolean AS "readOnly",
+            (SELECT sender_host || ':' || sender_port FROM pg_stat_wal_receiver) AS primary`,
   );
   if (server?.standby === true) {
+    const primary = server.primary === null ? '' : ` (it receives from ${server.primary})`;
     return problem(
       'the server is a standby, which only reads',
-      'point DATABASE_URL at the primary, or name all hosts and add target_session_attrs=read-write',
+      `point DATABASE_URL at the primary${primary}, or name all hosts and add target_session_attrs=read-write`,
     );
   }
   if (server?.readOnly === true) {
@@ -46,18 +59,21 @@ async function checkWrites(database: Database): Promise<Verdict> {
 
 async function checkReplication(database: Database): Promise<Verdict> {
   const [replication] = await database.query<{
+    standby: boolean;
     wanted: string;
     visible: boolean;
     synchronous: number;
     standbys: number;
   }>(
-    `SELECT current_setting('synchronous_standby_names') AS wanted,
+    `SELECT pg_is_in_recovery() AS standby, current_setting('synchronous_standby_names') AS wanted,
             pg_has_role('pg_read_all_stats', 'USAGE') AS visible,
             count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) AS synchronous,
             count(*) AS standbys
        FROM pg_stat_replication`,
   );
   const { wanted = '', visible = false, synchronous = 0, standbys = 0 } = replication ?? {};
+  // It has the primary's setting, perhaps, and ends no commits that could wait for anybody.
+  if (replication?.standby === true) return ok('nothing is committed here');
   if (wanted === '') return ok(`commits wait for no standby; ${standbys} connected`);
   if (!visible) {
     return warning(

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openBacklogQueue } from '../../../../shared/queue/backlog-queue.ts';
 import { createExecutions } from '../../../support/executions.ts';
@@ -132,6 +133,17 @@ describe('of Redis, it finds', () => {
     expect(found.fix).toBeTruthy();
   });
 
+  it('a clock that is wrong, in either store', async () => {
+    const preload = fileURLToPath(new URL('../../../support/clock-shift.mjs', import.meta.url));
+    const shifted = { NODE_OPTIONS: `--import=${preload}`, CLOCK_SHIFT_MS: '-60000' };
+    const clocks = (await doctor(shifted)).findings.filter(({ check }) => check === 'clock');
+    expect(clocks.map(({ area, level }) => [area, level])).toEqual([
+      ['Redis', 'warning'],
+      ['Postgres', 'warning'],
+    ]);
+    for (const { text } of clocks) expect(text).toMatch(/^this machine is (59|60) s behind /);
+  });
+
   it('a user who may not use the queue’s keys, with the rule that would allow it', async () => {
     await redis.call('ACL', 'SETUSER', 'limited', 'on', '>pass-word', '~other:*', '&*', '+@all');
     onTestFinished(async () => void (await redis.call('ACL', 'DELUSER', 'limited')));
@@ -182,6 +194,23 @@ describe('of Postgres, it finds', () => {
     );
     onTestFinished(async () => void (await database.query('DROP FUNCTION watch CASCADE')));
     expect((await doctor()).of('foreign triggers').text).toContain('watch on execution');
+  });
+
+  it('tasks with a status that the rule doesn’t know, and executions that are stuck', async () => {
+    await database.query('ALTER TABLE task DISABLE TRIGGER tally_capture_insert');
+    await createExecutions(database, 2, ['Success', 'Weird']);
+    await database.query('ALTER TABLE task ENABLE TRIGGER tally_capture_insert');
+    const report = await doctor();
+    expect(report.of('task statuses')).toMatchObject({
+      level: 'warning',
+      text: expect.stringMatching(/Weird \(2 of REPLICATION, in execution \d+ for example\)/),
+    });
+    expect(report.of('disagreements')).toMatchObject({
+      level: 'warning',
+      text: expect.stringMatching(
+        /^\d+ executions are stuck behind their tasks, and nobody has asked/,
+      ),
+    });
   });
 
   it('what a role lacks, and the grants that give it', async () => {

@@ -88,6 +88,16 @@ it('tally status on a database without schema tally says which command installs 
   expect(code).toBe(1);
 });
 
+it('tally capture disable where there is nothing to disable says so, and fails', async () => {
+  const url = Object.assign(new URL(environment.DATABASE_URL), { pathname: '/postgres' });
+  const { code, output } = await runTally(['capture', 'disable'], {
+    ...environment,
+    DATABASE_URL: url.href,
+  });
+  expect(output).toContain('there is no table task, so nothing to disable; check DATABASE_URL');
+  expect(code).toBe(1);
+});
+
 it('a command that the role has no right for names the missing right, and fails', async () => {
   const role = `blind_${config.QUEUE_PREFIX}`;
   await database.query(`CREATE ROLE ${role} LOGIN PASSWORD 'blind'`);

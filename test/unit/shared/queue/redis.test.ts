@@ -4,6 +4,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
 import { silentLogger } from '../../../../shared/process/logger.ts';
 import { connectRedis, reconnectDelayMs } from '../../../../shared/queue/redis.ts';
+import { waitForRedis } from '../../../../shared/queue/wait-for-redis.ts';
 
 it('however long Redis was unavailable, a connection is tried again within a second', () => {
   for (let attempt = 1; attempt < 2_000; attempt++) {
@@ -21,4 +22,21 @@ it('a port that closes every connection without a word is told as an error', asy
   onTestFinished(() => redis.disconnect());
   const [error] = (await once(redis, 'error')) as unknown[];
   expect(error).toMatchObject({ message: 'Connection is closed.' });
+});
+
+it('a Redis in protected mode, which only its own machine may use, is told with what to look at', async () => {
+  const answer =
+    '-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface.';
+  // As Redis does it: before any command, and then it closes the connection.
+  const server = createServer((socket) => socket.resume().end(`${answer}\r\n`));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const config = loadConfig(['REDIS_URL'], { REDIS_URL: `redis://127.0.0.1:${port}` });
+  const redis = connectRedis(config, 'failFast', silentLogger());
+  onTestFinished(() => redis.disconnect());
+  await expect(waitForRedis(redis, 1_000)).rejects.toThrow(
+    // ioredis takes the answer for one to its password, and doesn't pass it on.
+    /closes connections at once; look at its log, its maxclients and protected-mode/,
+  );
 });
