@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { TallyError, UsageError } from '../shared/errors.ts';
 import { printableText } from '../shared/printable.ts';
 import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
+import { readVersion } from '../shared/version.ts';
 import { logLibraryLines } from './library-lines.ts';
 import { outliveReaders } from './output.ts';
 
@@ -70,25 +70,12 @@ function filesFor(args: readonly string[]): readonly CommandFile[] {
   return file === undefined ? FILES : [file];
 }
 
-function version(): string {
-  // Works from dist/cli and from cli/: the first package.json above.
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const text = readFileSync(new URL(path, import.meta.url), 'utf8');
-      return (JSON.parse(text) as { version: string }).version;
-    } catch {
-      continue;
-    }
-  }
-  return 'unknown';
-}
-
 outliveReaders(process);
 logLibraryLines(console, silentLogger());
 
 const program = new Command('tally')
   .description('Keeps the stored status of every execution equal to what its tasks say.')
-  .version(version())
+  .version(readVersion())
   .exitOverride()
   .configureHelp({ showGlobalOptions: true });
 

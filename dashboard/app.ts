@@ -13,9 +13,13 @@ import { logChanges } from './audit.ts';
 import { accountsOf, refuseCrossSite, refuseViewersChanges, requirePassword } from './auth.ts';
 import { createBoard } from './board.ts';
 import { createExecutionPages } from './execution/execution-page.ts';
+import { BOARD_PATH } from './links.ts';
+import { LOGO } from './logo.ts';
 import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
+import { formerApi, redirectFormerPages, withoutBasePath } from './paths.ts';
+import { setSite, siteFor } from './site.ts';
 
 // Bull Board sets inline styles, so those must be allowed; everything else is served from here.
 const boardHeaders = contentSecurityPolicy({
@@ -52,28 +56,38 @@ export function createDashboard(
   },
 ): Express {
   const app = createApp(config.TRUST_PROXY);
+  const site = siteFor(config);
+  setSite(app, site);
+  app.use(withoutBasePath(config.BASE_PATH), formerApi);
   addHealth(app, parts.checks, { details: false });
   const accounts = accountsOf(config);
   app.use(accounts.length === 0 ? requireLocalHost : requirePassword(accounts, parts.log));
   app.use(logChanges(parts.log), refuseCrossSite, refuseViewersChanges);
-  app.use(boardHeaders, ownReferrer, notStored);
+  app.use(ownReferrer, notStored);
   addMetrics(app, parts.registry);
-  app.use(ownPages(config, parts));
-  app.use('/', createBoard(parts));
+  app.use(BOARD_PATH, boardHeaders, createBoard(parts, site));
+  app.use(redirectFormerPages(site.links), ownPages(config, parts));
   return app;
 }
 
 function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]): Router {
   const router = Router();
-  router.use(['/executions', '/overview', '/tally.css'], pagePolicy);
-  router.get('/tally.css', (_request, response) => {
-    response.setHeader('Cache-Control', 'private, max-age=60');
+  router.use(pagePolicy);
+  router.get('/tally.css', keptAMinute, (_request, response) => {
     response.type('css').send(PAGE_STYLE);
   });
-  router.get('/overview', overviewPage({ config, ...parts }));
+  router.get('/tally.svg', keptAMinute, (_request, response) => {
+    response.type('svg').send(LOGO);
+  });
+  router.get('/', overviewPage({ config, ...parts }));
   router.use(createExecutionPages(parts));
   return router;
 }
+
+const keptAMinute: RequestHandler = (_request, response, next) => {
+  response.setHeader('Cache-Control', 'private, max-age=60');
+  next();
+};
 
 // A shared cache must not keep what only someone with a password may see. Bull Board's static files
 // set their own Cache-Control.

@@ -54,8 +54,8 @@ function resultOf(status: number): string {
 // The path segment after the queue's name is one of these or a job id.
 const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']);
 
-// Paths of Bull Board: /api/queues/<action>, /api/queues/refresh/<action>[/<state>] and
-// /api/queues/refresh/<job>/<action>.
+// Paths of Bull Board below /board/api/queues: <action>, refresh/<action>[/<state>] and
+// refresh/<job>/<action>.
 // Our own: /executions/<id>/<action>.
 function describe(
   method: string,
@@ -65,9 +65,9 @@ function describe(
   if (parts[0] === 'executions' && parts.length === 3) {
     return { action: String(parts[2]), about: `execution ${parts[1]}` };
   }
-  if (parts[0] === 'api' && parts[1] === 'queues' && parts[2] !== undefined) {
-    const [first, ...rest] = parts.slice(3);
-    if (first === undefined) return { action: parts[2] };
+  const [board, api, queues, queue, first, ...rest] = parts;
+  if (board === 'board' && api === 'api' && queues === 'queues' && queue !== undefined) {
+    if (first === undefined) return { action: queue };
     if (rest.length === 0 || QUEUE_ACTIONS.has(first))
       return { action: [first, ...rest].join(' ') };
     return { action: rest.join(' '), about: first };

@@ -134,7 +134,8 @@ function sourceOf(headers: Headers, ownHost: string | undefined): 'own' | 'elsew
 // A chat or a wiki may link to a page, never to data. Browsers that don't send these headers get
 // the benefit of the doubt.
 function isOpenedByLink(headers: Headers, path: string): boolean {
-  if (path === '/metrics' || path.startsWith('/api/')) return false;
+  // Express finds a route in capital letters too.
+  if (/^\/(?:metrics|board\/api)(?:\/|$)/i.test(path)) return false;
   const { 'sec-fetch-mode': mode = 'navigate', 'sec-fetch-dest': destination = 'document' } =
     headers;
   return mode === 'navigate' && destination === 'document';

@@ -20,9 +20,11 @@ import {
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
 import { visitorOf } from './auth.ts';
+import { boardLook } from './board-look.ts';
 import { boardPolicy } from './board-policy.ts';
+import type { Links } from './links.ts';
+import type { Site } from './site.ts';
 
-const POLL_SECONDS = 5;
 // Longest text of a job, for example its error, in characters. Unbounded errors would make the page
 // unreadable.
 const TEXT_MAX = 20_000;
@@ -31,13 +33,15 @@ const LOG_LINES_MAX = 1_000;
 // Jobs removed per script. BullMQ's own limit is 10,000, during which Redis answers nobody else.
 const CLEAN_CHUNK = 500;
 
+interface BoardStores extends FailureStores {
+  readonly backlogQueue: BacklogQueue;
+}
+
 /** Bull Board over both queues: complete for operators, without its buttons for viewers. */
-export function createBoard({
-  database,
-  queue,
-  backlogQueue,
-  redis,
-}: FailureStores & { readonly backlogQueue: BacklogQueue }): Router {
+export function createBoard(
+  { database, queue, backlogQueue, redis }: BoardStores,
+  site: Site,
+): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
   // Replaces Bull Board's route, which gives up if none of the first hundred jobs is a refresh.
@@ -45,8 +49,9 @@ export function createBoard({
     const { retried, noRefresh } = await retryInBulk({ database, queue, redis }, {});
     response.json({ retried, skipped: noRefresh });
   });
-  const whole = boardFor(queue, backlogQueue, database, { readOnly: false });
-  const readOnly = boardFor(queue, backlogQueue, database, { readOnly: true });
+  const stores = { database, queue, backlogQueue };
+  const whole = boardFor(stores, site, { readOnly: false });
+  const readOnly = boardFor(stores, site, { readOnly: true });
   router.use((request, response, next) => {
     const board = visitorOf(response).role === 'viewer' ? readOnly : whole;
     void board(request, response, next);
@@ -55,18 +60,17 @@ export function createBoard({
 }
 
 function boardFor(
-  queue: RefreshQueue,
-  backlogQueue: BacklogQueue,
-  database: Database,
+  { database, queue, backlogQueue }: Omit<BoardStores, 'redis'>,
+  site: Site,
   { readOnly }: { readonly readOnly: boolean },
 ): RequestHandler {
-  const server = new ExpressAdapter();
+  const server = new ExpressAdapter().setBasePath(site.links.board);
   const adapter = new RefreshQueueAdapter(queue, database, {
     displayName: 'Refreshes',
     description:
       'One job refreshes the status of one execution. Emptying and editing are refused: a refresh would be lost, or come back from the outbox.',
     readOnlyMode: readOnly,
-    externalJobUrl: pageOf,
+    externalJobUrl: (job) => pageOf(site.links, job),
   });
   adapter.setFormatter('name', nameOf);
   const backlog = new BullMQAdapter(backlogQueue, {
@@ -81,16 +85,7 @@ function boardFor(
     serverAdapter: server,
     options: {
       handlerHooks: { before: boardPolicy(queue, backlogQueue) },
-      uiConfig: {
-        boardTitle: 'Tally',
-        // Each poll of an open tab costs about 35 Redis commands.
-        pollingInterval: { showSetting: true, forceInterval: POLL_SECONDS },
-        hideDocsLink: true,
-        miscLinks: [
-          { text: 'Overview', url: '/overview' },
-          { text: 'Find an execution', url: '/executions' },
-        ],
-      },
+      uiConfig: boardLook(site),
     },
   });
   const app = server.getRouter() as Express;
@@ -177,12 +172,15 @@ class RefreshQueueAdapter extends BullMQAdapter {
 }
 
 /** Link to the page of the execution that a job refreshes. */
-function pageOf({ data }: { readonly data?: unknown }): { displayText: string; href: string } {
+function pageOf(
+  links: Links,
+  { data }: { readonly data?: unknown },
+): { displayText: string; href: string } {
   try {
     const { executionId } = readPayload(data);
-    return { displayText: `Execution ${executionId}`, href: `/executions/${executionId}` };
+    return { displayText: `Execution ${executionId}`, href: links.execution(executionId) };
   } catch {
-    return { displayText: 'Find an execution', href: '/executions' };
+    return { displayText: 'Find an execution', href: links.executions };
   }
 }
 

@@ -34,7 +34,10 @@ header {
 nav { display: flex; align-items: center; gap: 18px; }
 nav a { color: var(--quiet); padding: 4px 0; }
 nav a[aria-current] { color: var(--text); font-weight: 600; box-shadow: 0 2px 0 var(--accent); }
-nav .brand { color: var(--text); font-weight: 700; font-size: 17px; letter-spacing: -0.01em; }
+.brand { display: flex; align-items: center; gap: 8px; color: var(--text); font-weight: 700; font-size: 17px; letter-spacing: -0.01em; }
+.brand:hover { text-decoration: none; }
+.environment { padding: 1px 10px; border-radius: 99px; background: var(--warn-soft); color: var(--warn); font-size: 13px; font-weight: 600; }
+footer { max-width: 1152px; margin: 0 auto; padding: 0 16px 24px; color: var(--quiet); font-size: 13px; }
 nav a:hover { color: var(--text); text-decoration: none; }
 .search { display: flex; gap: 6px; margin-left: auto; }
 .who { color: var(--quiet); font-size: 13px; }

@@ -2,11 +2,9 @@ import type { Response } from 'express';
 import { contentSecurityPolicy } from 'helmet';
 import { visitorOf } from './auth.ts';
 import { html, type Html } from './html.ts';
+import { siteOf } from './site.ts';
 
 const ANSWER_LIMIT_MS = 2_500;
-
-const ICON =
-  "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M3 2v12M6.3 2v12M9.6 2v12M12.9 2v12M1 12 15 4' stroke='%232563eb' stroke-width='1.7' stroke-linecap='round'/%3E%3C/svg%3E";
 
 /**
  * Content security policy of our own pages: no scripts, our own style sheet, forms to ourselves.
@@ -26,7 +24,7 @@ export const pagePolicy = contentSecurityPolicy({
 /** What varies between our own pages. */
 export interface Page {
   readonly title: string;
-  readonly here?: 'overview';
+  readonly here?: 'overview' | 'executions';
   /** Text in the search field. */
   readonly search?: string;
   /** The browser reloads the page after this many seconds. */
@@ -37,10 +35,13 @@ export interface Page {
 /** Sends a page inside the frame that all of ours share: menu, search, who is logged in. */
 export function sendPage(response: Response, status: number, page: Page): void {
   const { user, role } = visitorOf(response);
+  const { links, version, environment } = siteOf(response);
   const who =
     user === null
       ? false
       : html`<span class="who">${user}${role === 'viewer' ? ' (read only)' : false}</span>`;
+  const current = (here: Page['here']): Html | false =>
+    page.here === here && html` aria-current="page"`;
   const document = html`<!doctype html>
     <html lang="en">
       <head>
@@ -48,20 +49,22 @@ export function sendPage(response: Response, status: number, page: Page): void {
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="robots" content="noindex" />
         ${page.reloadSeconds === undefined ? false : html`<meta http-equiv="refresh" content="${page.reloadSeconds}" />`}
-        <title>${page.title} · Tally</title>
-        <link rel="icon" href="${ICON}" />
-        <link rel="stylesheet" href="/tally.css" />
+        <title>${page.title} · Tally${environment !== undefined && ` (${environment})`}</title>
+        <link rel="icon" href="${links.logo}" />
+        <link rel="stylesheet" href="${links.styleSheet}" />
       </head>
       <body>
         <header>
+          <a class="brand" href="${links.overview}"
+            ><img src="${links.logo}" width="20" height="20" alt="" />Tally</a
+          >
+          ${environment !== undefined && html`<span class="environment">${environment}</span>`}
           <nav aria-label="Main">
-            <a class="brand" href="/overview">Tally</a>
-            <a href="/overview" ${page.here === 'overview' ? html` aria-current="page"` : false}
-              >Overview</a
-            >
-            <a href="/queue/refresh">Jobs</a>
+            <a href="${links.overview}" ${current('overview')}>Overview</a>
+            <a href="${links.executions}" ${current('executions')}>Executions</a>
+            <a href="${links.jobs()}">Jobs</a>
           </nav>
-          <form class="search" action="/executions" role="search">
+          <form class="search" action="${links.executions}" role="search">
             <label class="hidden" for="id">Execution</label>
             <input
               id="id"
@@ -78,6 +81,7 @@ export function sendPage(response: Response, status: number, page: Page): void {
           ${who}
         </header>
         <main>${page.body}</main>
+        <footer>Tally ${version}</footer>
       </body>
     </html> `;
   response.status(status).type('html').send(document.text);

@@ -60,5 +60,5 @@ export async function runDashboard(
   });
   const server = await listen(app, config.HTTP_HOST, config.DASHBOARD_PORT, 'DASHBOARD_PORT');
   lifecycle.onStop('HTTP', () => server.close());
-  log.info(`dashboard: ${httpAddress(config.HTTP_HOST, server.port)}`);
+  log.info(`dashboard: ${httpAddress(config.HTTP_HOST, server.port)}${config.BASE_PATH}`);
 }

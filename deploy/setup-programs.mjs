@@ -39,6 +39,9 @@ export const CHROMIUM = {
 export const PGBOUNCER = { title: 'PgBouncer', programs: ['pgbouncer'], packages: {} };
 
 /** @type {Program} */
+export const NGINX = { title: 'nginx', programs: ['nginx'], packages: {} };
+
+/** @type {Program} */
 export const TMUX = { title: 'tmux', programs: ['tmux'], packages: {} };
 
 /** @type {Program} */

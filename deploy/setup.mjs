@@ -11,6 +11,7 @@ import {
   CHROMIUM,
   installProgram,
   isOnPath,
+  NGINX,
   PGBOUNCER,
   REDIS,
   SENTINEL,
@@ -39,7 +40,7 @@ function steps() {
   else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
   if (FOR_ENVIRONMENTS) {
-    all.push(programStep(PGBOUNCER), programStep(SENTINEL), programStep(TMUX));
+    all.push(programStep(PGBOUNCER), programStep(NGINX), programStep(SENTINEL), programStep(TMUX));
     all.push({ needed: serversAreStale, act: installServers, writesHere: true });
   }
   return all;

@@ -18,6 +18,7 @@ import { stateOf } from './execution-state.ts';
 import { executionBody } from './execution-view.ts';
 import { html } from '../html.ts';
 import { inTime, sendPage, sendProblem } from '../page.ts';
+import { siteOf } from '../site.ts';
 
 const RELOAD_SECONDS = 5;
 
@@ -50,6 +51,7 @@ export function createExecutionPages(stores: Stores): Router {
     }
     sendPage(response, status, {
       title: `Execution ${formatIdentity(identityOf(facts))}`,
+      here: 'executions',
       search: String(executionId),
       ...(state === 'on its way' || jobs === null ? { reloadSeconds: RELOAD_SECONDS } : {}),
       body: executionBody({
@@ -59,6 +61,7 @@ export function createExecutionPages(stores: Stores): Router {
         mayRefresh: visitorOf(response).role === 'operator',
         justAsked: request.query['asked'] !== undefined,
         nowMs: Date.now(),
+        links: siteOf(response).links,
       }),
     });
   });
@@ -105,7 +108,7 @@ async function refresh(stores: Stores, identity: Identity, response: Response): 
   } else if (wantsJson(response)) {
     response.status(202).json({ enqueued: formatIdentity(identity) });
   } else {
-    response.redirect(303, `/executions/${executionId}?asked`);
+    response.redirect(303, `${siteOf(response).links.execution(executionId)}?asked`);
   }
 }
 
@@ -146,13 +149,13 @@ const findExecution: RequestHandler = (request, response) => {
   const { id } = request.query;
   const asked = typeof id === 'string' ? id.trim() : '';
   if (asked === '') {
-    sendPage(response, 200, { title: 'Find an execution', body: FIND });
+    sendPage(response, 200, { title: 'Executions', here: 'executions', body: FIND });
     return;
   }
   // The number alone identifies an execution; the vendor after the colon is for people.
   const executionId = readId(asked.split(':', 1)[0] ?? '');
   if (executionId === undefined) badId(response, asked);
-  else response.redirect(303, `/executions/${executionId}`);
+  else response.redirect(303, siteOf(response).links.execution(executionId));
 };
 
 const FIND = html`<div class="head"><h1>Find an execution</h1></div>

@@ -3,6 +3,7 @@ import type { CurrentJob, ExecutionJobs } from './execution-jobs.ts';
 import { explain, type ExecutionState } from './execution-state.ts';
 import { moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
+import type { Links } from '../links.ts';
 import { shortened } from '../../shared/printable.ts';
 
 // In characters. The board's page of the job shows the complete error.
@@ -19,6 +20,7 @@ export interface ExecutionView {
   /** The visitor has just requested a refresh with this page's button. */
   readonly justAsked: boolean;
   readonly nowMs: number;
+  readonly links: Links;
 }
 
 /** Body of an execution's page: what is stored, what its tasks say, and where its refresh is. */
@@ -28,7 +30,7 @@ export function executionBody(view: ExecutionView): Html {
   return html` <div class="head">
       <h1>Execution ${facts.executionId}</h1>
       <span class="tag">${facts.vendor}</span>
-      ${view.mayRefresh && jobs !== null && html`<form method="post" action="/executions/${facts.executionId}/refresh"><button class="main">Refresh now</button></form>`}
+      ${view.mayRefresh && jobs !== null && html`<form method="post" action="${view.links.refreshExecution(facts.executionId)}"><button class="main">Refresh now</button></form>`}
     </div>
     ${view.justAsked && html`<p class="notice good">The refresh was put on the queue.</p>`}
     ${jobs === null && html`<p class="notice bad">Redis does not answer: what the queue holds for this execution is not known now.</p>`}
@@ -38,8 +40,7 @@ export function executionBody(view: ExecutionView): Html {
     <div class="cards">
       ${statusCard(view)}
       <div class="column">
-        ${tasksCard(facts)} ${jobs === null ? false : queueCard(jobs, view.nowMs)}
-        ${outboxCard(view)}
+        ${tasksCard(facts)} ${jobs === null ? false : queueCard(jobs, view)} ${outboxCard(view)}
       </div>
       ${failedCard(view)}
     </div>`;
@@ -121,15 +122,15 @@ function tasksCard({ tasks }: ExecutionFacts): Html {
   </section>`;
 }
 
-function queueCard({ current, nextRunStored }: ExecutionJobs, nowMs: number): Html {
+function queueCard({ current, nextRunStored }: ExecutionJobs, view: ExecutionView): Html {
   return html`<section class="card">
     <h2>On the queue</h2>
-    ${current === null ? html`<p class="quiet">No job waits, runs or is delayed.</p>` : currentJob(current, nowMs)}
+    ${current === null ? html`<p class="quiet">No job waits, runs or is delayed.</p>` : currentJob(current, view)}
     ${nextRunStored && html`<p>One more run is stored: something was asked for while this one runs.</p>`}
   </section>`;
 }
 
-function currentJob(job: CurrentJob, nowMs: number): Html {
+function currentJob(job: CurrentJob, { links, nowMs }: ExecutionView): Html {
   const since = job.state === 'running' ? job.startedAt : job.addedAt;
   return html`<table>
     <tbody>
@@ -167,7 +168,7 @@ function currentJob(job: CurrentJob, nowMs: number): Html {
       }
       <tr>
         <th scope="row">Job</th>
-        <td><a class="mono" href="${jobUrl(job.jobId)}">${job.jobId}</a></td>
+        <td><a class="mono" href="${links.job(job.jobId)}">${job.jobId}</a></td>
       </tr>
     </tbody>
   </table>`;
@@ -213,7 +214,7 @@ function outboxCard({ facts, nowMs }: ExecutionView): Html {
   </section>`;
 }
 
-function failedCard({ facts, jobs, nowMs }: ExecutionView): Html {
+function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
   const failures = failuresShown(facts, jobs);
   if (failures.length === 0) return html``;
   const { failure } = facts;
@@ -239,7 +240,7 @@ function failedCard({ facts, jobs, nowMs }: ExecutionView): Html {
               <td data-label="Tries">${attempts ?? '?'}</td>
               <td data-label="Error" class="mono error">${shortened(error, ERROR_MAX)}</td>
               <td data-label="Job">
-                ${isThere ? html`<a class="mono" href="${jobUrl(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
+                ${isThere ? html`<a class="mono" href="${links.job(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
               </td>
             </tr>`,
         )}
@@ -268,11 +269,6 @@ function failuresShown(
   const kept = (jobs?.failed ?? []).map((job) => ({ ...job, isThere: true }));
   if (failure === null || kept.some(({ jobId }) => jobId === failure.jobId)) return kept;
   return [{ ...failure, error: failure.error ?? '', isThere: false }, ...kept];
-}
-
-/** URL of a job's page on the board. */
-export function jobUrl(jobId: string): string {
-  return `/queue/refresh/${encodeURIComponent(jobId)}`;
 }
 
 function firstLetterLarge(text: string): string {

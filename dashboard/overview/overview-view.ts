@@ -2,10 +2,11 @@ import type { RequestHandler } from 'express';
 import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { WorkerOnline } from './worker-list.ts';
 import { chart } from './chart.ts';
-import { jobUrl } from '../execution/execution-view.ts';
 import { counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
+import type { Links } from '../links.ts';
 import { sendPage } from '../page.ts';
+import { siteOf } from '../site.ts';
 import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
 // "Now" averages the last minute; single ten-second buckets fluctuate too much.
@@ -29,32 +30,35 @@ export function overviewPage(parts: Parameters<typeof readOverview>[0]): Request
       title: 'Overview',
       here: 'overview',
       reloadSeconds: RELOAD_SECONDS,
-      body: overviewBody(overview, Date.now()),
+      body: overviewBody(overview, siteOf(response).links, Date.now()),
     });
   };
 }
 
-function overviewBody(overview: Overview, nowMs: number): Html {
+function overviewBody(overview: Overview, links: Links, nowMs: number): Html {
   return html`<h1 class="hidden">Overview</h1>
-    ${notices(overview)} ${tiles(overview)}
+    ${notices(overview, links)} ${tiles(overview, links)}
     <div class="cards">
       ${overview.history !== null && charts(overview.history)}
-      ${overview.workers !== null && workersCard(overview.workers, nowMs)}
-      ${overview.failures !== null && causesCard(overview.failures, nowMs)}
+      ${overview.workers !== null && workersCard(overview.workers, links, nowMs)}
+      ${overview.failures !== null && causesCard(overview.failures, links, nowMs)}
       ${reconcilerCard(overview, nowMs)} ${refusedCard(overview.reconciler === undefined)}
     </div>`;
 }
 
-function notices({ queue, backlogPaused, workers, redisIsAway, databaseIsAway }: Overview): Html {
+function notices(
+  { queue, backlogPaused, workers, redisIsAway, databaseIsAway }: Overview,
+  links: Links,
+): Html {
   const waits = queue !== null && queue.waiting > 0;
   return html`${redisIsAway && html`<p class="notice bad"><strong>Redis does not answer.</strong> Changes are still recorded in Postgres and are refreshed when it is back.</p>`}
   ${databaseIsAway && html`<p class="notice bad"><strong>Postgres does not answer, or schema tally is not installed.</strong> Workers wait, without using up attempts, until it is back.</p>`}
-  ${queue?.paused && html`<p class="notice warn"><strong>The queue is paused.</strong> No worker takes jobs until someone resumes it <a href="/queue/refresh">on the board</a>.</p>`}
-  ${backlogPaused && html`<p class="notice warn"><strong>The queue “backlog” is paused.</strong> A backlog drains through the slower express lane until someone resumes it <a href="/queue/backlog">on the board</a>.</p>`}
+  ${queue?.paused && html`<p class="notice warn"><strong>The queue is paused.</strong> No worker takes jobs until someone resumes it <a href="${links.jobs()}">on the board</a>.</p>`}
+  ${backlogPaused && html`<p class="notice warn"><strong>The queue “backlog” is paused.</strong> A backlog drains through the slower express lane until someone resumes it <a href="${links.backlog}">on the board</a>.</p>`}
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 
-function tiles({ queue, workers, outbox, backlog, history, failed }: Overview): Html {
+function tiles({ queue, workers, outbox, backlog, history, failed }: Overview, links: Links): Html {
   const show = (value: number | null | undefined): string =>
     value === null || value === undefined ? '?' : number(value);
   const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
@@ -62,8 +66,11 @@ function tiles({ queue, workers, outbox, backlog, history, failed }: Overview): 
       <dt>${name}</dt>
       <dd>${value} <span class="small">${note}</span></dd>
     </div>`;
-  const board = (state: string, count: number | null | undefined, look = ''): Html =>
-    html`<a class="${look}" href="/queue/refresh?status=${state}">${show(count)}</a>`;
+  const board = (
+    state: Parameters<Links['jobs']>[0],
+    count: number | null | undefined,
+    look = '',
+  ): Html => html`<a class="${look}" href="${links.jobs(state)}">${show(count)}</a>`;
   const oldest = queue?.oldest ?? null;
   return html`<dl class="tiles">
     ${tile('Waiting', board('waiting', queue?.waiting), oldest === null ? '' : `oldest ${duration(oldest * 1_000)}`)}
@@ -71,7 +78,7 @@ function tiles({ queue, workers, outbox, backlog, history, failed }: Overview): 
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
     ${tile('Failed', board('failed', failed, failed ? 'bad' : ''), failed ? needsPerson(failed) : '')}
     ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
-    ${tile('Backlog', html`<a href="/queue/backlog">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
+    ${tile('Backlog', html`<a href="${links.backlog}">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
     ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}
   </dl>`;
 }
@@ -137,7 +144,7 @@ function charts(hour: readonly ActivityPoint[]): Html {
   })}`;
 }
 
-function workersCard(workers: readonly WorkerOnline[], nowMs: number): Html {
+function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: number): Html {
   if (workers.length === 0) return html``;
   return html`<section class="card wide">
     <h2>Workers <span class="quiet">${number(workers.length)}</span></h2>
@@ -162,7 +169,7 @@ function workersCard(workers: readonly WorkerOnline[], nowMs: number): Html {
                 >
               </td>
               <td data-label="Longest">
-                ${worker.longest === null ? html`<span class="none">nothing</span>` : html`<span><a class="mono" href="${jobUrl(worker.longest.jobId)}">${shortJob(worker.longest.jobId)}</a> <span class="ago">for ${duration(Math.max(0, nowMs - Date.parse(worker.longest.since)))}</span></span>`}
+                ${worker.longest === null ? html`<span class="none">nothing</span>` : html`<span><a class="mono" href="${links.job(worker.longest.jobId)}">${shortJob(worker.longest.jobId)}</a> <span class="ago">for ${duration(Math.max(0, nowMs - Date.parse(worker.longest.since)))}</span></span>`}
               </td>
             </tr>`,
         )}
@@ -171,7 +178,7 @@ function workersCard(workers: readonly WorkerOnline[], nowMs: number): Html {
   </section>`;
 }
 
-function causesCard({ causes, more }: Failures, nowMs: number): Html {
+function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Html {
   if (causes.length === 0) {
     return html`<section class="card">
       <h2>Failures by cause</h2>
@@ -205,7 +212,7 @@ function causesCard({ causes, more }: Failures, nowMs: number): Html {
               </td>
               <td data-label="Example">
                 <span
-                  >${examples.map(({ identity, jobId }) => html`<a class="mono" href="${identity === null ? jobUrl(jobId) : `/executions/${identity.split(':', 1)[0]}`}">${identity?.split(':', 1)[0] ?? jobId}</a> `)}</span
+                  >${examples.map(({ identity, jobId }) => html`<a class="mono" href="${identity === null ? links.job(jobId) : links.execution(identity.split(':', 1)[0] ?? '')}">${identity?.split(':', 1)[0] ?? jobId}</a> `)}</span
                 >
               </td>
             </tr>`,

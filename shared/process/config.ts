@@ -4,6 +4,7 @@ import { describeError, UsageError } from '../errors.ts';
 import { withHashTag } from '../queue/hash-tag.ts';
 import { parseRedisUrl } from '../queue/redis-url.ts';
 import { parseDatabaseUrl } from '../postgres/url.ts';
+import { basePath } from './base-path.ts';
 import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
 import { readSetting, readTextFile, type Sources } from './setting-text.ts';
 
@@ -127,6 +128,11 @@ const SETTINGS = {
   DASHBOARD_PASSWORD: fromFile(optional(secret, 'a-long-random-word')),
   DASHBOARD_VIEWER_USER: fromFile(setting(user, 'viewer')),
   DASHBOARD_VIEWER_PASSWORD: fromFile(optional(secret, 'another-long-random-word')),
+  DASHBOARD_ENVIRONMENT: optional(
+    z.string().regex(/^[^\p{C}]{1,32}$/u, 'must be 1 to 32 printable characters'),
+    'staging',
+  ),
+  BASE_PATH: { read: basePath, fallback: '/', example: '/tally' },
   TRUST_PROXY: { read: proxies(), fallback: 'off', example: '1' },
   FAILED_KEEP_COUNT: setting(whole(1, 10_000_000), '50000'),
   FAILED_KEEP_HOURS: setting(whole(1, 87_600), '168'),

@@ -35,7 +35,7 @@ async function poison(): Promise<() => Promise<unknown>> {
 it('a visitor without the password sees nothing', async () => {
   const strangers = await openBrowser();
   const stranger = await openPage(strangers, url);
-  await expect(stranger.page.goto(`${url}/overview`)).rejects.toThrow('INVALID_AUTH_CREDENTIALS');
+  await expect(stranger.page.goto(`${url}/`)).rejects.toThrow('INVALID_AUTH_CREDENTIALS');
   await strangers.close();
 });
 
@@ -55,7 +55,7 @@ it('a visitor with the password sees waiting, running, delayed and failed jobs',
   await queue.add('refresh', { executionId: delayed, vendor }, { delay: 60_000, jobId: 'a:b:c' });
 
   for (const [state, id] of Object.entries({ active: running, waiting, delayed, failed })) {
-    await page.goto(`${url}/queue/refresh?status=${state}`);
+    await page.goto(`${url}/board/queue/refresh?status=${state}`);
     await page.getByText(`${id}:${vendor}`).first().waitFor();
   }
   expect(await page.title()).toContain('Tally');
@@ -65,7 +65,7 @@ it('a visitor with the password sees waiting, running, delayed and failed jobs',
     .first()
     .waitFor();
 
-  await page.goto(`${url}/overview`);
+  await page.goto(url);
   await page.getByText('<script>alert(<value>)</script>').waitFor();
   expect(await page.locator('.tile').allInnerTexts()).toEqual(
     expect.arrayContaining([
@@ -86,7 +86,7 @@ it('a failed job retried on the board is done', async () => {
   const [failed] = await queue.getFailed();
   const id = failed?.data.executionId ?? 0;
   await openWorker(environment);
-  await page.goto(`${url}/queue/refresh?status=failed`);
+  await page.goto(`${url}/board/queue/refresh?status=failed`);
   const retry = page.locator(JOB_BUTTONS).first();
   await retry.hover();
   await page.getByText('Retry', { exact: true }).waitFor();
@@ -101,7 +101,7 @@ it('"Retry all" of five failures of one execution causes one run', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 5, () => ({ executionId: id, vendor }));
   await openWorker(environment);
-  await page.goto(`${url}/queue/refresh?status=failed`);
+  await page.goto(`${url}/board/queue/refresh?status=failed`);
   await page.getByRole('button', { name: /retry all/i }).click();
   await page.getByRole('button', { name: /confirm/i }).click();
   await until('no failed job to be left', async () => (await queue.getFailedCount()) === 0);
@@ -115,7 +115,7 @@ it('"Retry all" of five failures of one execution causes one run', async () => {
 
 it('an execution is found by its number, refreshed with a button, and shown as done', async () => {
   const [id = 0] = await createExecutions(database, 1);
-  await page.goto(`${url}/overview`);
+  await page.goto(url);
   await page.getByLabel('Execution').fill(`${id}:${vendor}`);
   await page.getByRole('button', { name: 'Find' }).click();
   await page.getByRole('heading', { name: `Execution ${id}` }).waitFor();
@@ -141,7 +141,7 @@ it('the pages fit a phone', async () => {
   const [id = 0] = await createExecutions(database, 1);
   await addFailedJobs(stores, 1, () => ({ executionId: id, vendor: 'V'.repeat(64) }));
   await page.setViewportSize({ width: 375, height: 700 });
-  for (const path of ['/overview', `/executions/${id}`, '/executions']) {
+  for (const path of ['/', `/executions/${id}`, '/executions']) {
     await page.goto(`${url}${path}`);
     expect(await page.evaluate('document.documentElement.scrollWidth'), path).toBe(375);
   }
@@ -151,7 +151,7 @@ it('the pages fit a phone', async () => {
 it('the viewer sees a board without buttons that change anything', async () => {
   const viewers = await openBrowser(VIEWER);
   const viewer = await openPage(viewers, url);
-  await viewer.page.goto(`${url}/queue/refresh?status=failed`);
+  await viewer.page.goto(`${url}/board/queue/refresh?status=failed`);
   await viewer.page.getByText('V'.repeat(64)).first().waitFor();
   expect(await viewer.page.getByRole('button', { name: /retry|clean|pause|add/i }).count()).toBe(0);
   expect(await viewer.page.locator(JOB_BUTTONS).count()).toBe(0);

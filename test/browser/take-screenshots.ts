@@ -45,7 +45,7 @@ try {
       () => false,
     ),
   );
-  await page.goto(`${url}/queue/refresh?status=active`);
+  await page.goto(`${url}/board/queue/refresh?status=active`);
   await page
     .getByText(/\d+:[A-Z_]+/)
     .first()
@@ -54,7 +54,7 @@ try {
 
   // Then some executions can't be refreshed, for two reasons.
   const shown = async (text: RegExp): Promise<boolean> => {
-    await page.goto(`${url}/overview`);
+    await page.goto(`${url}/`);
     return text.test(await page.locator('.tile').first().innerText());
   };
   await until('the queue to be short', () => shown(/^Waiting\s+\d{1,2}\b/), 180_000);
@@ -77,7 +77,7 @@ try {
   await until(
     'a minute and a half to be seen',
     async () => {
-      await page.goto(`${url}/overview`);
+      await page.goto(`${url}/`);
       const texts = await page.locator('.plot title').allTextContents();
       return texts.filter((text) => /refreshed [1-9]/.test(text)).length >= 9;
     },

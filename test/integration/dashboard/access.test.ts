@@ -31,7 +31,7 @@ const [waiting] = await queue.getWaiting();
 const jobId = waiting?.id ?? '';
 
 function pathOf(route: string, job = jobId): string {
-  return route
+  return `/board${route}`
     .replace(':queueName', 'refresh')
     .replace(':jobId', encodeURIComponent(job))
     .replace(':queueStatus', 'failed')
@@ -56,14 +56,15 @@ async function contents(): Promise<Record<string, unknown>> {
 }
 
 describe('without the password', () => {
-  const paths = ['/', '/metrics', '/static/favicon.ico', '/queue/refresh', '/nothing/here'];
+  const own = ['/', '/executions', '/executions/1', '/tally.css', '/tally.svg', '/metrics'];
+  const board = ['/board', '/board/static/favicon.ico', '/board/queue/refresh', '/nothing/here'];
+  const former = ['/overview', '/static/favicon.ico', '/queue/refresh', '/api/queues'];
 
-  it.each([...paths, ...boardRoutes().map(({ route }) => pathOf(route))])(
-    'GET %s answers 401',
-    async (path) => {
-      expect((await fetch(`${url}${path}`)).status).toBe(401);
-    },
-  );
+  const routes = boardRoutes().map(({ route }) => pathOf(route));
+
+  it.each([...own, ...board, ...former, ...routes])('GET %s answers 401', async (path) => {
+    expect((await fetch(`${url}${path}`)).status).toBe(401);
+  });
 
   it.each(CHANGES)('$method $route answers 401', async ({ method, route }) => {
     const before = await contents();
@@ -81,7 +82,7 @@ describe('without the password', () => {
 
 describe('the viewer', () => {
   it('sees the jobs', async () => {
-    const response = await fetch(`${url}/api/queues?activeQueue=refresh&status=waiting`, {
+    const response = await fetch(`${url}/board/api/queues?activeQueue=refresh&status=waiting`, {
       headers: login(VIEWER),
     });
     expect(await response.text()).toContain('1:SCAN');
@@ -89,7 +90,7 @@ describe('the viewer', () => {
 
   it('sees a board without buttons', async () => {
     const readOnly = async (who: typeof VIEWER): Promise<unknown> => {
-      const response = await fetch(`${url}/api/queues`, { headers: login(who) });
+      const response = await fetch(`${url}/board/api/queues`, { headers: login(who) });
       return ((await response.json()) as { queues: { readOnlyMode: boolean }[] }).queues[0]
         ?.readOnlyMode;
     };
@@ -115,7 +116,7 @@ describe('the viewer', () => {
 });
 
 describe('a page of another site', () => {
-  const add = '/api/queues/refresh/add';
+  const add = '/board/api/queues/refresh/add';
   const data = JSON.stringify({ name: 'x', data: { executionId: 3, vendor: 'SCAN' }, options: {} });
 
   it.each([
@@ -142,7 +143,8 @@ describe('a read that another site makes a browser send', () => {
   const elsewhere = 'https://evil.example/page';
   const status = (path: string, headers: Record<string, string>): Promise<number | undefined> =>
     statusOf(`${url}${path}`, { ...login(OPERATOR), ...headers });
-  const data = ['/api/queues', '/api/redis/stats', '/metrics'];
+  const data = ['/board/api/queues', '/board/api/redis/stats', '/Board/API/queues', '/metrics'];
+  const former = ['/api/queues', '/API/queues'];
   const link = {
     'sec-fetch-site': 'cross-site',
     'sec-fetch-mode': 'navigate',
@@ -157,7 +159,7 @@ describe('a read that another site makes a browser send', () => {
     ],
     ['a frame', { ...link, 'sec-fetch-dest': 'iframe' }],
   ])('by %s is refused, whatever it asks for', async (_what, headers) => {
-    for (const path of [...data, '/overview', '/executions/1', '/']) {
+    for (const path of [...data, '/executions/1', '/', '/board']) {
       expect(await status(path, headers), path).toBe(403);
     }
   });
@@ -170,11 +172,11 @@ describe('a read that another site makes a browser send', () => {
   });
 
   it('by a link opens pages and no data', async () => {
-    for (const path of ['/overview', '/', '/queue/refresh']) {
+    for (const path of ['/', '/executions', '/board', '/board/queue/refresh']) {
       expect(await status(path, link), path).toBe(200);
       expect(await status(path, { referer: elsewhere }), path).toBe(200);
     }
-    for (const path of data) expect(await status(path, link), path).toBe(403);
+    for (const path of [...data, ...former]) expect(await status(path, link), path).toBe(403);
   });
 
   it("doesn't keep out the pages themselves, a typed address, or a program", async () => {
@@ -182,7 +184,7 @@ describe('a read that another site makes a browser send', () => {
       for (const headers of [
         { 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'cors' },
         { 'sec-fetch-site': 'none', 'sec-fetch-mode': 'navigate' },
-        { referer: `${url}/queue/refresh` },
+        { referer: `${url}/board/queue/refresh` },
         {},
       ]) {
         expect(await status(path, headers), path).toBe(200);
@@ -232,7 +234,7 @@ describe('the audit log', () => {
   it('says who did what to which job, done or refused, without passwords', async () => {
     const put = (path: string, who: typeof VIEWER): Promise<Response> =>
       fetch(`${url}${path}`, { method: 'PUT', headers: login(who) });
-    await put(`/api/queues/refresh/${encodeURIComponent('7:SCAN:abc')}/clean`, OPERATOR);
+    await put(`/board/api/queues/refresh/${encodeURIComponent('7:SCAN:abc')}/clean`, OPERATOR);
     expect(await audited('7:SCAN:abc')).toMatchObject({
       user: 'admin',
       userRole: 'operator',
@@ -244,7 +246,7 @@ describe('the audit log', () => {
     });
     await put('/api/queues/pause', VIEWER);
     expect(await audited('viewer from 127.0.0.1: pause')).toMatchObject({ result: 'refused' });
-    await fetch(`${url}/api/queues/refresh/add`, {
+    await fetch(`${url}/board/api/queues/refresh/add`, {
       method: 'POST',
       headers: { ...login(OPERATOR), 'content-type': 'application/json' },
       body: JSON.stringify({ name: 'x', data: { executionId: 8, vendor: 'SCAN' }, options: {} }),
@@ -272,8 +274,8 @@ describe('the audit log', () => {
 });
 
 describe('the answers', () => {
-  it('name no framework, and have the headers that isolate a page', async () => {
-    const { headers } = await fetch(`${url}/`, { headers: login(OPERATOR) });
+  it.each(['/', '/executions', '/board'])('of %s isolate the page', async (path) => {
+    const { headers } = await fetch(`${url}${path}`, { headers: login(OPERATOR) });
     expect(headers.has('x-powered-by')).toBe(false);
     expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
     expect(headers.get('x-content-type-options')).toBe('nosniff');
@@ -282,7 +284,7 @@ describe('the answers', () => {
   });
 
   it('refuse a body of more than 100 kB', async () => {
-    const response = await fetch(`${url}/api/queues/refresh/add`, {
+    const response = await fetch(`${url}/board/api/queues/refresh/add`, {
       method: 'POST',
       headers: { ...login(OPERATOR), 'content-type': 'application/json' },
       body: JSON.stringify({ name: 'x'.repeat(200_000) }),

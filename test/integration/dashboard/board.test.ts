@@ -12,7 +12,7 @@ const { queue, database, environment } = stores;
 const { url } = await serveDashboard(stores);
 
 async function change(method: string, path: string, body?: unknown): Promise<Response> {
-  return fetch(`${url}/api/queues/${path}`, {
+  return fetch(`${url}/board/api/queues/${path}`, {
     method,
     headers: { 'content-type': 'application/json' },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),

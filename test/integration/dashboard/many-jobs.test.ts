@@ -57,13 +57,15 @@ it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000
   const [waiting] = await queue.getJobs(['waiting'], WAITING / 2, WAITING / 2);
   const [failed] = await queue.getFailed(FAILED / 2, FAILED / 2);
   const paths = [
-    '/overview',
+    '/',
     `/executions/${id}`,
     '/metrics',
     ...['latest', 'waiting', 'failed', 'delayed', 'active'].map(
-      (status) => `/api/queues?activeQueue=refresh&status=${status}&page=2&jobsPerPage=50`,
+      (status) => `/board/api/queues?activeQueue=refresh&status=${status}&page=2&jobsPerPage=50`,
     ),
-    ...[waiting, failed].map((job) => `/api/queues/refresh/${encodeURIComponent(String(job?.id))}`),
+    ...[waiting, failed].map(
+      (job) => `/board/api/queues/refresh/${encodeURIComponent(String(job?.id))}`,
+    ),
   ];
   for (const path of paths) {
     await expectQuick(path, async () => {
@@ -73,7 +75,7 @@ it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000
   const change = async (path: string): Promise<void> => {
     if ((await queue.getFailedCount()) === 0) await failMany();
     await redis.slowlog('RESET');
-    await fetch(`${url}/api/queues/refresh/${path}`, { method: 'PUT' });
+    await fetch(`${url}/board/api/queues/refresh/${path}`, { method: 'PUT' });
     expect(await queue.getFailedCount()).toBe(0);
   };
   await expectQuick('retry all', () => change('retry/failed'));

@@ -145,7 +145,7 @@ describe('/executions/:id', () => {
     const { text } = await pageOf(`/executions/${id}`);
     expect(text).toContain('&#60;script&#62;alert(1)');
     expect(text).not.toMatch(/<script/i);
-    const overview = await pageOf('/overview');
+    const overview = await pageOf('/');
     expect(overview.text).toContain('&#60;script&#62;alert(&#60;n&#62;)');
     expect(overview.text).toContain(`href="/executions/${id}"`);
     expect(overview.text).not.toMatch(/<script/i);
@@ -224,7 +224,7 @@ it('the overview and tally status count the same failures, whether Redis has the
   const failure = { ...identity(id), error: 'no', sqlState: undefined, attempts: 1, attemptMs: 0 };
   await recordFailure(database, { ...failure, jobId: `${id}:REPLICATION:lost` });
   await addFailedJobs(stores, 3, () => ({ nothing: true }));
-  const { text } = await pageOf('/overview');
+  const { text } = await pageOf('/');
   expect(failedTile(text)).toBe(String(before + 1));
   expect(await failedInStatus()).toBe(before + 1);
   // What is no refresh of an execution is not hidden.
@@ -247,7 +247,7 @@ describe('while a store is unavailable', () => {
     expect(await asked(id, lonely.url)).toMatchObject({ state: 'behind', queue: null });
     const pressed = await fetch(`${lonely.url}/executions/${id}/refresh`, { method: 'POST' });
     expect(pressed.status).toBe(503);
-    const overview = await pageOf('/overview', lonely.url);
+    const overview = await pageOf('/', lonely.url);
     expect(overview.status).toBe(503);
     expect(overview.text).toContain('Redis does not answer');
     expect(failedTile(overview.text)).toBe(String(await failedInStatus()));
@@ -263,7 +263,7 @@ describe('while a store is unavailable', () => {
     const { status, text } = await pageOf('/executions/1', lonely.url);
     expect(status).toBe(503);
     expect(text).toContain('Postgres does not answer');
-    const overview = await pageOf('/overview', lonely.url);
+    const overview = await pageOf('/', lonely.url);
     expect(overview.status).toBe(503);
     expect(overview.text).toContain('Postgres does not answer');
     expect(overview.text).toContain('Waiting');

@@ -31,7 +31,7 @@ async function ask(path: string, who = VIEWER): Promise<{ status: number; jobs: 
   return { status: response.status, jobs: body.queues?.[0]?.jobs.length ?? 0 };
 }
 
-const list = '/api/queues?activeQueue=refresh';
+const list = '/board/api/queues?activeQueue=refresh';
 
 it.each([
   ...['300000', '101', '1e5', '0x64', '-1', '0', '', ' 5', '5.5', 'all'].map(
@@ -73,11 +73,11 @@ it('a job with huge logs and texts that change the writing direction is shown cu
     ...Array.from({ length: 1_500 }, (_, n) => `line ${n}`),
   );
   await redis.hset(queue.toKey(id), 'failedReason', `\u202eevil\u0007 ${'x'.repeat(100_000)}`);
-  const logs = await fetch(`${url}/api/queues/refresh/${encodeURIComponent(id)}/logs`, {
+  const logs = await fetch(`${url}/board/api/queues/refresh/${encodeURIComponent(id)}/logs`, {
     headers: login(VIEWER),
   });
   expect((await logs.json()) as unknown[]).toHaveLength(1_000);
-  const page = await fetch(`${url}/api/queues/refresh/${encodeURIComponent(id)}`, {
+  const page = await fetch(`${url}/board/api/queues/refresh/${encodeURIComponent(id)}`, {
     headers: login(VIEWER),
   });
   const { job: shown } = (await page.json()) as { job: { failedReason: string } };

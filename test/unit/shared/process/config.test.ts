@@ -104,6 +104,18 @@ describe('bad values', () => {
     ['API_TOKEN', 'hunt2r', 'must have at least 8 characters'],
     ['DASHBOARD_PASSWORD', 'hunt2r', 'must have at least 8 characters'],
     ['DASHBOARD_USER', 'ad:min', 'must be 1 to 64 characters without a colon'],
+    ['BASE_PATH', 'tally', 'must be a path such as /tally'],
+    ['BASE_PATH', '//x', 'must be a path such as /tally'],
+    ['BASE_PATH', '/a//b', 'must be a path such as /tally'],
+    ['BASE_PATH', '/..', 'must be a path such as /tally'],
+    ['BASE_PATH', '/a?b', 'must be a path such as /tally'],
+    ['BASE_PATH', '/board', 'must be a path such as /tally'],
+    ['BASE_PATH', '/Board/x', 'must be a path such as /tally'],
+    ['BASE_PATH', '/metrics/', 'must be a path such as /tally'],
+    ['BASE_PATH', 'http://x', 'must be a path such as /tally'],
+    ['BASE_PATH', `/${'a'.repeat(200)}`, 'must be at most 200 characters'],
+    ['DASHBOARD_ENVIRONMENT', 'a\u202eb', 'must be 1 to 32 printable characters'],
+    ['DASHBOARD_ENVIRONMENT', 'x'.repeat(33), 'must be 1 to 32 printable characters'],
     ['TRUST_PROXY', 'true', 'must be off, a number of proxies from 1 to 32'],
     ['TRUST_PROXY', '0', 'must be off, a number of proxies from 1 to 32'],
     ['TRUST_PROXY', '10.0.0.0/33', 'must be off, a number of proxies from 1 to 32'],
@@ -240,3 +252,14 @@ it.each(['0.0.0.0', '::', '10.0.0.1', '192.168.127.0', '127.0.0.1.evil.example',
     expect(isLoopback(host)).toBe(false);
   },
 );
+
+it.each([
+  ['', ''],
+  ['/', ''],
+  ['/tally', '/tally'],
+  ['/tally/', '/tally'],
+  ['/ops/Tally_2.0~x', '/ops/Tally_2.0~x'],
+  ['/boards', '/boards'],
+])('BASE_PATH=%s puts "%s" before every link', (text, path) => {
+  expect(loadConfig([], { BASE_PATH: text }).BASE_PATH).toBe(path);
+});

@@ -1,0 +1,40 @@
+/** Where everything on the dashboard is found: the paths of its links, forms and redirects. */
+export interface Links {
+  readonly overview: string;
+  readonly styleSheet: string;
+  readonly logo: string;
+  readonly executions: string;
+  /** Page of one execution. */
+  readonly execution: (executionId: number | string) => string;
+  /** Where the form of "Refresh now" is sent. */
+  readonly refreshExecution: (executionId: number) => string;
+  /** Root of Bull Board. */
+  readonly board: string;
+  /** The jobs of the queue `refresh` on the board. */
+  readonly jobs: (state?: 'waiting' | 'active' | 'delayed' | 'failed') => string;
+  /** One job of the queue `refresh` on the board. */
+  readonly job: (jobId: string) => string;
+  /** The jobs of the queue `backlog` on the board. */
+  readonly backlog: string;
+}
+
+/** Path of Bull Board below BASE_PATH; its own routes follow. */
+export const BOARD_PATH = '/board';
+
+/** The links of a dashboard whose root is at `basePath`, which is empty or begins with a slash. */
+export function linksBelow(basePath: string): Links {
+  const board = `${basePath}${BOARD_PATH}`;
+  const execution = (id: number | string): string => `${basePath}/executions/${id}`;
+  return {
+    overview: `${basePath}/`,
+    styleSheet: `${basePath}/tally.css`,
+    logo: `${basePath}/tally.svg`,
+    executions: `${basePath}/executions`,
+    execution,
+    refreshExecution: (id) => `${execution(id)}/refresh`,
+    board,
+    jobs: (state) => `${board}/queue/refresh${state === undefined ? '' : `?status=${state}`}`,
+    job: (jobId) => `${board}/queue/refresh/${encodeURIComponent(jobId)}`,
+    backlog: `${board}/queue/backlog`,
+  };
+}
