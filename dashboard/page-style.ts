@@ -76,12 +76,12 @@ p { margin: 0 0 10px; } p:last-child { margin-bottom: 0; }
 
 h1 + .notice { margin-top: 16px; }
 
-.tiles { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(132px, 1fr)); margin: 0 0 16px; }
+.tiles { display: grid; gap: 12px; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); margin: 0 0 16px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 16px; }
 .tile dt { color: var(--quiet); font-size: 13px; }
-.tile dd { margin: 2px 0 0; font-size: 23px; line-height: 1.2; font-weight: 600; letter-spacing: -0.01em; }
+.tile dd { margin: 2px 0 0; font-size: 22px; white-space: nowrap; line-height: 1.2; font-weight: 600; letter-spacing: -0.01em; }
 .tile a { color: inherit; } .tile a.bad { color: var(--bad); }
-.tile .small { display: block; color: var(--quiet); font-weight: 400; letter-spacing: 0; min-height: 1.5em; }
+.tile .small { display: block; white-space: normal; color: var(--quiet); font-weight: 400; letter-spacing: 0; min-height: 1.5em; }
 
 table { width: 100%; border-collapse: collapse; }
 th, td { text-align: left; vertical-align: baseline; padding: 8px 12px 8px 0; border-top: 1px solid var(--line); }
@@ -92,7 +92,9 @@ td:last-child, th:last-child { padding-right: 0; }
 .right { text-align: right; }
 .bar { display: block; width: 100%; min-width: 60px; height: 8px; margin-top: 8px; border-radius: 4px; background: var(--page); fill: var(--accent); }
 code, .mono { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
-.error { white-space: pre-wrap; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; }
+pre.text { max-height: 24rem; overflow: auto; margin: 8px 0 0; padding: 10px 12px; border-radius: 8px; background: var(--page); }
+details.long summary { color: inherit; }
 
 figure { margin: 0; }
 figcaption { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 14px; margin-bottom: 10px; }
@@ -112,6 +114,12 @@ figcaption .now { margin-left: auto; }
 details summary { cursor: pointer; color: var(--quiet); }
 details ul { margin: 10px 0 0; padding-left: 20px; }
 
+@media (min-width: 641px) {
+  table.causes, table.failed { table-layout: fixed; }
+  .causes th:nth-child(1) { width: 6.5rem; } .causes th:nth-child(3) { width: 22%; }
+  .causes th:nth-child(4) { width: 8rem; } .causes th:nth-child(5) { width: 7.5rem; }
+  .failed th:nth-child(1) { width: 14rem; } .failed th:nth-child(2) { width: 4rem; } .failed th:nth-child(4) { width: 22%; }
+}
 @media (max-width: 640px) {
   main { padding-top: 16px; }
   .search { order: 3; margin-left: 0; width: 100%; } .search input { flex: 1; }
@@ -131,5 +139,6 @@ details ul { margin: 10px 0 0; padding-left: 20px; }
   }
   table.stack tbody th { color: var(--text); }
   .nowrap { white-space: normal; }
+  td.nowrap { white-space: nowrap; }
 }
 `;

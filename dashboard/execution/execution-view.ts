@@ -4,10 +4,7 @@ import { explain, type ExecutionState } from './execution-state.ts';
 import { moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
 import type { Links } from '../links.ts';
-import { shortened } from '../../shared/printable.ts';
-
-// In characters. The board's page of the job shows the complete error.
-const ERROR_MAX = 2_000;
+import { longText } from '../long-text.ts';
 
 /** What the page of one execution shows. */
 export interface ExecutionView {
@@ -163,7 +160,7 @@ function currentJob(job: CurrentJob, { links, nowMs }: ExecutionView): Html {
         job.error !== null &&
         html`<tr>
           <th scope="row">Last error</th>
-          <td class="mono error">${shortened(job.error, ERROR_MAX)}</td>
+          <td>${longText(job.error)}</td>
         </tr>`
       }
       <tr>
@@ -223,7 +220,7 @@ function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
       Failed for good
       ${failure !== null && failure.times > 1 && html`<span class="quiet">${number(failure.times)} times since ${moment(failure.firstFailedAt, nowMs)}</span>`}
     </h2>
-    <table class="stack">
+    <table class="stack failed">
       <thead>
         <tr>
           <th scope="col">When</th>
@@ -238,7 +235,7 @@ function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
             html`<tr>
               <td data-label="When">${moment(failedAt, nowMs)}</td>
               <td data-label="Tries">${attempts ?? '?'}</td>
-              <td data-label="Error" class="mono error">${shortened(error, ERROR_MAX)}</td>
+              <td data-label="Error">${longText(error)}</td>
               <td data-label="Job">
                 ${isThere ? html`<a class="mono" href="${links.job(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
               </td>

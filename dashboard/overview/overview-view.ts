@@ -5,12 +5,14 @@ import { chart } from './chart.ts';
 import { counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
 import type { Links } from '../links.ts';
+import { longText } from '../long-text.ts';
 import { sendPage } from '../page.ts';
 import { siteOf } from '../site.ts';
 import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
 // "Now" averages the last minute; single ten-second buckets fluctuate too much.
 const NOW_POINTS = 60 / BUCKET_SECONDS;
+const VENDORS_SHOWN = 5;
 const LAG_TOPS_MS = [
   100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
   3_600_000,
@@ -190,7 +192,7 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
       Failures by cause
       ${more && html`<span class="quiet">the newest ${number(FAILURES_READ)}</span>`}
     </h2>
-    <table class="stack">
+    <table class="stack causes">
       <thead>
         <tr>
           <th scope="col">Number</th>
@@ -204,9 +206,9 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
         ${causes.map(
           ({ error, count, vendors, last, examples }) =>
             html`<tr>
-              <td data-label="Number"><strong>${number(count)}</strong></td>
-              <td data-label="Error" class="mono error">${error}</td>
-              <td data-label="Vendors" class="small nowrap">${vendors.join(', ')}</td>
+              <td data-label="Number" class="nowrap"><strong>${number(count)}</strong></td>
+              <td data-label="Error">${longText(error)}</td>
+              <td data-label="Vendors" class="small">${vendorList(vendors)}</td>
               <td data-label="Last" class="ago">
                 ${duration(Math.max(0, nowMs - Date.parse(last)))} ago
               </td>
@@ -220,6 +222,12 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
       </tbody>
     </table>
   </section>`;
+}
+
+function vendorList(vendors: readonly string[]): string {
+  const more = vendors.length - VENDORS_SHOWN;
+  const shown = vendors.slice(0, VENDORS_SHOWN).join(', ');
+  return more > 0 ? `${shown} and ${number(more)} more` : shown;
 }
 
 function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {

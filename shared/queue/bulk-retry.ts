@@ -1,6 +1,7 @@
 import { formatIdentity, type Identity } from '../execution.ts';
 import { removeFailed } from './failed-jobs.ts';
-import { foldError, type Failure } from './failure-causes.ts';
+import type { Failure } from './failure-causes.ts';
+import { causeOf, foldError } from './fold-error.ts';
 import { failurePages, type FailureStores } from './failures.ts';
 import { enqueueRefreshes } from './refresh-queue.ts';
 
@@ -12,17 +13,22 @@ const REMEMBERED_MAX = 100_000;
 export interface FailureSelection {
   readonly executionId?: number | undefined;
   readonly vendor?: string | undefined;
-  /** Part of the message, as it is or as folded by {@link foldError}. */
+  /**
+   * Part of the message, as it is, folded by {@link foldError}, or as the cause that
+   * {@link causeOf} names.
+   */
   readonly error?: string | undefined;
 }
 
 /** Whether a failure meets every condition of a selection. */
-export function isSelected(selection: FailureSelection, { identity, error }: Failure): boolean {
+export function isSelected(selection: FailureSelection, failure: Failure): boolean {
+  const { identity, error } = failure;
   const { executionId, vendor, error: part } = selection;
   return (
     (executionId === undefined || identity?.executionId === executionId) &&
     (vendor === undefined || identity?.vendor === vendor) &&
-    (part === undefined || error.includes(part) || foldError(error).includes(part))
+    (part === undefined ||
+      [error, foldError(error), causeOf(failure)].some((text) => text.includes(part)))
   );
 }
 

@@ -83,12 +83,13 @@ async function failuresOf(
     stores,
     records.filter(({ error }) => error === null).map(({ jobId }) => jobId),
   );
-  return records.map(({ jobId, executionId, vendor, error, firstFailedAtMs, failedAtMs }) => ({
-    jobId,
+  return records.map(({ executionId, vendor, ...record }) => ({
+    jobId: record.jobId,
     identity: { executionId, vendor },
-    error: error ?? reasons.get(jobId) ?? '',
-    firstFailedAtMs,
-    failedAtMs,
+    error: record.error ?? reasons.get(record.jobId) ?? '',
+    sqlState: record.sqlState,
+    firstFailedAtMs: record.firstFailedAtMs,
+    failedAtMs: record.failedAtMs,
   }));
 }
 
