@@ -10,6 +10,7 @@ import {
   insistOnDatabase,
   reconnectDelayMs,
   reportClosedAtOnce,
+  reportDenied,
   settingsOf,
 } from '../queue/redis.ts';
 
@@ -31,6 +32,7 @@ export function connectHarborRedis(url: string, log: Logger): Redis {
     sentinelRetryStrategy: reconnectDelayMs,
   };
   const redis = new ioredis.Redis(options);
+  reportDenied(redis);
   reportClosedAtOnce(redis);
   insistOnDatabase(redis);
   const outage = new Outage(log, "Harbor's Redis");

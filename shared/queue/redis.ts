@@ -78,6 +78,7 @@ export function connectRedis(
           autoResendUnfulfilledCommands: false,
         }),
   });
+  reportDenied(redis);
   reportClosedAtOnce(redis);
   insistOnDatabase(redis);
   logOutages(redis, log);
@@ -137,6 +138,22 @@ export function reportClosedAtOnce(redis: Redis): void {
     if (closedInARow > 1 && redis.status === 'reconnecting') {
       redis.emit('error', new Error('Connection is closed.'));
     }
+  });
+}
+
+/**
+ * Emits an error with what a server in protected mode says to each connection before it closes it.
+ * ioredis takes that for the answer to its own first command, and passes on only that the
+ * connection was closed.
+ */
+export function reportDenied(redis: Redis): void {
+  redis.on('connect', () => {
+    const { stream } = redis;
+    stream.once('data', (chunk: Buffer) => {
+      // Pages of advice follow the first sentence.
+      const denied = /^-(DENIED [^.]*)/.exec(chunk.toString())?.[1];
+      if (denied !== undefined) stream.destroy(new Error(denied));
+    });
   });
 }
 

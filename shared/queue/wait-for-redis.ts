@@ -1,6 +1,11 @@
 import type { Redis } from 'ioredis';
 import { TallyError } from '../errors.ts';
-import { adviceOnSilence, explainRedisError, type RedisSettings } from './redis-errors.ts';
+import {
+  adviceOnSilence,
+  explainRedisError,
+  isLostConnection,
+  type RedisSettings,
+} from './redis-errors.ts';
 import { NOT_READY, settingsOf } from './redis.ts';
 import { versionProblem } from './redis-server.ts';
 
@@ -30,7 +35,8 @@ async function untilReady(
   await new Promise<void>((resolve, reject) => {
     let cause: unknown;
     const remember = (error: unknown): void => {
-      cause = error;
+      // That a connection was lost doesn't say why; another attempt may have said it.
+      if (cause === undefined || !isLostConnection(error)) cause = error;
     };
     const finish = (settle: () => void): void => {
       clearTimeout(timer);

@@ -24,7 +24,7 @@ it('a port that closes every connection without a word is told as an error', asy
   expect(error).toMatchObject({ message: 'Connection is closed.' });
 });
 
-it('a Redis in protected mode, which only its own machine may use, is told with what to look at', async () => {
+it('a Redis in protected mode, which only its own machine may use, is told with the cause and what to do', async () => {
   const answer =
     '-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface.';
   // As Redis does it: before any command, and then it closes the connection.
@@ -36,7 +36,6 @@ it('a Redis in protected mode, which only its own machine may use, is told with 
   const redis = connectRedis(config, 'failFast', silentLogger());
   onTestFinished(() => redis.disconnect());
   await expect(waitForRedis(redis, 1_000)).rejects.toThrow(
-    // ioredis takes the answer for one to its password, and doesn't pass it on.
-    /closes connections at once; look at its log, its maxclients and protected-mode/,
+    /can't be used: DENIED Redis is running in protected mode .*; set requirepass on the server and put the password into REDIS_URL$/,
   );
 });
