@@ -12,6 +12,8 @@ import { until } from '../support/wait.ts';
 const EXECUTIONS = 30;
 // The load ends when each of the operator's ways has retried this often.
 const TIMES = { all: 10, single: 10, commands: 2 };
+type Way = keyof typeof TIMES;
+const WAYS = Object.keys(TIMES) as Way[];
 const { database, queue, redis, environment } = await createStores({
   // The reconciler would repair what a retry loses; each execution is sent as often as it changes.
   settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0', REFRESH_INTERVAL_MS: '0' },
@@ -67,9 +69,13 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   const end = new AbortController();
   const enough = () =>
     done.all >= TIMES.all && done.single >= TIMES.single && done.commands >= TIMES.commands;
-  const loop = async (action: () => Promise<void>, paceMs: number) => {
+  // On a machine so busy that a command takes many seconds, the quick ways would leave it nothing to retry: a way that is
+  // ahead waits until the slowest has come as far. Half of each runs beside the others all the same.
+  const share = (way: Way) => done[way] / TIMES[way];
+  const isAhead = (way: Way) => share(way) >= Math.min(...WAYS.map(share)) + 0.5;
+  const loop = async (action: () => Promise<void>, paceMs: number, way?: Way) => {
     while (!end.signal.aborted && !enough()) {
-      await action();
+      if (way === undefined || !isAhead(way)) await action();
       await delay(paceMs);
     }
   };
@@ -83,11 +89,15 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
         ),
       5,
     ),
-    loop(async () => void (done.all += await put('retry/failed')), 300),
-    loop(async () => {
-      const [jobId] = await redis.zrevrange(queue.toKey('failed'), 0, 0);
-      if (jobId !== undefined) done.single += await put(`${encodeURIComponent(jobId)}/retry`);
-    }, 50),
+    loop(async () => void (done.all += await put('retry/failed')), 300, 'all'),
+    loop(
+      async () => {
+        const [jobId] = await redis.zrevrange(queue.toKey('failed'), 0, 0);
+        if (jobId !== undefined) done.single += await put(`${encodeURIComponent(jobId)}/retry`);
+      },
+      50,
+      'single',
+    ),
     loop(async () => {
       const { output } = await runTally(['retry', '--all'], environment);
       done.commands += Number(/^retried (\d+)/.exec(output)?.[1]) > 0 ? 1 : 0;
