@@ -3,8 +3,8 @@
  * wrapped ever answers again, so no code behind it runs, and none in front of it is told.
  */
 export interface Kill {
-  /** The same object, whose methods are steps. */
-  wrap<T extends object>(target: T): T;
+  /** The same object, whose methods, or those named, are steps. */
+  wrap<T extends object>(target: T, steps?: readonly (keyof T)[]): T;
   /** Resolves when the step was reached. */
   readonly happened: Promise<'killed'>;
 }
@@ -36,5 +36,9 @@ export function killAt(step: number, when: 'before' | 'after'): Kill {
         };
       },
     });
-  return { happened, wrap: (target) => wrap(target, () => true) };
+  return {
+    happened,
+    wrap: (target, names) =>
+      wrap(target, (name) => names === undefined || names.includes(name as keyof typeof target)),
+  };
 }

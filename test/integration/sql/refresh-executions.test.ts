@@ -164,6 +164,25 @@ describe('two at a time', () => {
     expect(await outboxRows(database)).toBe(0);
   });
 
+  it('a change whose row is deleted is one that the tasks were read after', async () => {
+    const [id = 0] = await createExecutions(database, 1, ['Running']);
+    const writer = await openClient(environment.DATABASE_URL);
+    await writer.query('BEGIN');
+    // Holds up the deletion of rows, and nothing before it.
+    await writer.query('LOCK TABLE tally.outbox IN SHARE MODE');
+    const refreshing = refreshExecutions(database, [id], false);
+    await someoneToWait(database);
+    await writer.query(`UPDATE task SET status = 'Success'`);
+    await writer.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source) VALUES ($1, 'REPLICATION', 'capture')`,
+      [id],
+    );
+    await writer.query('COMMIT');
+    await refreshing;
+    expect(await outboxRows(database)).toBe(0);
+    expect(await readExecution(database, id)).toMatchObject({ status: 'Success' });
+  });
+
   it('an execution that another transaction has locked is reported busy at once, and keeps its rows', async () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
     await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
