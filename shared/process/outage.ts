@@ -42,7 +42,7 @@ export class Outage {
     this.#saidMs = nowMs;
     this.#causes.add(cause);
     this.#log.error(
-      `${this.#what} is ${begins ? '' : 'still '}away: ${cause}; work waits until it is back`,
+      `${this.#what} is ${begins ? '' : 'still '}unavailable: ${cause}; work waits until it is back`,
     );
   }
 

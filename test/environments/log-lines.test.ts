@@ -81,13 +81,13 @@ it('a producer logs what it lacks, and which rows it sends again and why', async
 it('each loop that needs an unavailable store logs the outage and its end', async () => {
   const [producer, worker] = [await startProducer(environment), await startWorker(environment)];
   await postgres.stop();
-  await producer.said('the outbox in Postgres is away: ');
-  await producer.said('the reconciler is away: ');
-  await worker.said('the failed-janitor is away: ');
+  await producer.said('the outbox in Postgres is unavailable: ');
+  await producer.said('the reconciler is unavailable: ');
+  await worker.said('the failed-janitor is unavailable: ');
   await postgres.start();
   await producer.said(/the outbox in Postgres is back after [\d.]+ s/);
   await redisServer.stop();
-  await worker.said('Redis is away: ');
+  await worker.said('Redis is unavailable: ');
   await redisServer.start();
   await worker.said(/Redis is back after [\d.]+ s/);
 });

@@ -138,7 +138,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
 
     await goesOn('the replica to serve the slot', () => first.kill(), spare);
     for (const worker of workers) {
-      expect(worker.lines.filter((line) => line.includes('Redis is away'))).toHaveLength(1);
+      expect(worker.lines.filter((line) => line.includes('Redis is unavailable'))).toHaveLength(1);
     }
     await first.start();
     await until('the first to follow', async () =>
@@ -169,7 +169,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
     for (const watch of watches) watch.declare('unable');
     await holder.kill();
     await witness.change(ids);
-    await worker.said('Redis is away');
+    await worker.said('Redis is unavailable');
     const all = [...watches, producerWatch];
     await Promise.all(all.map((watch) => watch.look(4)));
     for (const { cpuShare, unanswered } of await Promise.all(all.map((watch) => watch.look(8)))) {
@@ -231,7 +231,7 @@ it('a node that announces an unknown host name is named, with the setting to cha
     ),
   );
   const worker = startTally(['worker'], { ...environment, REDIS_URL: cluster.url([other]) });
-  const line = await worker.said('Redis is away');
+  const line = await worker.said('Redis is unavailable');
   expect(line).toContain('nowhere.invalid');
   expect(line).toContain('see its cluster-announce-hostname');
   await announce('', 'ip');

@@ -57,7 +57,7 @@ const replication = async (port: number): Promise<string> =>
 
 it('sentinels that require a password are named, with the parameter to add', async () => {
   const without = startTally(['worker'], { ...environment, REDIS_URL: url(closed.port) });
-  const line = await without.said('Redis is away');
+  const line = await without.said('Redis is unavailable');
   expect(line).toContain('add ?sentinel_password=…');
   expect(line).not.toContain(PASSWORD);
   const given = url(closed.port, `?sentinel_password=${SENTINEL_PASSWORD}`);
@@ -71,7 +71,7 @@ it.each([
 ])('where %s instead of a sentinel, the cause is named', async (_what, host, cause) => {
   const url = `redis+sentinel://:${PASSWORD}@${host}/mymaster`;
   const line = await startTally(['worker'], { ...environment, REDIS_URL: url }).said(
-    'Redis is away',
+    'Redis is unavailable',
   );
   expect(line).toMatch(cause);
 });

@@ -119,12 +119,12 @@ async function check({ url, failOver }: Topology): Promise<void> {
 
   for (const untrusted of [url, `${url}?ssl_ca_certs=${foreign.ca}`]) {
     const other = startTally(['worker'], { ...plain, REDIS_URL: untrusted });
-    const line = await other.said('Redis is away');
+    const line = await other.said('Redis is unavailable');
     expect(line).toContain('ssl_ca_certs=');
     expect(line).toContain('NODE_EXTRA_CA_CERTS');
     other.kill('SIGTERM');
     expect(await other.ended).toMatchObject({ code: 0 });
-    expect(other.lines.filter((said) => said.includes('Redis is away'))).toHaveLength(1);
+    expect(other.lines.filter((said) => said.includes('Redis is unavailable'))).toHaveLength(1);
   }
 
   await failOver();

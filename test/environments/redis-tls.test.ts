@@ -85,7 +85,7 @@ describe('a wrong TLS setting is named once, with what to do and without the pas
     const all = { ...environment, REDIS_URL: url };
     const worker = startTally(['worker'], all);
     const watch = watchProcess(worker, await healthAddress(worker));
-    const line = await worker.said('Redis is away');
+    const line = await worker.said('Redis is unavailable');
     for (const part of parts) expect(line).toContain(part);
     const seen = await watch.look(12);
     expect(seen).toMatchObject({ ready: 0, unanswered: 0 });
@@ -95,7 +95,7 @@ describe('a wrong TLS setting is named once, with what to do and without the pas
     expect(output).toContain(parts[0]);
     const everything = [...worker.lines, output].join('\n');
     for (const secret of [PASSWORD, ENCODED]) expect(everything).not.toContain(secret);
-    expect(worker.lines.filter((said) => said.includes('Redis is away'))).toHaveLength(1);
+    expect(worker.lines.filter((said) => said.includes('Redis is unavailable'))).toHaveLength(1);
   });
 
   it('a missing CA file stops a process before it connects', async () => {

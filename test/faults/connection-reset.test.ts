@@ -88,7 +88,7 @@ it.each([
     expect(await attemptsUsed(worker)).toBe(0);
     await resetInRefreshOf(first, [last]);
     expect(await attemptsUsed(worker)).toBe(0);
-    expect(worker.lines.filter((line) => line.includes('Postgres is away'))).toEqual([]);
+    expect(worker.lines.filter((line) => line.includes('Postgres is unavailable'))).toEqual([]);
     await startProducer(environment);
     await witness.change(created);
     await witness.verify();

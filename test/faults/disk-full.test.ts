@@ -63,7 +63,7 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
     ),
   );
   await witness.change(ids);
-  await producer.said('the queue in Redis is away');
+  await producer.said('the queue in Redis is unavailable');
   expect(await statusOf(workerAddress)).toBe(503);
   // It only reads, and Redis still lets it.
   expect(await statusOf(dashboardAddress)).toBe(200);

@@ -25,7 +25,7 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   const worker = await startWorker(environment);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
   await postgres.stop();
-  await worker.said('Postgres is away');
+  await worker.said('Postgres is unavailable');
 
   const askedMs = performance.now();
   const answer = await fetch(`${producer.url}/v1/refreshes`, {

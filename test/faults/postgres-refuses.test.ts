@@ -96,7 +96,7 @@ it('a worker without a free connection waits, not ready, and no attempt is used'
     return takers.length === LIMIT;
   });
   const ids = await enqueueNew(20);
-  await worker.said(/Postgres is away: .*too many connections/);
+  await worker.said(/Postgres is unavailable: .*too many connections/);
   const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
   expect((await fetch(`${address}/readyz`)).status).toBe(503);
   expect(await countByRevision(database, ids)).toEqual({ 0: 20 });
@@ -123,7 +123,7 @@ it('killed idle connections cost neither the process nor an attempt', async () =
     expect(await countByRevision(database, ids)).toEqual({ 1: 20 });
   }
   expect(await attemptsUsed(worker)).toBe(0);
-  expect(worker.lines.filter((line) => line.includes('Postgres is away'))).toEqual([]);
+  expect(worker.lines.filter((line) => line.includes('Postgres is unavailable'))).toEqual([]);
   await verifyAll(before);
 });
 

@@ -126,7 +126,7 @@ it('while the network swallows Postgres the API answers 503 within 3 s, and work
     expect(status).toBe(503);
     expect(ms).toBeLessThan(3_000 + BUSY_MACHINE_MS);
   }
-  await worker.said('Postgres is away');
+  await worker.said('Postgres is unavailable');
   const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
   expect((await fetch(`${address}/readyz`)).status).toBe(503);
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });

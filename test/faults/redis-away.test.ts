@@ -51,7 +51,7 @@ describe('an unavailable Redis', () => {
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);
     await server.stop();
-    await producer.said('Redis is away');
+    await producer.said('Redis is unavailable');
     const answer = await fetch(`${producer.url}/v1/refreshes`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
@@ -71,7 +71,7 @@ describe('an unavailable Redis', () => {
   it('keeps a worker that starts without it trying, not ready, until it comes', async () => {
     await server.stop();
     const worker = startTally(['worker'], environment);
-    await worker.said('Redis is away');
+    await worker.said('Redis is unavailable');
     const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
     expect((await fetch(`${address}/readyz`)).status).toBe(503);
     await server.start();
@@ -104,13 +104,13 @@ describe('an unavailable Redis', () => {
     );
     await redis.config('SET', 'maxmemory', '1');
     await recordRefreshes(database, refreshesOf(ids), 'api');
-    await producer.said('the queue in Redis is away');
+    await producer.said('the queue in Redis is unavailable');
     expect(await outboxRows(database)).toBe(100);
     await redis.config('SET', 'maxmemory', '0');
     await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
     await producer.said('the queue in Redis is back');
-    expect(producer.lines.filter((line) => line.includes('queue in Redis is away'))).toHaveLength(
-      1,
-    );
+    expect(
+      producer.lines.filter((line) => line.includes('queue in Redis is unavailable')),
+    ).toHaveLength(1);
   });
 });

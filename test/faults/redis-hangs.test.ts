@@ -48,7 +48,7 @@ it('while Redis hangs under load the API accepts refreshes, and work resumes wit
   expect(output.split('\n')).toHaveLength(1);
   expect(output).toContain('REDIS_URL');
   // The relay's own time limit is over, too, and what it had sent lies before Redis.
-  await producer.said('Redis is away');
+  await producer.said('Redis is unavailable');
   proxy.mode = 'pass';
 
   await until('all to be refreshed', () => allSettled({ queue, database }));

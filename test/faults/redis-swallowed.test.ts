@@ -25,7 +25,9 @@ it('producer and worker replace connections to a Redis whose host has vanished',
   const ids = await createExecutions(database, 5_000);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 4_500);
   proxy.mode = 'swallow';
-  await Promise.all([producer, worker].map((child) => child.said('Redis is away', NOTICED_MS)));
+  await Promise.all(
+    [producer, worker].map((child) => child.said('Redis is unavailable', NOTICED_MS)),
+  );
   expect(await outboxRows(database)).toBeGreaterThan(0);
   await witness.change(ids.slice(0, 100));
   // From here on there is a Redis at the same address, and nobody tells the processes.
@@ -54,6 +56,6 @@ it('an idle worker whose connections died silently does its next job within ten 
   await until('it to wait for jobs', () => waits);
   await witness.change([id]);
   await witness.verify(NOTICED_MS);
-  expect(worker.lines.join('\n')).toContain('Redis is away');
+  expect(worker.lines.join('\n')).toContain('Redis is unavailable');
   await queue.obliterate({ force: true });
 });

@@ -36,7 +36,7 @@ describe('tally', () => {
       DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally',
       REDIS_URL: 'redis://:hunter2secret@127.0.0.1:1',
     });
-    await worker.said('Redis is away');
+    await worker.said('Redis is unavailable');
     await worker.said('waiting for Postgres');
     expect(worker.lines.join('\n')).not.toContain('hunter2secret');
   });

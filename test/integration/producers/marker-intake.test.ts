@@ -182,7 +182,7 @@ describe('the marker intake', () => {
     const holder = await openClient(config.DATABASE_URL);
     await holder.query('BEGIN; LOCK TABLE tally.outbox IN SHARE MODE');
     await until('a page to be in hand', async () => (await terminateInPage()).length > 0);
-    await intake.said('the marker intake is away');
+    await intake.said('the marker intake is unavailable');
     await holder.query('ROLLBACK');
     await intake.said('the marker intake is back');
     await allRecorded(20_000);
@@ -239,7 +239,7 @@ describe('the marker intake', () => {
     await markInSet(redis, [1]);
     await allRecorded(1);
     expect(lines.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
-      expect.stringContaining("Harbor's Redis is away"),
+      expect.stringContaining("Harbor's Redis is unavailable"),
       expect.stringContaining("Harbor's Redis is back"),
     ]);
   });

@@ -41,7 +41,9 @@ it('an outage that 200 jobs meet pauses the worker once and is logged once', () 
   for (let job = 0; job < 200; job++) watch.reportUnavailable(error);
   expect(watch.unavailable).toBe(true);
   expect(events).toEqual(['unavailable']);
-  expect(lines).toEqual(['Postgres is away: connect ECONNREFUSED; work waits until it is back']);
+  expect(lines).toEqual([
+    'Postgres is unavailable: connect ECONNREFUSED; work waits until it is back',
+  ]);
 });
 
 it('the worker goes on as soon as a probe succeeds, not at one that fails', async () => {

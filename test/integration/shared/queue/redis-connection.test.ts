@@ -38,8 +38,8 @@ it("a connection lost in use isn't reported as a server that closes connections 
   onTestFinished(() => client.disconnect());
   await client.ping();
   proxy.reset();
-  await until('it to be logged', () => lines.some((line) => line.includes('Redis is away')));
-  expect(lines[0]).toMatch(/Redis is away: (read|write) E\w+; work waits/);
+  await until('it to be logged', () => lines.some((line) => line.includes('Redis is unavailable')));
+  expect(lines[0]).toMatch(/Redis is unavailable: (read|write) E\w+; work waits/);
   await client.ping();
   // From here on nothing but resets: that is advised on.
   proxy.mode = 'refuse';

@@ -26,7 +26,7 @@ const TABLE: readonly [string, ErrorKind, string][] = [
   ['25P03', 'connection', 'idle_in_transaction_session_timeout'],
   ['08000', 'connection', 'connection_exception'],
   ['08006', 'connection', 'connection_failure'],
-  ['08P01', 'connection', 'protocol_violation, of a pooler whose server is away'],
+  ['08P01', 'connection', 'protocol_violation, of a pooler whose server is unavailable'],
   ['57P03', 'unavailable', 'cannot_connect_now, starting'],
   ['53300', 'unavailable', 'too_many_connections'],
   ['53100', 'unavailable', 'disk_full'],

@@ -26,7 +26,7 @@ it('an outage that many calls meet is logged twice, at its end with its length',
   outage.end();
   outage.end();
   expect(lines).toEqual([
-    'error: Postgres is away: connect ECONNREFUSED; work waits until it is back',
+    'error: Postgres is unavailable: connect ECONNREFUSED; work waits until it is back',
     'info: Postgres is back after 2.5 s',
   ]);
 });
@@ -39,7 +39,7 @@ it('another cause of the same outage is logged once, when the last line is 5 s o
   vi.advanceTimersByTime(6_000);
   outage.begin(new Error('WRONGPASS'));
   expect(lines.slice(1)).toEqual([
-    'error: Postgres is still away: WRONGPASS; work waits until it is back',
+    'error: Postgres is still unavailable: WRONGPASS; work waits until it is back',
   ]);
 });
 
