@@ -11,7 +11,8 @@ export interface ReservedPort {
 }
 
 /**
- * Takes a port and holds it: the preferred one if it is free, else any.
+ * Takes a port and holds it: the preferred one if it is free, else any. Packages such as `get-port`
+ * close the port before they return its number, so anyone could take it until it is used.
  * @throws an error from Node if no port can be bound on this host, or this user may not use the
  *   preferred one
  */
