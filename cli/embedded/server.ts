@@ -64,6 +64,8 @@ export function serverEnvironment(): Record<string, string | undefined> {
 
 /**
  * Runs a short command in a session of its own, so that a Ctrl-C in the terminal doesn't reach it.
+ * (`execa` would add a dozen packages for this one function, and its current version needs Node
+ * 22.)
  * @returns its output, trimmed
  * @throws Error with one line: the command's name and the most informative line of its output
  */

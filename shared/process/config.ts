@@ -57,6 +57,8 @@ function proxies(): z.ZodType<TrustedProxies, string> {
   });
 }
 
+// Express' own parser, `proxy-addr`, also takes a bare number for an address, so that 33 would
+// trust 0.0.0.33 instead of being refused as too many proxies.
 function isProxy(text: string): boolean {
   if (['loopback', 'linklocal', 'uniquelocal'].includes(text)) return true;
   const [address = '', bits, ...more] = text.split('/');
