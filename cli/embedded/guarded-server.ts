@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
-import { once, serverEnvironment, until } from './server.ts';
-import type { SystemUser } from './server.ts';
+import { serverEnvironment, type SystemUser } from './programs.ts';
+import { once, until } from './server.ts';
 
 /** Longer than the guard takes to kill a server that doesn't stop when asked. */
 const GONE_TIMEOUT_MS = 20_000;

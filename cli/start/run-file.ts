@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError, TallyError } from '../../shared/errors.ts';
-import { isAlive } from '../embedded/server.ts';
+import { isAlive } from '../embedded/programs.ts';
 
 /**
  * What a running `tally start` tells other commands. Only its owner can read it, because it

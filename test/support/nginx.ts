@@ -4,7 +4,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
-import { findOnPath } from '../../cli/embedded/server.ts';
+import { findOnPath } from '../../cli/embedded/programs.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
-import { findOnPath, nobody } from '../../cli/embedded/server.ts';
+import { findOnPath } from '../../cli/embedded/programs.ts';
+import { nobody } from '../../cli/embedded/system-user.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { freePort } from '../../cli/embedded/ports.ts';
-import { findOnPath } from '../../cli/embedded/server.ts';
+import { findOnPath } from '../../cli/embedded/programs.ts';
 import type { Authority } from './authority.ts';
 import { askRedis, startRedisServer, tlsOnly, type RedisServer } from './redis-servers.ts';
 import { until } from './wait.ts';

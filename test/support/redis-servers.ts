@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../../cli/embedded/ports.ts';
-import { findOnPath } from '../../cli/embedded/server.ts';
+import { findOnPath } from '../../cli/embedded/programs.ts';
 import type { Authority } from './authority.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, it } from 'vitest';
-import { tellingLine } from '../../../../cli/embedded/server.ts';
+import { tellingLine } from '../../../../cli/embedded/programs.ts';
 
-const SERVER = new URL('../../../../dist/cli/embedded/server.js', import.meta.url).href;
+const SERVER = new URL('../../../../dist/cli/embedded/programs.js', import.meta.url).href;
 
 it("a command that couldn't be started doesn't keep the process alive", async () => {
   // The first file may not be executed, the second one doesn't exist.
