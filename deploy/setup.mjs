@@ -1,10 +1,9 @@
 // Makes `npm start` and `npm test` work on a fresh checkout: dependencies, build, Redis and, with
 // --test, a Chromium. It runs before anything is installed, so it is plain JavaScript and imports
 // only what Node brings. Says nothing when nothing has to be done.
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
@@ -17,6 +16,7 @@ import {
   SENTINEL,
   TMUX,
 } from './setup-programs.mjs';
+import { npm, Stopped } from './setup-npm.mjs';
 
 const LOCK_TIMEOUT_MS = 15 * 60_000;
 const POLL_MS = 100;
@@ -27,10 +27,11 @@ const FOR_TESTS = process.argv.includes('--test');
 const FOR_ENVIRONMENTS = process.argv.includes('--environments');
 const SERVERS = join(ROOT, 'test', 'environments', 'servers');
 
-/** @typedef {{ needed: () => boolean, act: () => void, writesHere: boolean }} Step */
+/** @typedef {{ needed: () => boolean, act: () => void | Promise<void>, writesHere: boolean }} Step */
 
 /** @returns {Step[]} */
 function steps() {
+  /** @type {Step[]} */
   const all = [
     { needed: dependenciesAreStale, act: installDependencies, writesHere: true },
     { needed: buildIsStale, act: build, writesHere: true },
@@ -66,7 +67,7 @@ async function main() {
   const release = await takeLock(todo.some((step) => step.writesHere));
   try {
     // Looked at again: another run may have done it while this one waited.
-    for (const step of all) if (step.needed()) step.act();
+    for (const step of all) if (step.needed()) await step.act();
   } finally {
     release();
   }
@@ -84,11 +85,11 @@ function lockFileHash() {
   return createHash('sha256').update(text).digest('hex');
 }
 
-function installDependencies() {
+async function installDependencies() {
   const hash = lockFileHash();
   say('Installing the dependencies (npm ci).');
   // With NODE_ENV=production npm would leave out the compiler.
-  npm('ci', '--include=dev');
+  await npm(ROOT, 'ci', '--include=dev');
   writeStamp(join(ROOT, 'node_modules', '.tally-lock'), hash);
 }
 
@@ -98,9 +99,9 @@ function serversAreStale() {
   return readIfThere(join(SERVERS, 'node_modules', '.tally-lock')) !== lock;
 }
 
-function installServers() {
+async function installServers() {
   say('Installing older Postgres servers for the tests (npm ci in test/environments/servers).');
-  npm('ci', '--ignore-scripts', '--prefix', SERVERS);
+  await npm(ROOT, 'ci', '--ignore-scripts', '--prefix', SERVERS);
   const lock = fs.readFileSync(join(SERVERS, 'package-lock.json'), 'utf8');
   writeStamp(join(SERVERS, 'node_modules', '.tally-lock'), lock);
 }
@@ -109,11 +110,11 @@ function buildIsStale() {
   return readIfThere(join(ROOT, 'dist', '.tally-sources')) !== sourcesHash();
 }
 
-function build() {
+async function build() {
   // Taken before the build: what is changed meanwhile is built by the next run.
   const hash = sourcesHash();
   say('Building (npm run build).');
-  npm('run', 'build');
+  await npm(ROOT, 'run', 'build');
   writeStamp(join(ROOT, 'dist', '.tally-sources'), hash);
 }
 
@@ -132,17 +133,6 @@ function sourcesHash() {
     hash.update(`${relative(ROOT, file)}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex');
-}
-
-/** @param {string[]} args */
-function npm(...args) {
-  // Other package managers, and npx, set this variable too.
-  const path = process.env['npm_execpath'] ?? '';
-  const viaNode = basename(path) === 'npm-cli.js';
-  const [command, all] = viaNode ? [process.execPath, [path, ...args]] : ['npm', args];
-  const result = spawnSync(command, all, { cwd: ROOT, stdio: 'inherit' });
-  const reason = result.error?.message ?? `exit ${result.status ?? result.signal}`;
-  if (result.status !== 0) throw new Error(`npm ${args.join(' ')} failed (${reason}).`);
 }
 
 /**
@@ -268,6 +258,10 @@ function describe(error) {
 try {
   await main();
 } catch (error) {
-  console.error(`tally: ${describe(error)}`);
-  process.exitCode = 1;
+  // As if it had never been caught, so that the shell and the outer npm know what ended it.
+  if (error instanceof Stopped) process.kill(process.pid, error.signal);
+  else {
+    console.error(`tally: ${describe(error)}`);
+    process.exitCode = 1;
+  }
 }

@@ -3,15 +3,18 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
+import { isAlive } from '../../cli/embedded/server.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
 
+const QUICK_BUILD = `node -e "fs.mkdirSync('dist',{recursive:true})"`;
+const ENDLESS_BUILD = `node -e "fs.writeFileSync('pid',''+process.pid);setInterval(()=>{},1000)"`;
+
 /** A project without dependencies, with Tally's set-up. */
-function newProject(): { readonly folder: string; readonly lock: string } {
+function newProject(build = QUICK_BUILD): { readonly folder: string; readonly lock: string } {
   const folder = newFolder();
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const project = { name: 'empty', version: '1.0.0' };
-  const build = `node -e "fs.mkdirSync('dist',{recursive:true})"`;
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...project, scripts: { build } }));
   writeFileSync(
     join(folder, 'package-lock.json'),
@@ -33,7 +36,7 @@ function setUp(folder: string) {
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   }
-  return { ended: once(child, 'close'), output: () => output };
+  return { pid: child.pid ?? 0, ended: once(child, 'close'), output: () => output };
 }
 
 it('a set-up that was killed does not block the next one, even if its process number is taken again', async () => {
@@ -62,3 +65,22 @@ it('a set-up waits for one that runs, says so, and goes on when that one is done
   expect(await ended).toEqual([0, null]);
   expect(existsSync(join(folder, 'dist'))).toBe(true);
 });
+
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'a set-up that is ended by %s leaves neither npm nor what npm runs behind, nor its lock',
+  async (signal) => {
+    const { folder, lock } = newProject(ENDLESS_BUILD);
+    const { pid, ended } = setUp(folder);
+    const building = await until('the build to run', () => {
+      const file = join(folder, 'pid');
+      return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
+    });
+    onTestFinished(() => {
+      if (isAlive(building)) process.kill(building, 'SIGKILL');
+    });
+    process.kill(pid, signal);
+    expect(await ended).toEqual([null, signal]);
+    await until('the build to be gone', () => !isAlive(building), 5_000);
+    expect(existsSync(lock)).toBe(false);
+  },
+);
