@@ -40,7 +40,7 @@ async function checkQueue(queue: RefreshQueue, redis: Redis, config: Config): Pr
   if (status.backlogPaused) {
     return warning('the queue "backlog" is paused', 'resume it on the dashboard');
   }
-  const text = `${status.queue.waiting} waiting, ${status.queue.delayed} will be tried again`;
+  const text = `${status.queue.waiting} waiting, ${status.queue.delayed} to be retried`;
   const oldest = status.oldestWaitingSeconds ?? 0;
   if (oldest < LATE_S) return ok(text);
   return warning(
@@ -55,7 +55,7 @@ async function checkOutbox(database: Database): Promise<Verdict> {
   if ((oldestSeconds ?? 0) < LATE_S) return ok(text);
   return warning(
     `${text}; the oldest is ${Math.round(oldestSeconds ?? 0)} s old`,
-    'nothing, if a backlog drains or markers wait for their delay; otherwise see TallyRefreshesLate in docs/operations.md',
+    'if a backlog is draining or markers wait for their delay, nothing; otherwise see TallyRefreshesLate in docs/operations.md',
   );
 }
 
@@ -72,7 +72,7 @@ async function checkProducer(database: Database): Promise<Verdict> {
     seconds === null
       ? 'no reconciler has ever run'
       : `the reconciler was last at work ${Math.round(seconds)} s ago`,
-    'run: tally producer (with RECONCILE_INTERVAL_MS=0 this line means nothing)',
+    'run: tally producer (ignore this if RECONCILE_INTERVAL_MS=0)',
   );
 }
 

@@ -11,7 +11,7 @@ type Client = Parameters<typeof enableCapture>[0];
 export function addCaptureCommand(program: Command): void {
   const capture = program
     .command('capture')
-    .description('the triggers on task that record every change');
+    .description('manage the triggers on task that record every change');
   const add = (
     name: string,
     description: string,
@@ -29,7 +29,7 @@ export function addCaptureCommand(program: Command): void {
   };
   add('enable', 'record changes of tasks from now on', async (client) => {
     await enableCapture(client);
-    return 'capture is enabled; what changed before is found by: tally reconcile';
+    return 'capture is enabled; to find what changed before, run: tally reconcile';
   });
   add('disable', 'stop recording; what is recorded is still refreshed', async (client) => {
     return (await disableCapture(client))

@@ -11,10 +11,10 @@ import { withQueue } from '../with-queue.ts';
 export function addEnqueueCommand(program: Command): void {
   program
     .command('enqueue')
-    .description('put refreshes straight onto the queue')
+    .description('put refreshes straight on the queue')
     .argument(
       '<identity...>',
-      'for example 42:REPLICATION, or - to read one a line from standard input',
+      'for example 42:REPLICATION, or - to read one per line from standard input',
     )
     .addOption(dataOption())
     .action(async (texts: string[], options: { data: string }) => {
@@ -25,7 +25,7 @@ export function addEnqueueCommand(program: Command): void {
       if (identities.length === 0) {
         throw new TallyError(
           'NOTHING_CAME',
-          'nothing came on standard input, so nothing was enqueued; did the command before this one fail?',
+          'standard input was empty, so nothing was enqueued; did the command before this one fail?',
         );
       }
       await enqueue(config, identities);
@@ -38,7 +38,7 @@ function enqueue(config: ConfigWith<'REDIS_URL'>, identities: readonly Identity[
     enqueueRefreshes(queue, identities).catch((error: unknown) => {
       throw new TallyError(
         'REDIS_AWAY',
-        'Redis stopped answering; some refreshes may be on the queue. Run the same command again, that is harmless',
+        'Redis stopped answering; some refreshes may be on the queue. Running the same command again is harmless',
         { cause: error },
       );
     }),

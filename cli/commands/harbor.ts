@@ -50,10 +50,10 @@ interface ExportOptions {
 export function addHarborCommand(program: Command): void {
   const harbor = program
     .command('harbor')
-    .description("take Harbor's markers in, or put waiting refreshes back as markers");
+    .description("take in Harbor's markers, or turn waiting refreshes back into markers");
   harbor
     .command('import')
-    .description('record a refresh for every marker that stands in HARBOR_REDIS_URL, and end')
+    .description('record a refresh for every marker in HARBOR_REDIS_URL, and exit')
     .addOption(dataOption())
     .action((options: { data: string }) => {
       const config = commandConfig(['DATABASE_URL', 'HARBOR_REDIS_URL'], options.data);
@@ -62,15 +62,15 @@ export function addHarborCommand(program: Command): void {
   harbor
     .command('export')
     .description(
-      'turn every refresh that waits in outbox or queue into a marker; stop the producers first',
+      'turn every refresh in the outbox or on the queue into a marker; stop the producers first',
     )
     .addOption(
       new Option(
         '--format <format>',
-        'keys for Harbor 2.8 to 2.15, set for later ones; may be left out when only the set stands there',
+        'keys for Harbor 2.8 to 2.15, set for later ones; optional if there is only the set',
       ).choices(['set', 'keys']),
     )
-    .option('--force', 'even if a producer seems to run')
+    .option('--force', 'even if a producer seems to be running')
     .addOption(dataOption())
     .action((options: ExportOptions) => {
       const config = commandConfig(['DATABASE_URL', 'REDIS_URL', 'HARBOR_REDIS_URL'], options.data);
@@ -184,6 +184,6 @@ async function detectFormat(harbor: Redis): Promise<MarkerFormat> {
     'set,keys': 'markers of both formats',
   }[formats.join()];
   throw new UsageError(
-    `there are ${found} in HARBOR_REDIS_URL, so tell which Harbor reads: --format keys for 2.8 to 2.15, --format set for later ones`,
+    `there are ${found} in HARBOR_REDIS_URL, so say which format Harbor reads: --format keys for 2.8 to 2.15, --format set for later ones`,
   );
 }

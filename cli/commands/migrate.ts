@@ -17,12 +17,9 @@ interface Options {
 export function addMigrateCommand(program: Command): void {
   program
     .command('migrate')
-    .description('create or upgrade schema tally (and execution and task, when there is neither)')
+    .description('create or upgrade schema tally (and execution and task, if neither exists)')
     .option('--uninstall', 'remove schema tally and the triggers instead; execution and task stay')
-    .option(
-      '--force',
-      'with --uninstall: even if refreshes wait in the outbox, which are lost then',
-    )
+    .option('--force', 'with --uninstall: even if refreshes wait in the outbox; they are lost')
     .addOption(dataOption())
     .action(async (options: Options) => {
       if (options.force && !options.uninstall) {
@@ -56,7 +53,7 @@ async function remove(config: ConfigWith<'DATABASE_URL'>, force: boolean): Promi
         ...(lostRefreshes > 0
           ? [`${describeLost(lostRefreshes)} refreshes were not done and are lost`]
           : []),
-        'what is left in Redis is removed with:',
+        'to remove what is left in Redis, run:',
         ...[REFRESH_QUEUE, BACKLOG_QUEUE].map(
           (queue) =>
             `redis-cli -u "$REDIS_URL" --scan --pattern '${config.QUEUE_PREFIX}:${queue}*' | xargs redis-cli -u "$REDIS_URL" UNLINK`,

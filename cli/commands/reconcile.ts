@@ -28,9 +28,9 @@ interface Options {
 export function addReconcileCommand(program: Command): void {
   program
     .command('reconcile')
-    .description('find every execution that is stuck behind its tasks, and record its refresh')
+    .description('find every execution that is stuck behind its tasks, and record a refresh of it')
     .option('--dry-run', 'only show them; needs nothing but SELECT on execution and task')
-    .option('--all', 'with --dry-run: show also what no refresh can repair, and why')
+    .option('--all', 'with --dry-run: also show what no refresh can repair, and why')
     .option('--json', 'print one JSON document')
     .addOption(dataOption())
     .action(async (options: Options) => {

@@ -28,13 +28,13 @@ interface Options {
 export function addRetryCommand(program: Command): void {
   program
     .command('retry')
-    .description('put failed jobs on the queue again; of several options, all have to apply')
+    .description('put failed jobs on the queue again; if several options are given, all must apply')
     .option('--all', 'every failed job')
     .option('--execution <id>', 'those of one execution', readExecutionId)
     .option('--vendor <vendor>', 'those of one vendor', readVendor)
     .option(
       '--error <text>',
-      'those whose error, in full or as tally failed shows it, has this text',
+      'those whose error, in full or as tally failed shows it, contains this text',
     )
     .option('--dry-run', 'only count them')
     .option('--json', 'print one JSON document')
@@ -55,7 +55,7 @@ export function addRetryCommand(program: Command): void {
       );
       if (noRefresh > 0) {
         process.stderr.write(
-          `tally: ${noRefresh} failed jobs are no refreshes and stay; remove them on the dashboard\n`,
+          `tally: ${noRefresh} failed jobs are not refreshes and stay; remove them on the dashboard\n`,
         );
       }
     });
@@ -74,7 +74,7 @@ function selectionOf({ all, execution, vendor, error }: Options): FailureSelecti
   }
   if (!all && parts.length === 0) {
     throw new UsageError(
-      'say which: --all, --execution <id>, --vendor <vendor> or --error <text>; tally failed shows what there is',
+      'select what to retry: --all, --execution <id>, --vendor <vendor> or --error <text>; tally failed shows what there is',
     );
   }
   if (error === '') throw new UsageError('--error is empty; to retry every failed job use --all');

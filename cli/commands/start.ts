@@ -40,7 +40,7 @@ export function addStartCommand(program: Command): void {
   program
     .command('start')
     .description(
-      'run everything on this machine: servers where no URL is set, producer, workers, dashboard',
+      'run everything on this machine: a server for each URL that is not set, producer, workers, dashboard',
     )
     .option('--data <dir>', 'where the embedded servers keep their data', '.tally')
     .option('--workers <n>', 'worker processes', wholeNumber(1, 64), 2)
@@ -50,9 +50,9 @@ export function addStartCommand(program: Command): void {
       wholeNumber(1, 5_000_000),
       20_000,
     )
-    .option('--rate <n>', 'simulated task changes a second', wholeNumber(0, 5_000), 200)
-    .option('--no-demo', 'no demonstration on an embedded database')
-    .option('--once', 'load the demonstration, drain it, print a summary and end')
+    .option('--rate <n>', 'simulated task changes per second', wholeNumber(0, 5_000), 200)
+    .option('--no-demo', 'leave out the demonstration on an embedded database')
+    .option('--once', 'load the demonstration, drain it, print a summary and exit')
     .action((options: StartOptions) => start(options));
 }
 

@@ -20,13 +20,13 @@ export function stopOnce(
     const stop = (): void => {
       if (firstMs !== undefined) return;
       firstMs = performance.now();
-      say('Stopping: finishing what is in hand.');
+      say('Stopping: finishing the work in hand.');
       resolve(0);
     };
     const stopOrLeave = (): void => {
       if (firstMs === undefined) stop();
       else if (performance.now() - firstMs > SAME_SIGNAL_MS && lifecycle.stopping) {
-        say('Leaving at once; the processes and servers end by themselves.');
+        say('Exiting at once; the processes and servers end by themselves.');
         source.exit(1);
       }
     };

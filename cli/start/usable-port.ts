@@ -75,6 +75,6 @@ export class UsablePort {
   }
 
   #sayTaken(wanted: number): void {
-    this.#say(`Port ${wanted} is in use; taking ${this.number} (set ${this.#variable} to choose).`);
+    this.#say(`Port ${wanted} is in use; using ${this.number} (set ${this.#variable} to choose).`);
   }
 }

@@ -49,7 +49,7 @@ export async function refuseRunningProducers(session: Database): Promise<void> {
   if (rows.length > 0) {
     throw new TallyError(
       'PRODUCER_RUNS',
-      'a producer is connected to the database; stop all producers and run this again (or add --force, when a connection pool only keeps its name)',
+      'a producer is connected to the database; stop all producers and run this again (or add --force if only a connection pool still uses that name)',
     );
   }
 }
@@ -93,12 +93,15 @@ export function describeExport(exported: Exported, format: MarkerFormat): string
     `exported ${outbox + queue + failures + taken} refreshes as markers (format ${format}): ${outbox} from the outbox, ${queue} from the queue, ${taken} that an intake had left`,
   ];
   if (failures > 0) lines.push(`${failures} of them had failed, and their jobs were gone`);
-  if (active > 0) lines.push(`${active} jobs that workers have in hand were marked, too, and left`);
+  if (active > 0)
+    lines.push(
+      `markers were also written for ${active} jobs that workers have in hand; the jobs were left`,
+    );
   if (left > 0)
     lines.push(`${left} jobs were left: their data is no refresh, or a worker took them`);
   if (newRows > 0) {
     lines.push(
-      `${newRows} rows came into the outbox meanwhile; stop what writes them (tally capture disable) and run this again`,
+      `${newRows} rows were added to the outbox meanwhile; stop what writes them (tally capture disable) and run this again`,
     );
   }
   return `${lines.join('\n')}\n`;

@@ -26,12 +26,12 @@ function listenProblem(
     case 'EADDRINUSE':
       return `port ${port} on ${host} is in use; set ${variable} to another one`;
     case 'EACCES':
-      return `port ${port} on ${host} is not for this user (EACCES); set ${variable} to a port from 1024`;
+      return `this user may not listen on port ${port} of ${host} (EACCES); set ${variable} to 1024 or more`;
     case 'EADDRNOTAVAIL':
       return `no network interface of this machine has the address ${host} (EADDRNOTAVAIL); set HTTP_HOST to one that it has`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `the name ${host} has no address here (${code}); check HTTP_HOST`;
+      return `the name ${host} does not resolve (${code}); check HTTP_HOST`;
     default:
       return `cannot listen on ${hostAndPort(host, port)} (${code}); check HTTP_HOST and ${variable}`;
   }

@@ -85,7 +85,8 @@ export const requireLocalHost: RequestHandler = (request, response, next) => {
   response.status(403).json({
     error: {
       code: 'FOREIGN_HOST',
-      message: 'without a password or token only localhost, 127.0.0.1 and [::1] are answered',
+      message:
+        'without a password or token, only requests to localhost, 127.0.0.1 or [::1] are answered',
     },
   });
 };

@@ -39,7 +39,7 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
     }),
     lagSeconds: new Histogram({
       name: 'tally_refresh_lag_seconds',
-      help: 'From the moment a refresh was recorded to the moment it was done, by who recorded it.',
+      help: 'Seconds from recording a refresh to completing it, by who recorded it.',
       labelNames: ['source'],
       buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800],
       registers,
@@ -52,7 +52,7 @@ export function createRefreshMetrics(registry: Registry): RefreshMetrics {
     }),
     stalled: new Counter({
       name: 'tally_stalled_total',
-      help: 'Jobs taken back from a worker that was lost.',
+      help: 'Jobs recovered from lost workers.',
       registers,
     }),
   };
@@ -67,7 +67,7 @@ export interface JanitorMetrics {
 export function createJanitorMetrics(registry: Registry): JanitorMetrics {
   const failedRemoved = new Counter({
     name: 'tally_failed_removed_total',
-    help: 'Failed jobs removed by themselves: refreshed since, failed again since, or too old or too many.',
+    help: 'Failed jobs that Tally removed: refreshed since, failed again since, or too old or too many.',
     labelNames: ['reason'] as const,
     registers: [registry],
   });
@@ -115,25 +115,25 @@ export function createBacklogMetrics(
     }),
     failures: new Gauge({
       name: 'tally_failures',
-      help: 'Executions whose refresh failed for good and that were not refreshed since.',
+      help: 'Executions whose refresh failed for good and that have not been refreshed since.',
       registers,
       collect: measured,
     }),
     outboxRows: new Gauge({
       name: 'tally_outbox_rows',
-      help: 'Refreshes that were asked for and are not done yet; above 100,000 an estimate.',
+      help: 'Refreshes requested and not yet done; above 100,000 an estimate.',
       registers,
       collect: measured,
     }),
     outboxOldestSeconds: new Gauge({
       name: 'tally_outbox_oldest_seconds',
-      help: 'Age of the oldest refresh that was asked for and is not done yet.',
+      help: 'Age of the oldest refresh requested and not yet done.',
       registers,
       collect: measured,
     }),
     backlogRows: new Gauge({
       name: 'tally_backlog_rows',
-      help: 'Rows of the outbox that have been due for BACKLOG_AFTER_MS and are left to the backlog lane; above 100,000 an estimate.',
+      help: 'Unsent outbox rows due for at least BACKLOG_AFTER_MS, left to the backlog lane; above 100,000 an estimate.',
       registers,
       collect: measured,
     }),
@@ -163,7 +163,7 @@ export function createBacklogMetrics(
 export function createReconcilerMetric(registry: Registry): Counter {
   return new Counter({
     name: 'tally_disagreements_repaired_total',
-    help: 'Executions that were stuck behind their tasks and whose refresh the reconciler has recorded.',
+    help: 'Executions stuck behind their tasks for which the reconciler recorded a refresh.',
     registers: [registry],
   });
 }

@@ -36,7 +36,7 @@ async function checkIndexes(database: Database): Promise<Verdict> {
       GROUP BY n.needed ORDER BY n.needed`,
   );
   const missing = rows.filter(({ name }) => name === null).map(({ needed }) => needed);
-  if (missing.length === 0) return ok('those that a refresh needs are there and valid');
+  if (missing.length === 0) return ok('all that a refresh needs exist and are valid');
   const column = /^(\S+) \((.*)\)$/.exec(missing[0] ?? '');
   return problem(
     `no valid index on ${missing.join(', on ')}: every refresh reads the whole table`,

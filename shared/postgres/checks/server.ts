@@ -152,7 +152,7 @@ async function checkLongTransactions(database: Database): Promise<Verdict> {
   );
   if (long !== undefined && long.count > 0) {
     return warning(
-      `${long.count} older than ${LONG_TRANSACTION_MINUTES} min; the oldest for ${long.minutes} min (pid ${long.pid}, ${long.name || 'no application name'}). Dead outbox rows can't be cleaned up meanwhile`,
+      `${long.count} older than ${LONG_TRANSACTION_MINUTES} min; the oldest for ${long.minutes} min (pid ${long.pid}, ${long.name || 'no application name'}). Dead outbox rows can't be vacuumed meanwhile`,
       `end it where it comes from, or: SELECT pg_terminate_backend(${long.pid})`,
     );
   }

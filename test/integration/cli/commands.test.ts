@@ -61,7 +61,7 @@ describe('tally enqueue', () => {
     async (input) => {
       const { code, output } = await runTally(['enqueue', '-'], environment, input);
       expect(code).toBe(1);
-      expect(output).toMatch(/^tally: nothing came on standard input, so nothing was enqueued/);
+      expect(output).toMatch(/^tally: standard input was empty, so nothing was enqueued/);
     },
   );
 

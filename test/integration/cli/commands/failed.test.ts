@@ -85,7 +85,9 @@ describe('tally retry', () => {
     await createFailedJobs(parts, failuresOf(1));
     const { code, output } = await tally('retry');
     expect(code).toBe(2);
-    expect(output).toMatch(/^tally: say which: --all, .*; tally failed shows what there is$/);
+    expect(output).toMatch(
+      /^tally: select what to retry: --all, .*; tally failed shows what there is$/,
+    );
     expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 1 });
   });
 
@@ -134,7 +136,7 @@ describe('tally retry', () => {
     expect(code).toBe(0);
     expect(output).toContain('retried 1');
     expect(output).toContain(
-      '1 failed jobs are no refreshes and stay; remove them on the dashboard',
+      '1 failed jobs are not refreshes and stay; remove them on the dashboard',
     );
     expect((await queue.getFailed()).map(({ id }) => id)).toEqual(['odd']);
   });

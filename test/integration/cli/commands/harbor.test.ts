@@ -209,7 +209,9 @@ describe('tally harbor export', () => {
       left: 1,
       newRows: 0,
     });
-    expect(lines[1]).toBe('2 jobs that workers have in hand were marked, too, and left');
+    expect(lines[1]).toBe(
+      'markers were also written for 2 jobs that workers have in hand; the jobs were left',
+    );
     expect(lines[2]).toMatch(/^1 jobs were left/);
     expect(await markedIds(harbor)).toEqual([1, 2, 3]);
   });

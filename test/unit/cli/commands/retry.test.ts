@@ -3,8 +3,8 @@ import { expect, it } from 'vitest';
 import { addRetryCommand } from '../../../../cli/commands/retry.ts';
 
 it.each([
-  [[], 'say which'],
-  [['--dry-run'], 'say which'],
+  [[], 'select what to retry'],
+  [['--dry-run'], 'select what to retry'],
   [['--all', '--vendor', 'SCAN'], '--all is every failed job'],
   [['--execution', '0'], 'whole number from 1'],
   [['--execution', '4x'], 'whole number from 1'],
