@@ -51,8 +51,8 @@ export function workerOptions({ config, redis, name }: WorkerParts): WorkerOptio
 }
 
 /**
- * Puts a worker under watch that was created with {@link workerOptions}. Errors that it emits pause it
- * or are logged.
+ * Puts a worker that was created with {@link workerOptions} under watch. Errors that it emits pause
+ * it or are logged.
  */
 export function watchWorker<Data, Result, Name extends string>(
   worker: Worker<Data, Result, Name>,

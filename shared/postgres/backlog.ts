@@ -17,7 +17,10 @@ export interface BacklogGroup {
   readonly source: RefreshSource | null;
   /** One for each execution: the age of its oldest outbox row, in milliseconds. */
   readonly lagsMs: readonly (number | null)[];
-  /** Ids of those that are busy; empty for every other outcome, where nobody needs them and they cost time. */
+  /**
+   * Ids of the busy ones; empty for other outcomes, where collecting them costs time and nobody
+   * needs them.
+   */
   readonly busyIds: readonly number[];
 }
 
@@ -137,8 +140,8 @@ export async function claimExecutions(
 }
 
 /**
- * The executions of the oldest rows of the backlog. Parameters and errors as of {@link
- * refreshBacklog}.
+ * The executions of the oldest rows of the backlog. Parameters as of {@link refreshBacklog}.
+ * @throws an error from `pg`
  */
 export async function oldestExecutions(
   database: Database,

@@ -6,8 +6,8 @@ import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from './url.ts';
 
 /**
- * How `pg` turns columns into values: its own way, but a bigint becomes a number. Ids are checked
- * to be below 2^53 where they come in.
+ * How `pg` turns columns into values: as by default, except that a bigint becomes a number. Ids are
+ * checked to be below 2^53 where they come in.
  */
 export const columnTypes: pg.CustomTypesConfig = {
   getTypeParser: (oid, format) =>

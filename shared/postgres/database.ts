@@ -136,7 +136,7 @@ export async function withClient<T>(
 /**
  * Opens one connection. The caller must end it, whatever happens.
  * @param timeoutMs for each server of the URL
- * @param last index of the server to try first; set to the one that answered
+ * @param last index of the route to try first; set to the one that led to a connection
  * @throws TallyError DATABASE_AWAY if Postgres can't be reached, BAD_DATABASE_URL
  */
 export async function connectClient(

@@ -21,7 +21,7 @@ export interface DisagreementPage {
 const FINAL = `('Success', 'Error', 'Stopped')`;
 // Nearly every execution fails this test, and needs no rollup.
 const MAY_BE_STUCK = `(e.status IS NULL OR e.status NOT IN ${FINAL} OR e.end_time IS NULL)`;
-// Final to running, or one final status to another: a person or the host set that by hand.
+// A final status that its tasks contradict isn't stuck: a person or the host set it by hand.
 const STUCK = `r.status IN ${FINAL}
   AND (e.status IS NULL OR e.status NOT IN ${FINAL}
        OR (e.status = r.status AND e.end_time IS NULL AND r.end_time IS NOT NULL))`;

@@ -71,7 +71,11 @@ export async function refuseOldServer(query: Query): Promise<void> {
   if (problem !== undefined) throw new TallyError('POSTGRES_TOO_OLD', problem);
 }
 
-/** The server's version, and why Tally can't work with it: undefined when it can, otherwise a sentence that says what to do. */
+/**
+ * The server's version, and why Tally can't work with it.
+ * @returns `problem` undefined if it can, else a sentence that says what to do
+ * @throws an error from `pg`
+ */
 export async function readVersion(
   query: Query,
 ): Promise<{ readonly version: string; readonly problem: string | undefined }> {
@@ -83,7 +87,7 @@ export async function readVersion(
   return { version, problem: major < OLDEST_MAJOR ? versionProblem(version) : undefined };
 }
 
-/** Whether the role's search_path finds both of the host's tables. */
+/** Whether the role's search_path finds both of the host's tables. @throws an error from `pg` */
 export async function seesHost(query: Query): Promise<boolean> {
   const [found] = await query<{ both: boolean }>(
     `SELECT to_regclass('execution') IS NOT NULL AND to_regclass('task') IS NOT NULL AS both`,

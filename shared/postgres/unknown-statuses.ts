@@ -1,16 +1,16 @@
 import type { Database } from './database.ts';
 import { seesHost } from './host.ts';
 
-/** The statuses of tasks in the rule (`sql/rollup.sql`), with their case. */
+/** The task statuses that the rule (`sql/rollup.sql`) knows; case matters. */
 export const KNOWN_STATUSES = ['Pending', 'Scheduled', 'Running', 'Stopped', 'Error', 'Success'];
 
-// What is looked at: the newest executions, of each so many tasks, and so many in all. However large the tables are, that
-// takes tens of milliseconds.
+// Limits of the sample: executions, tasks of each, and tasks in all. Reading it takes tens of
+// milliseconds, however large the tables are.
 const EXECUTIONS = 1_000;
 const TASKS_OF_EACH = 1_000;
 const TASKS = 10_000;
 const LOOK_MS = 1_000;
-/** Groups that are told of; whoever writes a new status into every task writes few different ones. */
+/** Groups returned. A host that starts to use new statuses uses few different ones. */
 const GROUPS = 20;
 
 /** Tasks with a status that the rule doesn't know. */
@@ -23,10 +23,12 @@ export interface UnknownStatus {
 }
 
 /**
- * Finds statuses that the rule doesn't know among 10,000 tasks of the newest 1,000 executions, the most frequent first.
- * A refresh takes no notice of such a task, so its execution may end too early or never. A look at all tasks would read
- * the whole table, which has no index on the status; a status that a host begins to use is in its newest executions.
- * Needs only `SELECT` on the host's tables; finds nothing where they aren't there.
+ * Finds statuses that the rule doesn't know, most frequent first, among 10,000 tasks of the newest
+ * 1,000 executions. A refresh ignores a task with such a status, so its execution may end too early
+ * or never. Looking at every task would read the whole table, which has no index on the status, and
+ * a status that a host starts to use shows up in its newest executions.
+ * Needs only `SELECT` on the host's tables; finds nothing if they don't exist.
+ * @throws an error from `pg`, also after a second without an answer
  */
 export async function findUnknownStatuses(database: Database): Promise<UnknownStatus[]> {
   if (!(await seesHost((sql) => database.query(sql)))) return [];
@@ -39,7 +41,7 @@ export async function findUnknownStatuses(database: Database): Promise<UnknownSt
       WHERE status IS NULL OR status <> ALL ($1)
       GROUP BY vendor, status ORDER BY count(*) DESC, status, vendor LIMIT ${GROUPS}`,
     [KNOWN_STATUSES],
-    // A scrape asks for this, too, and must not wait while somebody has locked the table.
+    // A scrape runs this as well, and must not wait while somebody has locked the table.
     { enable_seqscan: 'off', statement_timeout: LOOK_MS },
   );
 }

@@ -44,8 +44,8 @@ export function warnOfServer(redis: Redis, log: Logger): void {
 }
 
 /**
- * What makes a queue unsafe on this server, and what is wrong with this machine's clock compared to
- * its. What the user may not ask becomes a warning as well.
+ * What makes a queue unsafe on this server, and how far this machine's clock is from the server's.
+ * What the user may not ask becomes a warning as well.
  */
 async function redisWarnings(redis: Redis): Promise<string[]> {
   const settings = settingsOf(redis);

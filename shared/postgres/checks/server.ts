@@ -72,7 +72,7 @@ async function checkReplication(database: Database): Promise<Verdict> {
        FROM pg_stat_replication`,
   );
   const { wanted = '', visible = false, synchronous = 0, standbys = 0 } = replication ?? {};
-  // It has the primary's setting, perhaps, and ends no commits that could wait for anybody.
+  // A standby may have inherited the primary's setting, but commits nothing itself.
   if (replication?.standby === true) return ok('nothing is committed here');
   if (wanted === '') return ok(`commits wait for no standby; ${standbys} connected`);
   if (!visible) {
