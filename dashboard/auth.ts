@@ -102,6 +102,7 @@ const FORM_TYPES = ['application/x-www-form-urlencoded', 'multipart/form-data', 
 
 /**
  * Refuses requests that another site's page makes a browser send.
+ *
  * Browsers name the source of a request in Sec-Fetch-Site or, without HTTPS, in Origin or Referer.
  * Cross-site reads are refused as well, because each costs the stores something; only a page that a
  * person opens through a link is served. Programs send none of these headers and pass, unless they

@@ -62,6 +62,7 @@ const PAGE_MAX = 9_999_999;
  * Bull Board's hook before each call: what the board may do to the queues. Reads are allowed one
  * page at a time. Changes are allowed if they can neither lose a refresh nor let two jobs of an
  * identity run at once.
+ *
  * Only finished jobs may be removed: removing a running one drops the next run stored behind it,
  * and removing a waiting one drops its refresh.
  */

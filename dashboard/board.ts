@@ -108,6 +108,7 @@ const withoutOutsideFonts: RequestHandler = (_request, response, next) => {
 /**
  * Makes every retry on the board enqueue again and then remove the failed job. BullMQ's own retry
  * leaves the deduplication key with a newer job, and the retried one could run beside it.
+ *
  * Removing a failed job also removes its record in Postgres. The job goes first: after a crash in
  * between, the failure is still recorded.
  */

@@ -29,6 +29,7 @@ interface Parts {
  * Moves Harbor's markers into the outbox while it runs: the members of its set every second,
  * markers that are keys of their own every five seconds, or less often if scanning all keys takes
  * Redis more than half a second.
+ *
  * Only one of the producers does this, the one that holds the lease in Postgres; each page of rows
  * commits only while it does. The others ask for the lease every two seconds, and one of them takes
  * over within ten when the holder dies or freezes.

@@ -80,8 +80,8 @@ function claimDueRows(
 }
 
 /**
- * The database's clock, which `sent_at` is taken from, in seconds since 1970. @throws an error from
- * `pg`
+ * The database's clock, which `sent_at` is taken from, in seconds since 1970.
+ * @throws an error from `pg`
  */
 export async function databaseNowS(database: Database): Promise<number> {
   const [row] = await database.query<{ nowS: number }>(

@@ -80,8 +80,9 @@ export class OutboxRelay {
   }
 
   /**
-   * One turn of the loop. @returns milliseconds until the next one @throws an error that is already
-   * logged, while a store is unavailable
+   * One turn of the loop.
+   * @returns milliseconds until the next one
+   * @throws an error that is already logged, while a store is unavailable
    */
   async #step(): Promise<number> {
     const { OUTBOX_POLL_MS } = this.#parts.config;
@@ -184,8 +185,8 @@ export class OutboxRelay {
   }
 
   /**
-   * Runs work that needs Redis. When it fails, runs `undo` before it throws. @throws an error that
-   * is already logged, when Redis is unavailable
+   * Runs work that needs Redis. When it fails, runs `undo` before it throws.
+   * @throws an error that is already logged, when Redis is unavailable
    */
   async #orQueueAway<T>(work: () => Promise<T>, undo?: () => Promise<void>): Promise<T> {
     try {

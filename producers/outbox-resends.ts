@@ -39,6 +39,7 @@ const REST_FACTOR = 20;
 /**
  * Decides which sent rows are sent again and claims them page by page: however many there are, each
  * statement is short and new rows are sent in between.
+ *
  * Progress needs no record, because a resent row gets a time beyond the walk's end. A walk that a
  * crash interrupts is repeated: every start resends everything, and the marker in Redis says how
  * far a walk after a loss has to go.
@@ -108,7 +109,8 @@ export class Resends {
 
   /**
    * Sets the marker of a walk after a loss. Call it before anything goes on the queue, so that
-   * another loss from then on is noticed. @throws an error from `ioredis`
+   * another loss from then on is noticed.
+   * @throws an error from `ioredis`
    */
   async note(): Promise<void> {
     const walk = this.#walk;
@@ -118,8 +120,8 @@ export class Resends {
   }
 
   /**
-   * Ends a completed walk. Call it once the rows of the last claim are on the queue. @throws an
-   * error from `ioredis`
+   * Ends a completed walk. Call it once the rows of the last claim are on the queue.
+   * @throws an error from `ioredis`
    */
   async settle(): Promise<void> {
     const walk = this.#walk;

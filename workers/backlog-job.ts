@@ -40,6 +40,7 @@ export type BacklogRun =
  * Drains the backlog for about two seconds or until nothing is left: oldest rows first, one batch
  * per statement, each committed before the next. At least once: what a killed worker hadn't
  * committed is still there.
+ *
  * What can't be done here never holds up what can. The executions of a batch that fails, and those
  * that another transaction holds, are handed to the express lane. There a batch is split, a job is
  * retried, and what fails for good ends where a person finds it. The rows are marked as sent before

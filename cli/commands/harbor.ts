@@ -115,8 +115,8 @@ async function withStores(
 }
 
 /**
- * Takes the lease, if necessary once that of a killed process has expired. @returns false if its
- * holder is alive
+ * Takes the lease, if necessary once that of a killed process has expired.
+ * @returns false if its holder is alive
  */
 async function takeInTime(lease: Lease): Promise<boolean> {
   const endMs = performance.now() + LEASE_WAIT_MS;

@@ -22,6 +22,7 @@ function digest(text: string): Buffer {
 /**
  * Creates a rate limit for wrong passwords or tokens: the first ten a minute from one address pass
  * to the next handler, which asks for the right one; further ones get 429.
+ *
  * Use it only after a secret was found wrong. Then a right one always gets in, and someone who
  * guesses from an operator's address can't lock the operator out. The limit keeps guessing cheap
  * for this process and visible in the log; only a long secret makes it hopeless.

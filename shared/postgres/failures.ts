@@ -31,6 +31,7 @@ const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor,
 /**
  * Records that an execution's refresh failed for good. From here on that is known, whatever happens
  * to the job.
+ *
  * The same statement deletes the outbox rows that the job was sent for: those sent before its last
  * attempt began. A row that was sent later belongs to another job. A row that a refresh is just
  * deleting is left to that refresh, which waits for this record. A status that the host stored
@@ -120,7 +121,8 @@ export async function adoptFailures(
 }
 
 /**
- * How many executions failed for good and haven't been refreshed since. @throws an error from `pg`
+ * How many executions failed for good and haven't been refreshed since.
+ * @throws an error from `pg`
  */
 export async function countFailures(database: Database): Promise<number> {
   const [row] = await database.query<{ count: number }>(

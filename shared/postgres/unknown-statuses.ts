@@ -27,6 +27,7 @@ export interface UnknownStatus {
  * 1,000 executions. A refresh ignores a task with such a status, so its execution may end too early
  * or never. Looking at every task would read the whole table, which has no index on the status, and
  * a status that a host starts to use shows up in its newest executions.
+ *
  * Needs only `SELECT` on the host's tables; finds nothing if they don't exist.
  * @throws an error from `pg`, also after a second without an answer
  */

@@ -82,8 +82,8 @@ export async function isBacklogPaused(config: Config, redis: Redis): Promise<boo
 }
 
 /**
- * The id of the job that waits or runs in the first slot; null if there is none. @throws an error
- * from `ioredis`
+ * The id of the job that waits or runs in the first slot; null if there is none.
+ * @throws an error from `ioredis`
  */
 export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));

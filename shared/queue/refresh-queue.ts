@@ -76,10 +76,12 @@ export function openRefreshQueue(
 
 /**
  * Puts refreshes on the queue. Only this function decides how a job is identified.
+ *
  * At most one job of an identity waits, and an add while one runs causes exactly one more run.
  * BullMQ's deduplication with `keepLastIfActive` does that, and nothing else does (a `ttl` or
  * `replace` loses changes). The job id must differ each time, because BullMQ checks it before it
  * deduplicates; it contains the identity for people.
+ *
  * At least once: after an error some may have been added, and repeating the call is harmless.
  * @throws an error from `ioredis` if Redis can't take them
  */
@@ -189,8 +191,8 @@ export async function countJobs(queue: RefreshQueue): Promise<QueueCounts> {
 }
 
 /**
- * Seconds since the next job in line was enqueued; null if none waits. @throws an error from
- * `ioredis`
+ * Seconds since the next job in line was enqueued; null if none waits.
+ * @throws an error from `ioredis`
  */
 export async function oldestWaitingSeconds(queue: RefreshQueue): Promise<number | null> {
   const [job] = await queue.getJobs(['waiting'], 0, 0, true);

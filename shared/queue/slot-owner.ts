@@ -36,6 +36,7 @@ interface Topology {
  * to another node when the slot moves. All keys of a queue lie in one slot, so one connection is
  * enough, and a failover looks like a server that is unavailable for a while. A URL of a single
  * server counts as one until that server says that it is a cluster node.
+ *
  * Only the key's own slot is asked for, so the Redis user needs no right to inspect the cluster.
  * @param key any key that starts with the queue's prefix
  * @param retryDelayMs milliseconds to wait before attempt n to find a node that answers
