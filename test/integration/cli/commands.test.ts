@@ -211,7 +211,7 @@ describe('the servers', () => {
     const headers = { Authorization: `Basic ${btoa(`admin:${password}`)}` };
     const page = await fetch(url, { headers });
     expect(page.status).toBe(200);
-    expect(await page.text()).toContain('<title>Tally');
+    expect(await page.text()).toContain('<title>Overview');
   });
 });
 
