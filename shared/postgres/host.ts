@@ -67,7 +67,7 @@ export async function hostProblem(query: Query): Promise<string | undefined> {
  * @throws an error from `pg`
  */
 export async function refuseOldServer(query: Query): Promise<void> {
-  const { problem } = await readVersion(query);
+  const { problem } = await readServerVersion(query);
   if (problem !== undefined) throw new TallyError('POSTGRES_TOO_OLD', problem);
 }
 
@@ -76,7 +76,7 @@ export async function refuseOldServer(query: Query): Promise<void> {
  * @returns `problem` undefined if it can, else a sentence that says what to do
  * @throws an error from `pg`
  */
-export async function readVersion(
+export async function readServerVersion(
   query: Query,
 ): Promise<{ readonly version: string; readonly problem: string | undefined }> {
   const [server] = await query<{ major: number; version: string }>(

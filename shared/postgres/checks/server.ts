@@ -7,7 +7,7 @@ import {
   type Check,
   type Verdict,
 } from '../../process/finding.ts';
-import { readVersion } from '../host.ts';
+import { readServerVersion } from '../host.ts';
 
 const LONG_TRANSACTION_MINUTES = 5;
 const MAX_CLOCK_DIFFERENCE_S = 10;
@@ -26,7 +26,7 @@ export function serverChecks(database: Database): Check[] {
 }
 
 async function checkVersion(database: Database): Promise<Verdict> {
-  const { version, problem: tooOld } = await readVersion((sql) => database.query(sql));
+  const { version, problem: tooOld } = await readServerVersion((sql) => database.query(sql));
   return tooOld === undefined ? ok(version) : problemOf(tooOld);
 }
 
