@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { isAlive } from '../../cli/embedded/server.ts';
+import { isAlive } from '../../cli/embedded/programs.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
 
