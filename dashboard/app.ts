@@ -19,6 +19,7 @@ import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
 import { formerApi, redirectFormerPages, withoutBasePath } from './paths.ts';
+import { serveScripts } from './script.ts';
 import { setSite, siteFor } from './site.ts';
 
 // Bull Board sets inline styles, so those must be allowed; everything else is served from here.
@@ -76,6 +77,7 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   router.get('/tally.css', keptAMinute, (_request, response) => {
     response.type('css').send(PAGE_STYLE);
   });
+  router.get('/scripts/:file', keptAMinute, serveScripts());
   router.get('/tally.svg', keptAMinute, (_request, response) => {
     response.type('svg').send(LOGO);
   });

@@ -2,6 +2,8 @@
 export interface Links {
   readonly overview: string;
   readonly styleSheet: string;
+  /** The script that keeps a page up to date. */
+  readonly script: string;
   readonly logo: string;
   readonly executions: string;
   /** Page of one execution. */
@@ -28,6 +30,7 @@ export function linksBelow(basePath: string): Links {
   return {
     overview: `${basePath}/`,
     styleSheet: `${basePath}/tally.css`,
+    script: `${basePath}/scripts/live.js`,
     logo: `${basePath}/tally.svg`,
     executions: `${basePath}/executions`,
     execution,

@@ -6,13 +6,13 @@ export const PAGE_STYLE = `
 :root {
   color-scheme: light dark;
   --page: #f5f6f8; --card: #ffffff; --text: #1c2430; --quiet: #5b6776; --line: #e2e6eb;
-  --accent: #2563eb; --accent-soft: #dbe6fd; --good: #15803d; --bad: #b42318; --bad-soft: #fdecea;
+  --accent: #2563eb; --accent-soft: #dbe6fd; --accent-strong: #1d4ed8; --good: #15803d; --bad: #b42318; --bad-soft: #fdecea;
   --warn: #92600a; --warn-soft: #fdf3dc; --second: #7c8aa0;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #12161c; --card: #1a2028; --text: #e4e8ee; --quiet: #98a4b3; --line: #2b333e;
-    --accent: #7aa7ff; --accent-soft: #22345a; --good: #5fce8b; --bad: #ff8a7d; --bad-soft: #3a1f1d;
+    --accent: #7aa7ff; --accent-soft: #22345a; --accent-strong: #a9c6ff; --good: #5fce8b; --bad: #ff8a7d; --bad-soft: #3a1f1d;
     --warn: #f0c062; --warn-soft: #362b14; --second: #7c8aa0;
   }
 }
@@ -56,7 +56,7 @@ h2 { margin: 0 0 12px; font-size: 15px; font-weight: 600; }
 .head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; margin-bottom: 20px; }
 .head form { margin-left: auto; }
 .tag {
-  display: inline-block; padding: 1px 9px; border-radius: 99px; background: var(--accent-soft); color: var(--accent);
+  display: inline-block; padding: 1px 9px; border-radius: 99px; background: var(--accent-soft); color: var(--accent-strong);
   font-size: 13px; font-weight: 500; overflow-wrap: anywhere;
 }
 .cards { display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); margin-bottom: 16px; }
@@ -71,6 +71,8 @@ h2 { margin: 0 0 12px; font-size: 15px; font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 p { margin: 0 0 10px; } p:last-child { margin-bottom: 0; }
 .notice { color: var(--text); padding: 11px 16px; border-radius: 10px; border: 1px solid var(--line); background: var(--card); margin: 0 0 16px; }
+#connection { position: sticky; top: 0; z-index: 1; margin: 0; padding: 10px 16px; background: var(--warn-soft); color: var(--text); text-align: center; }
+#connection:empty { padding: 0; }
 .notice.bad { background: var(--bad-soft); border-color: transparent; }
 .notice.warn { background: var(--warn-soft); border-color: transparent; }
 

@@ -7,12 +7,15 @@ import { siteOf } from './site.ts';
 const ANSWER_LIMIT_MS = 2_500;
 
 /**
- * Content security policy of our own pages: no scripts, our own style sheet, forms to ourselves.
+ * Content security policy of our own pages: scripts, style sheet, forms and data are our own, and
+ * nothing stands in the page itself.
  */
 export const pagePolicy = contentSecurityPolicy({
   useDefaults: false,
   directives: {
     defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    connectSrc: ["'self'"],
     styleSrc: ["'self'"],
     imgSrc: ["'self'", 'data:'],
     formAction: ["'self'"],
@@ -27,8 +30,8 @@ export interface Page {
   readonly here?: 'overview' | 'executions';
   /** Text in the search field. */
   readonly search?: string;
-  /** The browser reloads the page after this many seconds. */
-  readonly reloadSeconds?: number;
+  /** How often the page updates itself, in seconds; it doesn't without. */
+  readonly liveSeconds?: number;
   readonly body: Html;
 }
 
@@ -48,12 +51,12 @@ export function sendPage(response: Response, status: number, page: Page): void {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="robots" content="noindex" />
-        ${page.reloadSeconds === undefined ? false : html`<meta http-equiv="refresh" content="${page.reloadSeconds}" />`}
         <title>${page.title} · Tally${environment !== undefined && ` (${environment})`}</title>
         <link rel="icon" href="${links.logo}" />
         <link rel="stylesheet" href="${links.styleSheet}" />
+        ${page.liveSeconds !== undefined && html`<script type="module" src="${links.script}"></script>`}
       </head>
-      <body>
+      <body ${page.liveSeconds !== undefined && html` data-live-seconds="${page.liveSeconds}"`}>
         <header>
           <a class="brand" href="${links.overview}"
             ><img src="${links.logo}" width="20" height="20" alt="" />Tally</a
@@ -80,8 +83,12 @@ export function sendPage(response: Response, status: number, page: Page): void {
           </form>
           ${who}
         </header>
+        <p id="connection" role="status"></p>
         <main>${page.body}</main>
-        <footer>Tally ${version}</footer>
+        <footer>
+          Tally ${version}
+          ${page.liveSeconds !== undefined && html`<noscript>· Without scripts this page shows what was true when it was loaded: reload it.</noscript>`}
+        </footer>
       </body>
     </html> `;
   response.status(status).type('html').send(document.text);

@@ -20,7 +20,7 @@ import { html } from '../html.ts';
 import { inTime, sendPage, sendProblem } from '../page.ts';
 import { siteOf } from '../site.ts';
 
-const RELOAD_SECONDS = 5;
+const LIVE_SECONDS = 5;
 
 interface Stores {
   readonly database: Database;
@@ -53,7 +53,7 @@ export function createExecutionPages(stores: Stores): Router {
       title: `Execution ${formatIdentity(identityOf(facts))}`,
       here: 'executions',
       search: String(executionId),
-      ...(state === 'on its way' || jobs === null ? { reloadSeconds: RELOAD_SECONDS } : {}),
+      liveSeconds: LIVE_SECONDS,
       body: executionBody({
         facts,
         jobs,

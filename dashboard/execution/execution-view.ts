@@ -52,7 +52,7 @@ function statusCard({ facts, nowMs }: ExecutionView): Html {
       <td data-label="Its tasks say" class="${same ? '' : 'bad'}">${right}</td>
     </tr>`;
   const unknown = html`<span class="none">nothing</span>`;
-  return html`<section class="card">
+  return html`<section class="card" data-key="status">
     <h2>Status</h2>
     <table class="stack">
       <thead>
@@ -92,11 +92,11 @@ function statusCard({ facts, nowMs }: ExecutionView): Html {
 function tasksCard({ tasks }: ExecutionFacts): Html {
   const total = tasks.reduce((sum, { count }) => sum + count, 0);
   if (total === 0)
-    return html`<section class="card">
+    return html`<section class="card" data-key="tasks">
       <h2>Tasks</h2>
       <p class="quiet">It has none.</p>
     </section>`;
-  return html`<section class="card">
+  return html`<section class="card" data-key="tasks">
     <h2>Tasks <span class="quiet">${number(total)}</span></h2>
     <table>
       <tbody>
@@ -120,7 +120,7 @@ function tasksCard({ tasks }: ExecutionFacts): Html {
 }
 
 function queueCard({ current, nextRunStored }: ExecutionJobs, view: ExecutionView): Html {
-  return html`<section class="card">
+  return html`<section class="card" data-key="queue">
     <h2>On the queue</h2>
     ${current === null ? html`<p class="quiet">No job waits, runs or is delayed.</p>` : currentJob(current, view)}
     ${nextRunStored && html`<p>One more run is stored: something was asked for while this one runs.</p>`}
@@ -174,12 +174,12 @@ function currentJob(job: CurrentJob, { links, nowMs }: ExecutionView): Html {
 function outboxCard({ facts, nowMs }: ExecutionView): Html {
   const { rows, unsent, oldest, due, sources } = facts.outbox;
   if (rows === 0) {
-    return html`<section class="card">
+    return html`<section class="card" data-key="outbox">
       <h2>In the outbox</h2>
       <p class="quiet">Nothing: every change that was recorded has been seen.</p>
     </section>`;
   }
-  return html`<section class="card">
+  return html`<section class="card" data-key="outbox">
     <h2>In the outbox</h2>
     <table>
       <tbody>
@@ -215,7 +215,7 @@ function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
   const failures = failuresShown(facts, jobs);
   if (failures.length === 0) return html``;
   const { failure } = facts;
-  return html`<section class="card wide">
+  return html`<section class="card wide" data-key="failed">
     <h2>
       Failed for good
       ${failure !== null && failure.times > 1 && html`<span class="quiet">${number(failure.times)} times since ${moment(failure.firstFailedAt, nowMs)}</span>`}
@@ -232,7 +232,7 @@ function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
       <tbody>
         ${failures.map(
           ({ jobId, failedAt, attempts, error, isThere }) =>
-            html`<tr>
+            html`<tr data-key="${jobId}">
               <td data-label="When">${moment(failedAt, nowMs)}</td>
               <td data-label="Tries">${attempts ?? '?'}</td>
               <td data-label="Error">${longText(error)}</td>

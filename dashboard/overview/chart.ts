@@ -41,7 +41,7 @@ export function chart({ title, now, series, atLeast, show, tops, labels, from, t
   const area =
     series.length === 1 && first !== undefined ? areaPath(first.values, x, y) : undefined;
   const step = WIDTH / count;
-  return html`<figure class="card">
+  return html`<figure class="card" data-key="${title}">
     <figcaption>
       <h2>${title}</h2>
       ${series.length > 1 && series.map(({ name }, n) => html`<span class="key small${n > 0 && ' second'}">${name}</span>`)}

@@ -18,7 +18,7 @@ const LAG_TOPS_MS = [
   3_600_000,
 ];
 const LEAST_POINTS = 300 / BUCKET_SECONDS;
-const RELOAD_SECONDS = 10;
+const LIVE_SECONDS = 5;
 
 /**
  * Handler of `/overview`: who does what, what waits, what failed and why. Answers 503 if a store is
@@ -31,7 +31,7 @@ export function overviewPage(parts: Parameters<typeof readOverview>[0]): Request
     sendPage(response, away ? 503 : 200, {
       title: 'Overview',
       here: 'overview',
-      reloadSeconds: RELOAD_SECONDS,
+      liveSeconds: LIVE_SECONDS,
       body: overviewBody(overview, siteOf(response).links, Date.now()),
     });
   };
@@ -148,7 +148,7 @@ function charts(hour: readonly ActivityPoint[]): Html {
 
 function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: number): Html {
   if (workers.length === 0) return html``;
-  return html`<section class="card wide">
+  return html`<section class="card wide" data-key="workers">
     <h2>Workers <span class="quiet">${number(workers.length)}</span></h2>
     <table class="stack">
       <thead>
@@ -162,7 +162,7 @@ function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: numb
       <tbody>
         ${workers.map(
           (worker) =>
-            html`<tr>
+            html`<tr data-key="${worker.name}">
               <td data-label="Name" class="mono">${worker.name}</td>
               <td data-label="Since"><span>${moment(worker.since, nowMs)}</span></td>
               <td data-label="In hand">
@@ -182,12 +182,12 @@ function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: numb
 
 function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Html {
   if (causes.length === 0) {
-    return html`<section class="card">
+    return html`<section class="card" data-key="causes">
       <h2>Failures by cause</h2>
       <p class="quiet">Nothing has failed for good.</p>
     </section>`;
   }
-  return html`<section class="card wide">
+  return html`<section class="card wide" data-key="causes">
     <h2>
       Failures by cause
       ${more && html`<span class="quiet">the newest ${number(FAILURES_READ)}</span>`}
@@ -205,7 +205,7 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
       <tbody>
         ${causes.map(
           ({ error, count, vendors, last, examples }) =>
-            html`<tr>
+            html`<tr data-key="${error}">
               <td data-label="Number" class="nowrap"><strong>${number(count)}</strong></td>
               <td data-label="Error">${longText(error)}</td>
               <td data-label="Vendors" class="small">${vendorList(vendors)}</td>
@@ -232,7 +232,7 @@ function vendorList(vendors: readonly string[]): string {
 
 function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {
   if (reconciler === undefined) return html``;
-  return html`<section class="card">
+  return html`<section class="card" data-key="disagreements">
     <h2>Disagreements</h2>
     <p>
       ${counted(reconciler.found, 'execution')} found behind
@@ -244,7 +244,7 @@ function reconcilerCard({ reconciler }: Overview, nowMs: number): Html {
 
 // Full width unless the reconciler's card stands beside it.
 function refusedCard(wide: boolean): Html {
-  return html`<section class="card${wide && ' wide'}">
+  return html`<section class="card${wide && ' wide'}" data-key="refused">
     <h2>What the board refuses</h2>
     <details>
       <summary>Emptying, editing, and removing jobs that wait or run</summary>

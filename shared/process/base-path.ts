@@ -10,6 +10,7 @@ const OWN_PATHS = [
   'overview',
   'queue',
   'readyz',
+  'scripts',
   'static',
 ];
 

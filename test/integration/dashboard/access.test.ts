@@ -44,8 +44,7 @@ async function statusOf(
   headers: Record<string, string>,
 ): Promise<number | undefined> {
   const [response] = (await once(get(address, { headers }), 'response')) as [IncomingMessage];
-  response.resume();
-  return response.statusCode;
+  return response.resume().statusCode;
 }
 
 /** All of the queue's keys with what is in them. */
@@ -56,12 +55,11 @@ async function contents(): Promise<Record<string, unknown>> {
 }
 
 describe('without the password', () => {
-  const own = ['/', '/executions', '/executions/1', '/tally.css', '/tally.svg', '/metrics'];
+  const own = ['/', '/executions', '/executions/1', '/tally.css', '/scripts/live.js', '/metrics'];
   const board = ['/board', '/board/static/favicon.ico', '/board/queue/refresh', '/nothing/here'];
   const former = ['/overview', '/static/favicon.ico', '/queue/refresh', '/api/queues'];
 
   const routes = boardRoutes().map(({ route }) => pathOf(route));
-
   it.each([...own, ...board, ...former, ...routes])('GET %s answers 401', async (path) => {
     expect((await fetch(`${url}${path}`)).status).toBe(401);
   });
@@ -277,7 +275,9 @@ describe('the answers', () => {
   it.each(['/', '/executions', '/board'])('of %s isolate the page', async (path) => {
     const { headers } = await fetch(`${url}${path}`, { headers: login(OPERATOR) });
     expect(headers.has('x-powered-by')).toBe(false);
-    expect(headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
+    const policy = headers.get('content-security-policy');
+    expect(policy).toContain("frame-ancestors 'none'");
+    expect(policy).toMatch(path === '/board' ? /default-src 'self';/ : /script-src 'self';/);
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('cache-control')).toBe('no-store');
     expect(headers.get('referrer-policy')).toBe('same-origin');
