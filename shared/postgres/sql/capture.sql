@@ -1,12 +1,12 @@
--- Capture: trigger functions that record the executions whose tasks a statement has changed, in the
--- transaction of the change. `tally capture enable` makes the triggers (shared/postgres/capture.ts).
+-- Capture: trigger functions that record which executions' tasks a statement changed, in the
+-- transaction of the change. `tally capture enable` creates the triggers (shared/postgres/capture.ts).
 --
--- They run as their owner, so that whoever writes to task needs no right in schema tally. They can't
--- fail for what is in task: a vendor that is too long or empty is made one that isn't, and an id that no
--- refresh can have is left out.
+-- They run as their owner, so writers of task need no rights in schema tally. Nothing in task can make
+-- them fail: a vendor that is too long or empty is replaced by a valid one, and an id that no refresh
+-- can have is left out.
 
--- The vendor of a refresh of an execution in whose row this one stands: the text itself, 255 characters at
--- most, _ when there is none. The same as vendorOf in shared/execution.ts.
+-- Makes a valid vendor of any vendor_type: cut at 255 characters, _ if it is empty or NULL. The same as
+-- vendorOf in shared/execution.ts.
 CREATE OR REPLACE FUNCTION tally.outbox_vendor(vendor text) RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -27,7 +27,7 @@ BEGIN
 END
 $function$;
 
--- A task that moved to another execution changes both. (Joined in full: an update may change ids, too.)
+-- A task that moves to another execution changes both. (A full join, because an update may change ids.)
 CREATE OR REPLACE FUNCTION tally.capture_update() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -45,9 +45,9 @@ BEGIN
 END
 $function$;
 
--- Only the deletion of a task that isn't final can end an execution. That of final ones, which is all that a
--- sweep deletes, ends none: those that are left say what they said before. Nothing else is read here, because
--- whatever is stored may change before the deletion is committed.
+-- Only deleting a task that isn't final can end an execution. Deleting final ones, which is all that a
+-- sweep does, ends none: the remaining tasks say what they said before. Nothing else is read here, because
+-- whatever is stored may change before the deletion commits.
 CREATE OR REPLACE FUNCTION tally.capture_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -62,8 +62,8 @@ BEGIN
 END
 $function$;
 
--- The host's word: a final status that it stores by hand. A refresh, whether Tally's or the host's own, raises the
--- revision and is none (the trigger's condition, in shared/postgres/capture.ts).
+-- Notes the host's word: a final status that it stores by hand. A refresh, whether Tally's or the host's own,
+-- raises the revision, which the trigger's condition in shared/postgres/capture.ts excludes.
 CREATE OR REPLACE FUNCTION tally.capture_status() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp

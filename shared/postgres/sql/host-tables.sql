@@ -1,4 +1,4 @@
--- The two tables of the host, as Harbor has them, for a database that has neither.
+-- The host's two tables as Harbor defines them, for a database that has neither.
 CREATE SEQUENCE execution_id_seq AS integer;
 
 CREATE TABLE execution (

@@ -1,6 +1,6 @@
--- Fails unless the lease of a duty is this holder's, and prolongs it. Called in the transaction of what the holder does,
--- as its last statement: a holder that was frozen for longer than its lease can't commit once another has it, and
--- one that is frozen in the middle of a transaction doesn't keep the others from taking it.
+-- Renews the lease of a duty, and fails if this holder has lost it. Called as the last statement of each transaction of
+-- the holder: one that was frozen for longer than its lease can't commit once another has it, and one that freezes
+-- in the middle of a transaction doesn't keep others from taking it.
 CREATE OR REPLACE FUNCTION tally.hold_lease(a_duty text, a_holder text, duration_ms integer) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp

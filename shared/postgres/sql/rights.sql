@@ -1,5 +1,5 @@
--- A role that was given what the processes need keeps working after an upgrade: what the upgrade has added is given
--- to whoever may delete from the outbox, or call the refresh.
+-- Keeps roles working after an upgrade: grants what the upgrade added to every role that may delete from the outbox
+-- or call the refresh.
 DO $do$
 DECLARE
     entitled record;

@@ -1,6 +1,6 @@
 -- The rule: status and end time of executions from their tasks. $1: execution ids, bigint[].
--- An execution without a task of a known status has no row: nothing is to be written for it.
--- Source: the status manager of Harbor, src/pkg/task (see docs/architecture.md).
+-- An execution without a task of a known status yields no row: nothing is written for it.
+-- Source: Harbor's status manager, src/pkg/task (see docs/architecture.md).
 SELECT t.execution_id::bigint AS execution_id,
        CASE
            WHEN bool_or(t.status IN ('Pending', 'Scheduled', 'Running')) THEN 'Running'
@@ -8,7 +8,7 @@ SELECT t.execution_id::bigint AS execution_id,
            WHEN bool_or(t.status = 'Stopped') THEN 'Stopped'
            ELSE 'Success'
        END AS status,
-       -- An execution that runs has no end. Otherwise the latest of all its tasks, unknown ones too.
+       -- A running execution has no end time. A final one has the latest of all its tasks, unknown ones included.
        CASE
            WHEN bool_or(t.status IN ('Pending', 'Scheduled', 'Running')) THEN NULL
            ELSE max(t.end_time)
