@@ -104,7 +104,9 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
     expect(await statusOf(address)).toBe(503);
     return performance.now() - begin > 3_000;
   });
-  expect(worker.lines.filter((line) => /Postgres is (away|back)/.test(line))).toHaveLength(1);
+  expect(worker.lines.filter((line) => /Postgres is (unavailable|back)/.test(line))).toHaveLength(
+    1,
+  );
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await database.query('DROP TRIGGER full_disk ON execution');
   await witness.verify();

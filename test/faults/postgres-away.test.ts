@@ -46,6 +46,6 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   expect(jobs.filter((job) => job.attemptsMade > 0)).toEqual([]);
   expect(await queue.getFailedCount()).toBe(0);
   await worker.said('Postgres is back');
-  const outage = worker.lines.filter((line) => /Postgres is (away|back)/.test(line));
+  const outage = worker.lines.filter((line) => /Postgres is (unavailable|back)/.test(line));
   expect(outage).toHaveLength(2);
 });
