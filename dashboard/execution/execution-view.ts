@@ -211,39 +211,57 @@ function outboxCard({ facts, nowMs }: ExecutionView): Html {
   </section>`;
 }
 
-function failedCard({ facts, jobs, links, nowMs }: ExecutionView): Html {
+function failedCard(view: ExecutionView): Html {
+  const { facts, jobs, state, nowMs } = view;
   const failures = failuresShown(facts, jobs);
   if (failures.length === 0) return html``;
+  // Nobody need do anything about a failure of an execution that is right again.
+  if (state === 'up to date') {
+    return html`<section class="card wide" data-key="failed">
+      <h2>Failed earlier</h2>
+      <details>
+        <summary>The execution is right again; what failed before</summary>
+        ${failuresTable(failures, view)}
+      </details>
+    </section>`;
+  }
   const { failure } = facts;
   return html`<section class="card wide" data-key="failed">
     <h2>
       Failed for good
       ${failure !== null && failure.times > 1 && html`<span class="quiet">${number(failure.times)} times since ${moment(failure.firstFailedAt, nowMs)}</span>`}
     </h2>
-    <table class="stack failed">
-      <thead>
-        <tr>
-          <th scope="col">When</th>
-          <th scope="col">Tries</th>
-          <th scope="col">Error</th>
-          <th scope="col">Job</th>
-        </tr>
-      </thead>
-      <tbody>
-        ${failures.map(
-          ({ jobId, failedAt, attempts, error, isThere }) =>
-            html`<tr data-key="${jobId}">
-              <td data-label="When">${moment(failedAt, nowMs)}</td>
-              <td data-label="Tries">${attempts ?? '?'}</td>
-              <td data-label="Error">${longText(error)}</td>
-              <td data-label="Job">
-                ${isThere ? html`<a class="mono" href="${links.job(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
-              </td>
-            </tr>`,
-        )}
-      </tbody>
-    </table>
+    ${failuresTable(failures, view)}
   </section>`;
+}
+
+function failuresTable(
+  failures: readonly ShownFailure[],
+  { jobs, links, nowMs }: ExecutionView,
+): Html {
+  return html`<table class="stack failed">
+    <thead>
+      <tr>
+        <th scope="col">When</th>
+        <th scope="col">Tries</th>
+        <th scope="col">Error</th>
+        <th scope="col">Job</th>
+      </tr>
+    </thead>
+    <tbody>
+      ${failures.map(
+        ({ jobId, failedAt, attempts, error, isThere }) =>
+          html`<tr data-key="${jobId}">
+            <td data-label="When">${moment(failedAt, nowMs)}</td>
+            <td data-label="Tries">${attempts ?? '?'}</td>
+            <td data-label="Error">${longText(error)}</td>
+            <td data-label="Job">
+              ${isThere ? html`<a class="mono" href="${links.job(jobId)}">${jobId}</a>` : html`<span class="mono">${jobId}</span>${jobs !== null && html` <span class="quiet">not in Redis any more</span>`}`}
+            </td>
+          </tr>`,
+      )}
+    </tbody>
+  </table>`;
 }
 
 interface ShownFailure {

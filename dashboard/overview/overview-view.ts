@@ -10,8 +10,8 @@ import { sendPage } from '../page.ts';
 import { siteOf } from '../site.ts';
 import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
-// "Now" averages the last minute; single ten-second buckets fluctuate too much.
-const NOW_POINTS = 60 / BUCKET_SECONDS;
+// An estimate of the time left averages the last minute; ten seconds fluctuate too much for it.
+const RECENT_POINTS = 60 / BUCKET_SECONDS;
 const VENDORS_SHOWN = 5;
 const LAG_TOPS_MS = [
   100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
@@ -87,8 +87,10 @@ function tiles({ queue, workers, outbox, backlog, history, failed }: Overview, l
 
 /** Refreshes per second, averaged over the last minute. */
 function rateOf(history: readonly ActivityPoint[]): number {
-  const recent = history.slice(-NOW_POINTS);
-  return recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (NOW_POINTS * BUCKET_SECONDS);
+  const recent = history.slice(-RECENT_POINTS);
+  return (
+    recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (RECENT_POINTS * BUCKET_SECONDS)
+  );
 }
 
 function draining(rows: number, rate: number): string {
@@ -109,8 +111,8 @@ function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
 
 function charts(hour: readonly ActivityPoint[]): Html {
   const history = known(hour);
-  const recent = history.slice(-NOW_POINTS);
-  const rate = rateOf(history);
+  const recent = history.slice(-RECENT_POINTS);
+  const newest = history.at(-1)?.refreshed ?? 0;
   const failed = history.reduce((sum, point) => sum + point.failed, 0);
   const lag = recent.findLast(({ lagMsP99 }) => lagMsP99 !== null)?.lagMsP99;
   const shared = {
@@ -122,7 +124,7 @@ function charts(hour: readonly ActivityPoint[]): Html {
     ...shared,
     title: 'Refreshes a second',
     now: html`now
-    ${number(rate)}/s${failed > 0 && html`, <span class="bad">${counted(failed, 'failed try', 'failed tries')}</span> this hour`}`,
+    ${number(newest / BUCKET_SECONDS)}/s${failed > 0 && html`, <span class="bad">${counted(failed, 'failed try', 'failed tries')}</span> this hour`}`,
     series: [
       { name: 'refreshed', values: history.map(({ refreshed }) => refreshed / BUCKET_SECONDS) },
     ],

@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest';
+import { recordFailure } from '../../../shared/postgres/failures.ts';
+import { BUCKET_SECONDS } from '../../../shared/queue/activity.ts';
+import { serveDashboard } from '../../support/dashboard.ts';
+import { createExecutions } from '../../support/executions.ts';
+import { createStores } from '../../support/stores.ts';
+
+const stores = await createStores();
+const { database, redis, config } = stores;
+const { url } = await serveDashboard(stores);
+
+async function pageOf(path: string): Promise<string> {
+  return (await fetch(`${url}${path}`, { headers: { accept: 'text/html' } })).text();
+}
+
+it('"now" is the last ten seconds, not the last minute', async () => {
+  const [seconds] = await redis.time();
+  const now = Math.floor(Number(seconds) / BUCKET_SECONDS);
+  for (let bucket = now - 7; bucket <= now + 1; bucket++) {
+    const key = `${config.QUEUE_PREFIX}:refresh-activity:${bucket}`;
+    await redis.hset(key, 'refreshed', bucket % 2 === 0 ? 70 : 90);
+  }
+  const text = await pageOf('/');
+  const shown = [...text.matchAll(/: refreshed (\d+\/s)/g)].map(([, rate]) => rate);
+  // The average of the minute is 8/s.
+  expect(shown.at(-1)).toMatch(/^[79]\/s$/);
+  expect(text.replaceAll(/\s+/g, ' ')).toContain(`now ${shown.at(-1)}`);
+});
+
+it('an execution that is right again shows no failure beside it that would need a person', async () => {
+  const [id = 0] = await createExecutions(database, 1);
+  const failure = { error: 'it failed once', sqlState: undefined, attempts: 1, attemptMs: 0 };
+  await recordFailure(database, {
+    ...failure,
+    executionId: id,
+    vendor: 'REPLICATION',
+    jobId: `${id}:REPLICATION:x`,
+  });
+  expect(await pageOf(`/executions/${id}`)).toContain('Failed for good');
+  // The host stores what the tasks say, for example with a loop of its own.
+  await database.query(
+    `UPDATE execution e SET status = r.status, end_time = r.end_time
+       FROM tally.rollup(ARRAY[$1::bigint]) r WHERE e.id = r.execution_id`,
+    [id],
+  );
+  const text = await pageOf(`/executions/${id}`);
+  expect(text).toContain('What is stored is what its tasks say.');
+  expect(text).not.toContain('Failed for good');
+  expect(text).toMatch(/<details>\s*<summary>The execution is right again[^]*it failed once/);
+});
