@@ -36,6 +36,7 @@ import { jsonText } from '../output.ts';
 import { printable } from '../../shared/printable.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
+const CONNECTION = 'connection';
 /** Like monitoring plugins: 0 all is well, 1 a warning, 2 a problem. */
 const EXIT_CODES = { ok: 0, warning: 1, problem: 2 } as const;
 
@@ -81,7 +82,8 @@ async function examine(config: StoresConfig): Promise<Section[]> {
       examineRedis(config),
       examinePostgres(config, database),
     ]);
-    const harbor = await examineHarbor(config, database);
+    const answers = !postgres.some(({ check }) => check === CONNECTION);
+    const harbor = await examineHarbor(config, answers ? database : undefined);
     return [
       { area: 'Redis', findings: redis },
       { area: 'Postgres', findings: postgres },
@@ -115,7 +117,8 @@ async function examinePostgres(
   database: TransactionDatabase,
 ): Promise<Finding[]> {
   try {
-    await database.query('SELECT 1');
+    // One message, as the answer to several gets lost when a pooler closes the connection behind it.
+    await withClient(config.DATABASE_URL, 'doctor', (client) => client.query('BEGIN'));
   } catch (error) {
     const explained = new Error(explainDatabaseError(error), { cause: error });
     return [unreachable('DATABASE_URL', explained)];
@@ -134,7 +137,7 @@ async function examinePostgres(
 
 function unreachable(variable: string, error: unknown): Finding {
   const fix = `start the server, or correct ${variable}`;
-  return { check: 'connection', ...problemOf(describeError(error), fix) };
+  return { check: CONNECTION, ...problemOf(describeError(error), fix) };
 }
 
 async function checkPooler(config: StoresConfig): Promise<Verdict> {
@@ -183,18 +186,26 @@ async function checkCapture(config: StoresConfig): Promise<Verdict> {
   }
 }
 
+/** @param database Harbor's; undefined if it can't be asked, so that only its Redis is examined */
 async function examineHarbor(
   config: StoresConfig,
-  database: TransactionDatabase,
+  database: TransactionDatabase | undefined,
 ): Promise<Finding[]> {
   const url = config.HARBOR_REDIS_URL;
   const redis = url === undefined ? undefined : connectHarborRedis(url, silentLogger());
   try {
-    if (redis !== undefined) await waitForRedis(redis, CONNECT_TIMEOUT_MS, 'HARBOR_REDIS_URL');
+    if (redis !== undefined) {
+      const problem = await waitForRedis(redis, CONNECT_TIMEOUT_MS, 'HARBOR_REDIS_URL').then(
+        () => undefined,
+        (error: unknown) => unreachable('HARBOR_REDIS_URL', error),
+      );
+      if (problem !== undefined) return [problem];
+    }
+    if (database === undefined) return [];
     const captures = (await captureState(config)) === 'enabled';
     return await runChecks(await harborChecks(database, redis, captures));
   } catch (error) {
-    return [unreachable('HARBOR_REDIS_URL', error)];
+    return [unreachable('DATABASE_URL', error)];
   } finally {
     redis?.disconnect();
   }

@@ -154,6 +154,7 @@ it('tally migrate --uninstall works through PgBouncer', async () => {
 it('a PgBouncer in statement mode is named, with the setting', async () => {
   const { code, output } = await runTally(['doctor'], { ...environment, DATABASE_URL: statements });
   expect(output).toMatch(/PROBLEM +connection +transaction blocks not allowed in statement/);
+  expect(output).not.toContain('Harbor');
   expect(output).toContain('-> set pool_mode = transaction (or session) in PgBouncer');
   expect(code).toBe(2);
 });

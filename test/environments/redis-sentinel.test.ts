@@ -67,7 +67,11 @@ it('sentinels that require a password are named, with the parameter to add', asy
 
 it.each([
   ['nobody listens', '127.0.0.1:1', /ECONNREFUSED.*check REDIS_URL and that the server runs/],
-  ['nobody knows the name', 'sentinel.invalid:26379', /(ENOTFOUND|EAI_AGAIN).*no such name/],
+  [
+    'nobody knows the name',
+    'sentinel.invalid:26379',
+    /(ENOTFOUND|EAI_AGAIN).*the name does not resolve/,
+  ],
 ])('where %s instead of a sentinel, the cause is named', async (_what, host, cause) => {
   const url = `redis+sentinel://:${PASSWORD}@${host}/mymaster`;
   const line = await startTally(['worker'], { ...environment, REDIS_URL: url }).said(

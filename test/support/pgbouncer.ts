@@ -2,11 +2,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Client } from 'pg';
 import { afterAll } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/programs.ts';
 import { nobody } from '../../cli/embedded/system-user.ts';
+import { withClient } from '../../shared/postgres/database.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
@@ -78,19 +78,9 @@ export async function startPgbouncer(
   };
 }
 
-// Not as Tally does, which begins a transaction: a pooler of statements refuses that.
+// Without a transaction, with which Tally begins: a pooler of statements refuses that.
 async function untilItAnswers(url: string): Promise<void> {
-  await until('PgBouncer to answer', async () => {
-    const client = new Client({ connectionString: url });
-    client.on('error', () => undefined);
-    try {
-      await client.connect();
-      await client.query('SELECT 1');
-      return true;
-    } catch {
-      return false;
-    } finally {
-      await client.end().catch(() => undefined);
-    }
-  });
+  await until('PgBouncer to answer', () =>
+    withClient(url, 'test', (client) => client.query('SELECT 1')).catch(() => undefined),
+  );
 }

@@ -106,6 +106,7 @@ describe('tally doctor', () => {
     const withoutPostgres = await doctor({ DATABASE_URL: 'postgres://a:geheim123@127.0.0.1:1/b' });
     expect(withoutPostgres.of('connection')).toMatchObject({ area: 'Postgres', level: 'problem' });
     expect(withoutPostgres.of('eviction policy').level).toBe('ok');
+    expect(withoutPostgres.findings.filter(({ area }) => area === 'Harbor')).toEqual([]);
     expect(JSON.stringify(withoutPostgres)).not.toContain('geheim123');
   });
 });
