@@ -5,7 +5,8 @@ import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/das
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { addFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
-import { createStores, openClient } from '../support/stores.ts';
+import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
+import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const stores = await createStores({ settings: { JOB_ATTEMPTS: '1', WORKER_CONCURRENCY: '1' } });
@@ -21,17 +22,6 @@ const vendor = 'REPLICATION';
 // The board's buttons of one job have an icon, and a name only for the pointer.
 const JOB_BUTTONS = '[class^="trigger-"] > button:not([aria-label])';
 
-async function poison(): Promise<() => Promise<unknown>> {
-  await database.query(
-    `CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN RAISE EXCEPTION '<script>alert("error")</script>'; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
-  );
-  return () => database.query('DROP TRIGGER poison ON execution');
-}
-
 it('a visitor without the password sees nothing', async () => {
   const strangers = await openBrowser();
   const stranger = await openPage(strangers, url);
@@ -41,14 +31,12 @@ it('a visitor without the password sees nothing', async () => {
 
 it('a visitor with the password sees waiting, running, delayed and failed jobs', async () => {
   const [failed = 0, running = 0, waiting = 0, delayed = 0] = await createExecutions(database, 4);
-  const heal = await poison();
+  const failure = await failRefreshes(database, '<script>alert("error")</script>');
   await openWorker(environment);
   await enqueueRefreshes(queue, [{ executionId: failed, vendor }]);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
-  await heal();
-  const holder = await openClient(environment.DATABASE_URL);
-  await holder.query('BEGIN');
-  await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [running]);
+  await failure.end();
+  const unlock = await lockExecutions(environment.DATABASE_URL, [running]);
   await enqueueRefreshes(queue, [{ executionId: running, vendor }]);
   await until('it to run', async () => (await queue.getActiveCount()) === 1);
   await enqueueRefreshes(queue, [{ executionId: waiting, vendor }]);
@@ -76,7 +64,7 @@ it('a visitor with the password sees waiting, running, delayed and failed jobs',
     ]),
   );
   await page.getByText(`${running}:${vendor}`).waitFor();
-  await holder.query('ROLLBACK');
+  await unlock();
   await until('both to be done', async () => (await queue.getActiveCount()) === 0);
   await queue.remove('a:b:c');
   expect(problems).toEqual([]);

@@ -10,6 +10,7 @@ import { markByKeys, newHarborRedis } from '../support/markers.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { startProducer, startTally, startWorker } from '../support/processes.ts';
 import { askRedis } from '../support/redis-servers.ts';
+import { failRefreshes } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createEmptyDatabase, createStores, openClient, silent } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -157,18 +158,14 @@ it('the documented commands inspect a Harbor, take over, give back and leave not
 }, 300_000);
 
 async function failAndRetry(owner: Awaited<ReturnType<typeof openClient>>): Promise<void> {
-  await owner.query(
-    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN RAISE EXCEPTION 'quota of tenant % is used up', NEW.id; END $$;
-     CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION refuse()`,
-  );
+  const failure = await failRefreshes(owner, 'quota of tenant <id> is used up');
   const ids = await createExecutions(database, 3);
   const failed = () =>
     database.query<{ count: number }>('SELECT count(*) AS count FROM tally.failure');
   await until('all to fail', async () => (await failed())[0]?.count === 3, 90_000);
   expect(await run('tally failed')).toContain('quota of tenant <n> is used up');
   expect(await run("tally retry --error 'quota of tenant <n>' --dry-run")).toContain('3');
-  await owner.query('DROP FUNCTION refuse CASCADE');
+  await failure.end();
   await run("tally retry --error 'quota of tenant <n>'");
   await run('tally retry --vendor REPLICATION');
   await run('tally retry --execution 42');

@@ -2,6 +2,7 @@ import { afterAll, beforeEach, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { failRefreshes, sabotage } from '../support/sabotage.ts';
 import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
@@ -109,14 +110,10 @@ it('a failure that Postgres refuses to record is logged with the reason', async 
   await startProducer(environment);
   const worker = await startWorker(environment);
   const ids = await createExecutions(database, 1);
-  for (const table of ['execution', 'tally.failure']) {
-    await database.query(
-      `CREATE FUNCTION refuse_${table.replace('.', '_')}() RETURNS trigger LANGUAGE plpgsql AS
-         $$ BEGIN RAISE check_violation USING MESSAGE = 'not in ${table}'; END $$;
-       CREATE TRIGGER refuse BEFORE UPDATE OR INSERT ON ${table}
-         FOR EACH ROW EXECUTE FUNCTION refuse_${table.replace('.', '_')}()`,
-    );
-  }
+  await failRefreshes(database, 'not in execution', { sqlState: 'check_violation' });
+  await sabotage(database, `RAISE check_violation USING MESSAGE = 'not in tally.failure'`, {
+    event: 'BEFORE INSERT OR UPDATE ON tally.failure',
+  });
   await recordAll(ids);
   await worker.said(
     /the failure of \d+:REPLICATION:[\w-]+ was not recorded: not in tally\.failure/,

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeEach, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeEach, expect, it } from 'vitest';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
+import { keepDoing } from '../support/keep-doing.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
 import { healthAddress, watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
@@ -27,24 +27,6 @@ const { database, queue, environment } = await createStores({
 const witness = await witnessRefreshes(database);
 beforeEach(() => database.query('TRUNCATE ledger'));
 
-/** Does it again and again until the test is over. @returns ends it */
-function keep(everyMs: number, act: () => Promise<unknown>): () => Promise<void> {
-  const stop = new AbortController();
-  const run = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      await act();
-      await delay(everyMs);
-    }
-  };
-  const running = run();
-  const end = async (): Promise<void> => {
-    stop.abort();
-    await running;
-  };
-  onTestFinished(end);
-  return end;
-}
-
 it.each([20, 300])(
   'backends terminated every %d ms while they refresh cost no attempt',
   { timeout: 300_000 },
@@ -56,7 +38,7 @@ it.each([20, 300])(
     const ids = await createExecutions(database, 300);
     let ended = 0;
     const killer = await openClient(environment.DATABASE_URL);
-    const stop = keep(everyMs, async () => {
+    const stop = keepDoing(everyMs, async () => {
       const { rowCount } = await killer.query(
         `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE datname = current_database() AND application_name LIKE 'tally %'
@@ -64,7 +46,7 @@ it.each([20, 300])(
       );
       ended += rowCount ?? 0;
     });
-    const rest = keep(50, () => witness.change(ids));
+    const rest = keepDoing(50, () => witness.change(ids));
     await until('many to be ended', () => ended > 60, 60_000);
     await rest();
     await stop();

@@ -5,6 +5,7 @@ import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
+import { lockExecutions } from '../support/sabotage.ts';
 import { newPostgres } from '../support/servers.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -98,9 +99,7 @@ it.each(Object.entries(OUTAGES))(
     const ids = await createExecutions(database, 300);
     await until('a first refresh of each', async () => (await outboxRows(database)) === 0, 90_000);
     // What waits when the outage begins: for locks on rows, so that some are in each of the worker's lanes.
-    const holder = await openClient(url);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = ANY ($1) FOR UPDATE', [ids.slice(0, 3)]);
+    const unlock = await lockExecutions(url, ids.slice(0, 3));
     await witness.change(ids);
     await until('three to be held', async () => (await outboxRows(database)) <= 3);
 
@@ -108,7 +107,7 @@ it.each(Object.entries(OUTAGES))(
     for (const { watch } of affected) watch.declare('unsettled');
     onTestFinished(async () => void (await outage.end()));
     await outage.begin();
-    await holder.query('ROLLBACK').catch(() => undefined);
+    await unlock().catch(() => undefined);
     for (const { watch } of affected) watch.declare('unable');
     const refused = outage.forProducers ? await askFor(producer.url, ids[0] ?? 0) : undefined;
     expect(refused === undefined || refused.status === 503).toBe(true);

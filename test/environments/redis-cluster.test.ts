@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
+import { keepDoing } from '../support/keep-doing.ts';
 import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import {
   runTally,
@@ -31,23 +31,8 @@ const witness = await witnessRefreshes(database);
 const findOwner = () => cluster.findOwner(`${prefix}:any`);
 const owner = () => until('a node to serve the slot', findOwner, 60_000);
 
-/** Changes executions again and again until it is told to stop. */
-function keepChanging(ids: readonly number[]): () => Promise<void> {
-  const stop = new AbortController();
-  const run = async (): Promise<void> => {
-    while (!stop.signal.aborted) {
-      await witness.change(ids);
-      await delay(CHANGE_EVERY_MS);
-    }
-  };
-  const running = run();
-  const end = async (): Promise<void> => {
-    stop.abort();
-    await running;
-  };
-  onTestFinished(end);
-  return end;
-}
+const keepChanging = (ids: readonly number[]) =>
+  keepDoing(CHANGE_EVERY_MS, () => witness.change(ids));
 
 async function watchAll(children: readonly TallyProcess[]): Promise<ProcessWatch[]> {
   return await Promise.all(

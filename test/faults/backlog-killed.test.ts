@@ -3,8 +3,9 @@ import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import type { Database } from '../../shared/postgres/database.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { runTally, startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
 import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
-import { createStores, openClient } from '../support/stores.ts';
+import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const EXECUTIONS = 300_000;
@@ -28,18 +29,13 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
   const poison = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 123);
   const locked = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 456);
   await recordWhoRefreshes(database);
-  await database.query(
-    `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'poison'; END $$`,
-  );
-  await database.query(
-    `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
-       WHEN (OLD.id = ANY ('{${poison.join()}}')) EXECUTE FUNCTION poison()`,
-  );
+  const failure = await failRefreshes(database, 'poison', { ids: poison });
   await database.query(
     `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
      SELECT id, vendor_type, 'api', clock_timestamp() - interval '1 hour' FROM execution`,
   );
-  await lock(locked);
+  const lock = () => lockExecutions(environment.DATABASE_URL, locked);
+  let unlock = await lock();
 
   const workers: TallyProcess[] = [await startWorker(environment), await startWorker(environment)];
   let producer: TallyProcess = await startProducer(environment);
@@ -57,7 +53,7 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
     async () => {
       await postgres.stop();
       await postgres.start();
-      await lock(locked);
+      unlock = await lock();
     },
     () => killWorker(1),
     async () => {
@@ -90,7 +86,7 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
     poison.map((id) => ({ id })),
   );
   expect(await overlaps(database)).toEqual([]);
-  await database.query('DROP FUNCTION poison CASCADE');
+  await failure.end();
   expect((await runTally(['retry', '--all'], environment)).code).toBe(0);
   await until(
     'what had failed to be refreshed',
@@ -98,16 +94,6 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
   );
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
 }, 400_000);
-
-let unlock = async (): Promise<void> => undefined;
-
-/** Holds the rows of these executions, until `unlock` or until Postgres stops. */
-async function lock(ids: readonly number[]): Promise<void> {
-  const client = await openClient(environment.DATABASE_URL);
-  await client.query('BEGIN');
-  await client.query('SELECT FROM execution WHERE id = ANY ($1) FOR UPDATE', [ids]);
-  unlock = async () => void (await client.query('ROLLBACK'));
-}
 
 async function failedIds(database: Database): Promise<number[]> {
   const rows = await database.query<{ id: number }>(

@@ -2,8 +2,9 @@ import { afterAll, expect, it } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { startWorker } from '../support/processes.ts';
+import { closeGate } from '../support/sabotage.ts';
 import { controlledPostgres } from '../support/server-control.ts';
-import { createStores, openClient } from '../support/stores.ts';
+import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const postgres = await controlledPostgres();
@@ -44,19 +45,12 @@ it('a backend that dies during a statement costs the statement, not the process'
 
 it('a worker whose backend dies in mid-batch survives and does the batch again', async () => {
   const [id = 0] = await createExecutions(database, 1);
-  await database.query(
-    `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN PERFORM pg_advisory_xact_lock(9); RETURN NEW; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
-  );
   const worker = await startWorker(environment);
-  const held = database.query('SELECT pg_advisory_lock(9), pg_sleep(60)').catch(() => undefined);
-  await backendOf('pg_advisory_lock(9)');
+  // It opens when Postgres ends all its backends.
+  const gate = await closeGate({ database, environment });
   await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await gate.reached();
   process.kill(await backendOf('tally.refresh_executions'), 'SIGQUIT');
-  await held;
   await until('it to be refreshed', () =>
     readExecution(database, id).then(
       ({ revision }) => revision === 1,
@@ -71,12 +65,12 @@ it('a worker whose backend dies in mid-batch survives and does the batch again',
 it('connections ended in a transaction or while idle cost time and no job', async () => {
   const [held = 0, other = 0] = await createExecutions(database, 2);
   const worker = await startWorker(environment);
-  const keeper = await openClient(environment.DATABASE_URL);
-  await keeper.query('SELECT pg_advisory_lock(9)');
+  const gate = await closeGate({ database, environment });
   await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
+  await gate.reached();
   const pid = await backendOf('tally.refresh_executions');
   await database.query('SELECT pg_terminate_backend($1)', [pid]);
-  await keeper.query('SELECT pg_advisory_unlock(9)');
+  await gate.open();
   await until(
     'it to be refreshed',
     async () => (await readExecution(database, held)).revision === 1,

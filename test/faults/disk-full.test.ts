@@ -7,6 +7,7 @@ import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startTally, startWorker } from '../support/processes.ts';
+import { failRefreshes } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -89,14 +90,10 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
   const ids = await createExecutions(database, 50);
   await until('a first refresh of each', async () => (await outboxRows(database)) === 0);
   // What Postgres says when it can't extend a file (53100), said by a trigger: a small file system would need root.
-  await database.query(
-    `CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
-     END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER full_disk BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION public.full_disk()',
-  );
+  const fullDisk = await failRefreshes(database, 'could not extend file: No space left on device', {
+    sqlState: 'disk_full',
+    each: 'STATEMENT',
+  });
   await witness.change(ids);
   await worker.said('No space left on device');
   const begin = performance.now();
@@ -108,7 +105,7 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
     1,
   );
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
-  await database.query('DROP TRIGGER full_disk ON execution');
+  await fullDisk.end();
   await witness.verify();
   await until('the worker to be ready', async () => (await statusOf(address)) === 200);
   await worker.said('Postgres is back');

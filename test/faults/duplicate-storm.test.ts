@@ -3,6 +3,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { watchActiveJobs } from '../support/active-jobs.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { startWorker } from '../support/processes.ts';
+import { slowRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -11,13 +12,7 @@ const { database, queue, redis, environment } = await createStores();
 
 it('10,000 enqueues of an execution that is being refreshed leave one job waiting and one running', async () => {
   const [id = 0] = await createExecutions(database, 1, ['Running']);
-  await database.query(
-    `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN PERFORM pg_sleep(${RUN_MS / 1_000}); RETURN NEW; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER slow BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION slow()',
-  );
+  await slowRefreshes(database, RUN_MS);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const watch = watchActiveJobs({ queue, redis });
   const beginMs = performance.now();

@@ -3,6 +3,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
+import { failRefreshes } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores, type Stores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -31,18 +32,13 @@ async function failThenFlush({ database, queue, redis, environment }: Stores): P
   await database.query(`UPDATE execution SET status = 'Success', end_time = '2026-01-01'`);
   // One row is all there is, sent once: one that was sent after the job began would be sent again, and put it right.
   await database.query('TRUNCATE tally.outbox');
-  await database.query(
-    `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'disk quota of tenant 7'; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
-  );
+  const failure = await failRefreshes(database, 'disk quota of tenant 7');
   await startProducer(environment);
   await startWorker(environment);
   await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
   await redis.flushall();
-  await database.query('DROP TRIGGER poison ON execution');
+  await failure.end();
   return id;
 }
 

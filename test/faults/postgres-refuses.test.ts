@@ -4,6 +4,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { lockExecutions } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -55,17 +56,15 @@ it('a lock timeout costs only the locked execution an attempt, and it is refresh
   const shortened = source?.text.replace("'10s'", "'300ms'") ?? '';
   expect(shortened).not.toBe(source?.text);
   await database.query(shortened);
-  const holder = await openClient(url);
   const worker = await startWorker(environment);
-  await holder.query('BEGIN');
   const [held = 0] = await createExecutions(database, 1);
-  await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+  const unlock = await lockExecutions(url, [held]);
   await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
   const others = await enqueueNew(20);
   await until('it to wait for its next try', async () => (await countJobs(queue)).delayed === 1);
   await until('the others to be done', async () => (await countJobs(queue)).waiting === 0);
   expect(await countByRevision(database, others)).toEqual({ 1: 20 });
-  await holder.query('ROLLBACK');
+  await unlock();
   await allDone();
   expect(await countByRevision(database, [held])).toEqual({ 1: 1 });
   expect(await attemptsUsed(worker)).toBeGreaterThan(0);

@@ -1,10 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
 import { createExecutions } from '../support/executions.ts';
+import { keepDoing } from '../support/keep-doing.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { sabotage } from '../support/sabotage.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -25,15 +26,11 @@ const isDone = () => allSettled({ queue, database });
 async function installFailures() {
   await database.query('CREATE TABLE failing (probability float NOT NULL)');
   await database.query('INSERT INTO failing VALUES (0)');
-  await database.query(
-    `CREATE FUNCTION fail_at_random() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       PERFORM pg_sleep(0.015);
-       IF random() < (SELECT probability FROM failing) THEN RAISE EXCEPTION 'failed at random'; END IF;
-       RETURN NULL;
-     END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER fail_at_random BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION fail_at_random()',
+  await sabotage(
+    database,
+    `PERFORM pg_sleep(0.015);
+     IF random() < (SELECT probability FROM failing) THEN RAISE EXCEPTION 'failed at random'; END IF`,
+    { each: 'STATEMENT' },
   );
   return (probability: number) =>
     database.query('UPDATE failing SET probability = $1', [probability]);
@@ -66,49 +63,35 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   await setFailures(0.4);
   const watch = watchActiveJobs({ queue, redis });
   const done = { all: 0, single: 0, commands: 0 };
-  const end = new AbortController();
   const enough = () =>
     done.all >= TIMES.all && done.single >= TIMES.single && done.commands >= TIMES.commands;
   // On a machine so busy that a command takes many seconds, the quick ways would leave it nothing to retry: a way that is
   // ahead waits until the slowest has come as far. Half of each runs beside the others all the same.
   const share = (way: Way) => done[way] / TIMES[way];
   const isAhead = (way: Way) => share(way) >= Math.min(...WAYS.map(share)) + 0.5;
-  const loop = async (action: () => Promise<void>, paceMs: number, way?: Way) => {
-    while (!end.signal.aborted && !enough()) {
-      if (way === undefined || !isAhead(way)) await action();
-      await delay(paceMs);
-    }
-  };
-  const load = Promise.all([
-    loop(() => changeTasks(some(4)), 5),
-    loop(
-      () =>
-        enqueueRefreshes(
-          queue,
-          some(5).map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-        ),
-      5,
+  const load = [
+    keepDoing(5, () => changeTasks(some(4))),
+    keepDoing(5, () =>
+      enqueueRefreshes(
+        queue,
+        some(5).map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
+      ),
     ),
-    loop(async () => void (done.all += await put('retry/failed')), 300, 'all'),
-    loop(
-      async () => {
-        const [jobId] = await redis.zrevrange(queue.toKey('failed'), 0, 0);
-        if (jobId !== undefined) done.single += await put(`${encodeURIComponent(jobId)}/retry`);
-      },
-      50,
-      'single',
-    ),
-    loop(async () => {
+    keepDoing(300, async () => {
+      if (!isAhead('all')) done.all += await put('retry/failed');
+    }),
+    keepDoing(50, async () => {
+      if (isAhead('single')) return;
+      const [jobId] = await redis.zrevrange(queue.toKey('failed'), 0, 0);
+      if (jobId !== undefined) done.single += await put(`${encodeURIComponent(jobId)}/retry`);
+    }),
+    keepDoing(0, async () => {
       const { output } = await runTally(['retry', '--all'], environment);
       done.commands += Number(/^retried (\d+)/.exec(output)?.[1]) > 0 ? 1 : 0;
-    }, 0),
-  ]);
-  try {
-    await until(() => `each way to retry, so far ${JSON.stringify(done)}`, enough, 100_000);
-  } finally {
-    end.abort();
-    await load;
-  }
+    }),
+  ];
+  await until(() => `each way to retry, so far ${JSON.stringify(done)}`, enough, 100_000);
+  await Promise.all(load.map((end) => end()));
 
   await setFailures(0);
   await runTally(['retry', '--all'], environment);

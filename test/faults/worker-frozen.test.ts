@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { someoneToWait } from '../support/lock-waits.ts';
 import { startWorker } from '../support/processes.ts';
-import { createStores, openClient } from '../support/stores.ts';
+import { closeGate } from '../support/sabotage.ts';
+import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
 const { database, queue, environment } = await createStores({
@@ -16,19 +16,10 @@ const { database, queue, environment } = await createStores({
 it("the job of a worker frozen beyond its lock is done by another, and its own late write isn't stale", async () => {
   const [id = 0] = await createExecutions(database, 1, ['Running']);
   const refresh = { executionId: id, vendor: 'REPLICATION' };
-  // The update has read the tasks when it comes to the gate.
-  await database.query(
-    `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
-  );
-  const keeper = await openClient(environment.DATABASE_URL);
-  await keeper.query('SELECT pg_advisory_lock(7)');
+  const gate = await closeGate({ database, environment });
   const frozen = await startWorker(environment);
   await enqueueRefreshes(queue, [refresh]);
-  await someoneToWait(database, 'advisory');
+  await gate.reached();
   frozen.kill('SIGSTOP');
   await database.query(`UPDATE task SET status = 'Success', end_time = '2026-02-03 04:05:06'`);
 
@@ -37,7 +28,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
   await until('the rescuer to have the job', async () =>
     (await queue.getActive()).some((job) => job.processedBy?.endsWith(`:${rescuer.pid}`)),
   );
-  await keeper.query('SELECT pg_advisory_unlock(7)');
+  await gate.open();
   await until('the job to be done', async () => (await countJobs(queue)).active === 0);
   expect(await readExecution(database, id)).toEqual({
     status: 'Success',

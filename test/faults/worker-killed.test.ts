@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions } from '../support/executions.ts';
-import { someoneToWait } from '../support/lock-waits.ts';
 import { startWorker } from '../support/processes.ts';
+import { closeGate } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
-import { createStores, openClient } from '../support/stores.ts';
+import { createStores } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 
 const LOCK_MS = 2_000;
@@ -16,29 +16,11 @@ const { database, queue, environment } = await createStores({
     SHUTDOWN_GRACE_MS: '30000',
   },
 });
-const url = environment.DATABASE_URL;
-
-/** Holds the updates of all executions at a gate, so that a batch can be caught in its middle. */
-async function closeGate() {
-  await database.query(
-    `CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$`,
-  );
-  await database.query(
-    `CREATE OR REPLACE TRIGGER gate BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION gate()`,
-  );
-  const keeper = await openClient(url);
-  await keeper.query('SELECT pg_advisory_lock(7)');
-  return {
-    reached: () => someoneToWait(database, 'advisory'),
-    open: () => keeper.query('SELECT pg_advisory_unlock(7)'),
-  };
-}
 
 /** A worker that stands at the gate with a batch of this many executions, or the first of them, in hand. */
 async function catchInMidBatch(executions: number) {
   const ids = await createExecutions(database, executions);
-  const gate = await closeGate();
+  const gate = await closeGate({ database, environment }, { each: 'STATEMENT' });
   const worker = await startWorker(environment);
   await enqueueRefreshes(
     queue,

@@ -3,6 +3,7 @@ import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
+import { slowRefreshes } from '../support/sabotage.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -22,13 +23,7 @@ const { database, queue, environment } = await createStores({
 it('killing workers again and again under load fails no job, and everything is refreshed', async () => {
   const ids = await createExecutions(database, 400, ['Running', 'Success']);
   // A batch takes long enough to be met in its middle.
-  await database.query(
-    `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER slow BEFORE UPDATE ON execution FOR EACH STATEMENT EXECUTE FUNCTION slow()',
-  );
+  await slowRefreshes(database, 100, { each: 'STATEMENT' });
   await startProducer(environment);
   const workers = await Promise.all(
     Array.from({ length: WORKERS }, () => startWorker(environment)),

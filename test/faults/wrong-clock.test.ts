@@ -4,6 +4,7 @@ import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -57,18 +58,11 @@ it('workers two hours ahead or behind lose nothing, store nothing old and report
   // A job that fails for good deletes the rows sent before its last attempt; here that is left to a wrong clock alone.
   for (const worker of others) worker.kill('SIGTERM');
   await Promise.all(others.map(({ ended }) => ended));
-  await database.query(
-    `CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$`,
-  );
-  await database.query(
-    `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
-     WHEN (OLD.id = ${bad}) EXECUTE FUNCTION public.poison()`,
-  );
+  const failure = await failRefreshes(database, 'poisoned', { ids: [bad] });
   await witness.change([bad]);
   await until('it to fail for good', async () => (await countJobs(queue)).failed === 1);
   await until('its rows to be gone', async () => (await outboxRows(database)) === 0);
-  await database.query('DROP TRIGGER poison ON execution');
+  await failure.end();
   await witness.change([bad]);
   await witness.verify();
 });

@@ -4,6 +4,7 @@ import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { openProducer, openWorker } from '../support/in-process.ts';
 import { runTally } from '../support/processes.ts';
+import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -69,12 +70,7 @@ async function pageOf(id: number): Promise<Page> {
 
 it('a failed refresh of any vendor is found on its page and retried from there', async () => {
   const ids = await createOfEach();
-  await database.query(
-    `CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
-  );
+  const failure = await failRefreshes(database);
   await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
   await openProducer(environment);
   await openWorker(environment);
@@ -88,7 +84,7 @@ it('a failed refresh of any vendor is found on its page and retried from there',
     );
     expect(job.status).toBe(200);
   }
-  await database.query('DROP TRIGGER poison ON execution');
+  await failure.end();
   for (const id of ids) {
     const asked = await fetch(`${url}/executions/${id}/refresh`, { method: 'POST' });
     expect(asked.ok).toBe(true);

@@ -1,6 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { onTestFinished } from 'vitest';
 import type { QueueAccess } from '../../shared/queue/failed-jobs.ts';
+import { keepDoing } from './keep-doing.ts';
 
 // Runs that are to be seen take several times as long.
 const LOOK_EVERY_MS = 2;
@@ -21,35 +20,26 @@ export interface ActiveJobsWatch {
 export function watchActiveJobs({ queue, redis }: QueueAccess): ActiveJobsWatch {
   const twice = new Set<string>();
   let busyLooks = 0;
-  const end = new AbortController();
-  const watch = (async () => {
-    while (!end.signal.aborted) {
-      const answers = await redis
-        .multi()
-        .lrange(queue.toKey('active'), 0, -1)
-        .lrange(queue.toKey('wait'), 0, -1)
-        .exec();
-      await delay(LOOK_EVERY_MS);
-      for (const [index, state] of (['running', 'waiting'] as const).entries()) {
-        const jobIds = (answers?.[index]?.[1] ?? []) as string[];
-        if (state === 'running' && jobIds.length > 0) busyLooks++;
-        const seen = new Set<string>();
-        for (const jobId of jobIds) {
-          const identity = jobId.split(':').slice(0, 2).join(':');
-          if (seen.has(identity)) twice.add(`${state}: ${identity}`);
-          seen.add(identity);
-        }
+  const end = keepDoing(LOOK_EVERY_MS, async () => {
+    const answers = await redis
+      .multi()
+      .lrange(queue.toKey('active'), 0, -1)
+      .lrange(queue.toKey('wait'), 0, -1)
+      .exec();
+    for (const [index, state] of (['running', 'waiting'] as const).entries()) {
+      const jobIds = (answers?.[index]?.[1] ?? []) as string[];
+      if (state === 'running' && jobIds.length > 0) busyLooks++;
+      const seen = new Set<string>();
+      for (const jobId of jobIds) {
+        const identity = jobId.split(':').slice(0, 2).join(':');
+        if (seen.has(identity)) twice.add(`${state}: ${identity}`);
+        seen.add(identity);
       }
     }
-  })();
-  onTestFinished(async () => {
-    end.abort();
-    await watch.catch(() => undefined);
   });
   return {
     stop: async () => {
-      end.abort();
-      await watch;
+      await end();
       return { twice: [...twice], busyLooks };
     },
   };

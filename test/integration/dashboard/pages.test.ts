@@ -1,4 +1,4 @@
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openDatabase } from '../../../shared/postgres/database.ts';
 import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
@@ -9,7 +9,8 @@ import { createExecutions } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { runTally, startWorker } from '../../support/processes.ts';
-import { createStores, openClient, silent } from '../../support/stores.ts';
+import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
+import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const stores = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
@@ -91,9 +92,7 @@ describe('/executions/:id', () => {
     await enqueueRefreshes(queue, [identity(id)]);
     expect((await asked(id)).queue?.current).toMatchObject({ state: 'waiting', worker: null });
 
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [id]);
     const worker = await startWorker(environment);
     const running = await until('the job to run', async () => {
       const { queue: jobs } = await asked(id);
@@ -106,7 +105,7 @@ describe('/executions/:id', () => {
     expect(running.nextRunStored).toBe(false);
     await enqueueRefreshes(queue, [identity(id)]);
     expect((await asked(id)).queue?.nextRunStored).toBe(true);
-    await holder.query('ROLLBACK');
+    await unlock();
     const done = await until('both runs to end', async () => {
       const answer = await asked(id);
       return answer.state === 'up to date' && answer.stored.revision === 2 ? answer : undefined;
@@ -116,14 +115,7 @@ describe('/executions/:id', () => {
 
   it('shows a delayed job with its error and its next try, then the failed one', async () => {
     const id = await newExecution();
-    await database.query(
-      `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN RAISE EXCEPTION '<script>alert(1)</script>'; END $$`,
-    );
-    await database.query(
-      'CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION poison()',
-    );
-    onTestFinished(async () => void (await database.query('DROP FUNCTION poison CASCADE')));
+    await failRefreshes(database, '<script>alert(1)</script>');
     await openWorker(environment);
     await enqueueRefreshes(queue, [identity(id)]);
     const delayed = await until('the job to be delayed', async () => {

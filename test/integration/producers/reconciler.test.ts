@@ -5,6 +5,7 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { startProducer } from '../../support/processes.ts';
+import { sabotage } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -220,15 +221,18 @@ describe('among several', () => {
         INSERT INTO public.turn_log (at, producer, ended) VALUES (clock_timestamp(),
           current_setting('application_name'), NEW.last_pass_at IS DISTINCT FROM OLD.last_pass_at);
         RETURN NULL; END $$;
-      CREATE TRIGGER log_turn AFTER UPDATE ON tally.reconciler FOR EACH ROW EXECUTE FUNCTION public.log_turn();
-      CREATE FUNCTION public.take_long() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        IF EXISTS (SELECT FROM inserted) THEN PERFORM pg_sleep(0.2); END IF; RETURN NULL; END $$;
-      CREATE TRIGGER take_long AFTER INSERT ON tally.outbox REFERENCING NEW TABLE AS inserted
-        EXECUTE FUNCTION public.take_long()`);
+      CREATE TRIGGER log_turn AFTER UPDATE ON tally.reconciler FOR EACH ROW EXECUTE FUNCTION public.log_turn()`);
+    await sabotage(
+      database,
+      'IF EXISTS (SELECT FROM inserted) THEN PERFORM pg_sleep(0.2); END IF',
+      {
+        event: 'AFTER INSERT ON tally.outbox REFERENCING NEW TABLE AS inserted',
+        each: 'STATEMENT',
+      },
+    );
     onTestFinished(async () => {
       await database.query(`
         DROP FUNCTION public.log_turn() CASCADE;
-        DROP FUNCTION public.take_long() CASCADE;
         DROP TABLE public.turn_log`);
     });
     const start = (name: string) =>

@@ -18,6 +18,7 @@ import {
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { startProducer } from '../../support/processes.ts';
+import { sabotage } from '../../support/sabotage.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -197,19 +198,11 @@ describe('the relay', () => {
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
     // Cancels what changes more than a page, as the time limit does where a page is millions.
-    await database.query(
-      `CREATE FUNCTION public.refuse_many() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-         IF (SELECT count(*) FROM changed) > 1000 THEN RAISE EXCEPTION 'more than a page'; END IF;
-         RETURN NULL;
-       END $$`,
+    await sabotage(
+      database,
+      `IF (SELECT count(*) FROM changed) > 1000 THEN RAISE EXCEPTION 'more than a page'; END IF`,
+      { event: 'AFTER UPDATE ON tally.outbox REFERENCING NEW TABLE AS changed', each: 'STATEMENT' },
     );
-    await database.query(
-      `CREATE TRIGGER refuse_many AFTER UPDATE ON tally.outbox REFERENCING NEW TABLE AS changed
-       FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_many()`,
-    );
-    onTestFinished(async () => {
-      await database.query('DROP FUNCTION public.refuse_many() CASCADE');
-    });
     const relay = newRelay({ config: { ...config, QUEUE_HIGH_WATER: 100_000 } });
     relay.start();
     onTestFinished(() => relay.close());

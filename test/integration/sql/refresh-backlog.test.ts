@@ -7,6 +7,7 @@ import {
   type BacklogBatch,
 } from '../../../shared/postgres/backlog.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
 const OLD_MS = 60_000;
@@ -76,11 +77,9 @@ describe('tally.refresh_backlog', () => {
     const [held = 0, done = 0] = await createExecutions(database, 2);
     const [empty = 0] = await createExecutions(database, 1, []);
     await recordOld([held, done, empty, 999_999_999]);
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
     const batch = await drain();
-    await holder.query('ROLLBACK');
+    await unlock();
     expect(outcomes(batch)).toEqual({ busy: 1, changed: 1, no_tasks: 1, missing: 1 });
     expect(batch.groups.flatMap(({ busyIds }) => busyIds)).toEqual([held]);
     expect(await outboxRows(database)).toBe(1);
@@ -106,16 +105,9 @@ describe('tally.refresh_backlog', () => {
   it('a batch in which one execution fails changes nothing, and its rows can be claimed', async () => {
     const ids = await createExecutions(database, 3);
     await recordOld(ids);
-    await database.query(
-      `CREATE OR REPLACE FUNCTION test_poison() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN RAISE EXCEPTION 'poison'; END $$`,
-    );
-    await database.query(
-      `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
-       WHEN (OLD.id = ${ids[1]}) EXECUTE FUNCTION test_poison()`,
-    );
+    const failure = await failRefreshes(database, 'poison', { ids: ids.slice(1, 2) });
     await expect(drain()).rejects.toThrow('poison');
-    await database.query('DROP TRIGGER poison ON execution');
+    await failure.end();
     expect(await outboxRows(database)).toBe(3);
     const oldest = await oldestExecutions(database, 2, AFTER_MS, undefined);
     expect(oldest.toSorted((a, b) => a - b)).toEqual(ids.slice(0, 2));

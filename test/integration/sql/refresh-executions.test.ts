@@ -3,6 +3,7 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
+import { closeGate, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
 const { database, environment } = await createStores();
@@ -186,32 +187,19 @@ describe('two at a time', () => {
   it('an execution that another transaction has locked is reported busy at once, and keeps its rows', async () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
     await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
     const reports = await refreshExecutions(database, [held, free], false);
-    await holder.query('ROLLBACK');
+    await unlock();
     expect(reports.map(({ outcome }) => outcome)).toEqual(['busy', 'changed']);
     expect(await outboxRows(database)).toBe(1);
   });
 
   it('a change that commits after its refresh has read the tasks keeps its row for the next one', async () => {
-    const [gate = 0, id = 0] = await createExecutions(database, 2, ['Running']);
-    const url = environment.DATABASE_URL;
-    // Advisory lock 1 is the gate: the update of the first execution waits for it, after rows were deleted and tasks read.
-    await database.query(
-      `CREATE OR REPLACE FUNCTION test_gate() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$`,
-    );
-    await database.query(
-      `CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW
-       WHEN (OLD.id = ${gate}) EXECUTE FUNCTION test_gate()`,
-    );
-    const keeper = await openClient(url);
-    await keeper.query('SELECT pg_advisory_lock(1)');
-    const refreshing = refreshExecutions(database, [gate, id], false);
-    await someoneToWait(database, 'advisory');
-    const writer = await openClient(url);
+    const [first = 0, id = 0] = await createExecutions(database, 2, ['Running']);
+    const gate = await closeGate({ database, environment }, { ids: [first] });
+    const refreshing = refreshExecutions(database, [first, id], false);
+    await gate.reached();
+    const writer = await openClient(environment.DATABASE_URL);
     await writer.query('BEGIN');
     await writer.query(`UPDATE task SET status = 'Success' WHERE execution_id = $1`, [id]);
     await writer.query(
@@ -219,9 +207,8 @@ describe('two at a time', () => {
       [id],
     );
     await writer.query('COMMIT');
-    await keeper.query('SELECT pg_advisory_unlock(1)');
+    await gate.open();
     await refreshing;
-    await database.query('DROP TRIGGER gate ON execution');
     // A refresh that deleted rows after it had read the tasks would now have lost the change.
     expect(await readExecution(database, id)).toMatchObject({ status: 'Running', revision: 1 });
     expect(await outboxRows(database)).toBe(1);

@@ -4,7 +4,8 @@ import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
-import { createStores, openClient } from '../../support/stores.ts';
+import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
+import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database, queue, redis, environment } = await createStores({
@@ -57,27 +58,19 @@ describe('the backlog lane', () => {
   it('leaves a bad execution and a locked one to the express lane, and does the rest', async () => {
     const ids = await createExecutions(database, 3_000);
     const [poison = 0, locked = 0] = ids;
-    await database.query(
-      `CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$`,
-    );
-    await database.query(
-      `CREATE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW WHEN (OLD.id = ${poison}) EXECUTE FUNCTION poison()`,
-    );
+    await failRefreshes(database, 'no', { ids: [poison] });
     await recordOld(ids);
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [locked]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [locked]);
     await openProducer(environment);
     await openWorker(environment);
     await until('all others to be refreshed', async () => {
       return (await countByRevision(database, ids))[1] === 2_998;
     });
-    await holder.query('ROLLBACK');
+    await unlock();
     await done();
     await until('the poison to fail', async () => (await queue.getFailedCount()) === 1);
     expect((await queue.getFailed())[0]?.data.executionId).toBe(poison);
     expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 2_999 });
-    await database.query('DROP FUNCTION poison CASCADE');
   });
 
   it('takes most of a sudden burst, however fast the relay is', async () => {

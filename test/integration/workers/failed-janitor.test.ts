@@ -14,10 +14,10 @@ import { clearUpFailed } from '../../../workers/failed-janitor.ts';
 import { createExecutions, readExecution } from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
-import { someoneToWait } from '../../support/lock-waits.ts';
+import { closeGate, failRefreshes } from '../../support/sabotage.ts';
 import { slowCommands } from '../../support/slow-log.ts';
 import { newRedis } from '../../support/servers.ts';
-import { createStores, openClient, silent } from '../../support/stores.ts';
+import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 // Its slow log tells of this file's commands only.
@@ -66,20 +66,14 @@ async function notes(): Promise<string[]> {
 describe('a failed job whose execution has since been refreshed', () => {
   it("is soon removed by the workers and counted; one that wasn't refreshed stays", async () => {
     const [healed = 0, broken = 0] = await createExecutions(database, 2);
-    await database.query(
-      `CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN RAISE EXCEPTION 'refused'; END $$`,
-    );
-    await database.query(
-      'CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION refuse()',
-    );
+    const failure = await failRefreshes(database);
     const worker = await openWorker(environment);
     await enqueueRefreshes(
       queue,
       [healed, broken].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
     );
     await until('both to fail', async () => (await queue.getFailedCount()) === 2);
-    await database.query('DROP TRIGGER refuse ON execution');
+    await failure.end();
     await enqueueRefreshes(queue, [{ executionId: healed, vendor: 'REPLICATION' }]);
     await until(
       'one to be refreshed',
@@ -105,26 +99,17 @@ describe('a failed job whose execution has since been refreshed', () => {
 
   it("isn't one that was recorded after the refresh had read the tasks", async () => {
     const [id = 0] = await createExecutions(database, 1);
-    await database.query(
-      `CREATE OR REPLACE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$`,
-    );
-    await database.query(
-      'CREATE TRIGGER gate BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION gate()',
-    );
-    onTestFinished(() => void database.query('DROP TRIGGER gate ON execution'));
+    const gate = await closeGate({ database, environment });
     const refresh = () =>
       database.query('SELECT FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
     const isRefreshed = () => database.query('SELECT refreshed FROM tally.failure');
-    const keeper = await openClient(environment.DATABASE_URL);
-    await keeper.query('SELECT pg_advisory_lock(7)');
     const refreshing = refresh();
-    await someoneToWait(database, 'advisory');
+    await gate.reached();
     await database.query(
       `INSERT INTO tally.failure (job_id, execution_id, vendor) VALUES ('x', $1, 'REPLICATION')`,
       [id],
     );
-    await keeper.query('SELECT pg_advisory_unlock(7)');
+    await gate.open();
     await refreshing;
     expect(await isRefreshed()).toEqual([{ refreshed: false }]);
     await refresh();

@@ -8,8 +8,9 @@ import {
 import { countByRevision, createExecutions, readExecution } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
+import { failRefreshes, lockExecutions, sabotage } from '../../support/sabotage.ts';
 import { allSettled, settled } from '../../support/settled.ts';
-import { createStores, openClient } from '../../support/stores.ts';
+import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { database, queue, environment } = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
@@ -34,9 +35,7 @@ describe('one identity', () => {
   it('1,000 enqueues while it runs cause exactly one more run, which sees the newest tasks', async () => {
     const [id = 0] = await createExecutions(database, 1, ['Running']);
     await openWorker(environment);
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [id]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [id]);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('the job to run', async () => (await countJobs(queue)).active === 1);
     await enqueueRefreshes(
@@ -45,18 +44,18 @@ describe('one identity', () => {
     );
     await database.query(`UPDATE task SET status = 'Success'`);
     expect(await countJobs(queue)).toMatchObject({ waiting: 0, active: 1 });
-    await holder.query('ROLLBACK');
+    await unlock();
     await until('the queue to be empty', isSettled);
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
   });
 
   it('after it failed for good and is kept, it can be enqueued and refreshed again', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    await raiseFor(id, `RAISE EXCEPTION 'disk quota of tenant 7'`);
+    const failure = await failRefreshes(database, 'disk quota of tenant 7', { ids: [id] });
     await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('it to fail', async () => (await countJobs(queue)).failed === 1);
-    await database.query('DROP TRIGGER poison ON execution');
+    await failure.end();
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until(
       'it to be refreshed',
@@ -66,11 +65,11 @@ describe('one identity', () => {
 
   it('a retry by hand runs it once and leaves no failed job', async () => {
     const [id = 0] = await createExecutions(database, 1);
-    await raiseFor(id, `RAISE EXCEPTION 'no'`);
+    const failure = await failRefreshes(database, 'no', { ids: [id] });
     await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
     await until('it to fail', async () => (await countJobs(queue)).failed === 1);
-    await database.query('DROP TRIGGER poison ON execution');
+    await failure.end();
     const [failed] = await queue.getFailed();
     if (failed) await retryFailedRefresh(queue, failed);
     await until('it to be refreshed', isSettled);
@@ -88,7 +87,7 @@ describe('a bad one harms only itself', () => {
     async (_what, statement, reason) => {
       const ids = await createExecutions(database, 500);
       const bad = ids[250] ?? 0;
-      await raiseFor(bad, statement);
+      await sabotage(database, statement, { ids: [bad] });
       await recordRefreshes(database, ids.map(refreshOf), 'api');
       await openProducer(environment);
       await openWorker(environment);
@@ -105,9 +104,7 @@ describe('a bad one harms only itself', () => {
     const ids = await createExecutions(database, 200);
     const held = ids[100] ?? 0;
     await openWorker(environment);
-    const holder = await openClient(environment.DATABASE_URL);
-    await holder.query('BEGIN');
-    await holder.query('SELECT FROM execution WHERE id = $1 FOR UPDATE', [held]);
+    const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
     await enqueueRefreshes(queue, ids.map(refreshOf));
     const onlyOneRuns = async () => {
       const { waiting, active } = await countJobs(queue);
@@ -121,7 +118,7 @@ describe('a bad one harms only itself', () => {
     await until('the others to be refreshed again', onlyOneRuns);
     expect(await countByRevision(database, ids)).toEqual({ 0: 1, 2: 199 });
     expect(await countJobs(queue)).toMatchObject({ active: 1, failed: 0, delayed: 0 });
-    await holder.query('ROLLBACK');
+    await unlock();
     await until('it to be refreshed', isSettled);
     expect(await countByRevision(database, ids)).toEqual({ 1: 1, 2: 199 });
   });
@@ -154,15 +151,3 @@ describe('a bad one harms only itself', () => {
     for (const { failedReason } of failed) expect(failedReason).toContain('not a refresh');
   });
 });
-
-/** Makes the update of one execution run `statement` first. */
-async function raiseFor(id: number, statement: string): Promise<void> {
-  await database.query(
-    `CREATE OR REPLACE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS
-     $$ BEGIN ${statement}; RETURN NEW; END $$`,
-  );
-  await database.query(
-    `CREATE OR REPLACE TRIGGER poison BEFORE UPDATE ON execution FOR EACH ROW
-     WHEN (OLD.id = ${id}) EXECUTE FUNCTION poison()`,
-  );
-}
