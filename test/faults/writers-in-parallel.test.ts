@@ -134,10 +134,14 @@ it('a change in a long transaction is refreshed once it commits, and not if it r
   ] as const) {
     await client.query('BEGIN');
     await client.query(`UPDATE task SET status = 'Success' WHERE execution_id = $1`, [id]);
+    // As if it had been open for longer than the 2 s that the relay looks back.
+    await client.query(
+      `UPDATE tally.outbox SET due_at = due_at - interval '3 seconds' WHERE execution_id = $1`,
+      [id],
+    );
   }
-  // Later changes overtake it, on both sides of the relay's look back of 2 s.
-  const beginMs = performance.now();
-  for (let n = 0; performance.now() - beginMs < 3_000; n++) {
+  // Later changes overtake both.
+  for (let n = 0; n < 6; n++) {
     const status = n % 2 === 0 ? 'Success' : 'Running';
     await database.query('UPDATE task SET status = $2 WHERE execution_id = $1', [other, status]);
     await until(

@@ -110,6 +110,8 @@ describe('nothing is recorded', () => {
     await recorded();
     await database.query(`UPDATE task SET ${change}`);
     expect(await recorded()).toEqual([]);
+    await database.query(`UPDATE task SET status = 'Error'`);
+    expect(await recorded()).toHaveLength(1);
   });
 
   it('for a transaction that is rolled back', async () => {
@@ -118,6 +120,7 @@ describe('nothing is recorded', () => {
     const client = await openClient(databaseUrl);
     await client.query('BEGIN');
     await client.query(`UPDATE task SET status = 'Error'`);
+    expect((await client.query('SELECT FROM tally.outbox')).rowCount).toBe(1);
     await client.query('ROLLBACK');
     expect(await recorded()).toEqual([]);
   });
@@ -153,13 +156,17 @@ describe("the host isn't harmed", () => {
   });
 
   it('an execution id that no refresh can have is left out', async () => {
+    const [id] = await createExecutions(database, 1);
+    await recorded();
     await database.query(
       `INSERT INTO execution (id, vendor_type, trigger) VALUES (-7, 'REPLICATION', 'MANUAL'), (0, 'REPLICATION', 'MANUAL')`,
     );
     await database.query(
-      `INSERT INTO task (execution_id, status, status_code, vendor_type) VALUES (-7, 'Success', 3, 'X'), (0, 'Success', 3, 'X')`,
+      `INSERT INTO task (execution_id, status, status_code, vendor_type)
+       SELECT id, 'Success', 3, 'X' FROM unnest($1::bigint[]) AS id`,
+      [[-7, 0, id]],
     );
-    expect(await recorded()).toEqual([]);
+    expect(await recorded()).toEqual([`${id}:X`]);
   });
 
   it("session objects with the names that capture uses don't divert it", async () => {

@@ -47,6 +47,7 @@ describe('tally.refresh_backlog', () => {
     await recordOld(ids.toReversed());
     const batch = await drain(2);
     expect(batch.groups).toMatchObject([{ vendor: 'SCAN', outcome: 'changed', source: 'api' }]);
+    expect(batch.groups[0]?.lagsMs).toHaveLength(2);
     expect(batch.groups[0]?.lagsMs.every((lagMs) => (lagMs ?? 0) >= OLD_MS - 1)).toBe(true);
     expect(await outboxRows(database)).toBe(3);
     expect(await refreshedOf(ids)).toEqual(ids.slice(3));

@@ -221,7 +221,12 @@ describe('two at a time', () => {
     const [id = 0] = await createExecutions(database, 1);
     const refresher = await openClient(environment.DATABASE_URL);
     await refresher.query('BEGIN');
-    await refresher.query('SELECT * FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
+    const { rows } = await refresher.query(
+      'SELECT outcome FROM tally.refresh_executions(ARRAY[$1::bigint])',
+      [id],
+    );
+    // So it holds the row, until it is rolled back.
+    expect(rows).toEqual([{ outcome: 'changed' }]);
     const inserter = await openClient(environment.DATABASE_URL);
     await inserter.query(`SET lock_timeout = '2s'`);
     await inserter.query(

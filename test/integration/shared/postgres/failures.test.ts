@@ -24,6 +24,9 @@ it('a failure is recorded while a refresh of the same execution has its rows, wi
   await refresh.query('BEGIN');
   await refresh.query('DELETE FROM tally.outbox WHERE execution_id = 42');
   await fail('second');
+  expect(await database.query("SELECT times FROM tally.failure WHERE job_id = 'second'")).toEqual([
+    { times: 2 },
+  ]);
   // What a refresh does next; it waited for the record, and the record for its rows.
   await refresh.query('UPDATE tally.failure SET refreshed = true WHERE execution_id = 42');
   await refresh.query('COMMIT');
