@@ -2,7 +2,7 @@ import { afterAll, expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { openBrowser, openPage, OTHER_HOST } from '../support/browser.ts';
 import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/dashboard.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, createExecutions, readExecution } from '../support/executions.ts';
 import { addFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
 import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
@@ -86,7 +86,7 @@ it('a failed job retried on the board is done', async () => {
 });
 
 it('"Retry all" of five failures of one execution causes one run', async () => {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   await addFailedJobs(stores, 5, () => ({ executionId: id, vendor }));
   await openWorker(environment);
   await page.goto(`${url}/board/queue/refresh?status=failed`);
@@ -102,7 +102,7 @@ it('"Retry all" of five failures of one execution causes one run', async () => {
 });
 
 it('an execution is found by its number, refreshed with a button, and shown as done', async () => {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   await page.goto(url);
   await page.getByLabel('Execution').fill(`${id}:${vendor}`);
   await page.getByRole('button', { name: 'Find' }).click();
@@ -117,7 +117,7 @@ it('an execution is found by its number, refreshed with a button, and shown as d
 });
 
 it('script in a vendor is shown as text', async () => {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   const script = '<img src=x onerror=alert("vendor")>';
   await database.query('UPDATE execution SET vendor_type = $2 WHERE id = $1', [id, script]);
   await page.goto(`${url}/executions/${id}`);
@@ -126,7 +126,7 @@ it('script in a vendor is shown as text', async () => {
 });
 
 it('the pages fit a phone', async () => {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   await addFailedJobs(stores, 1, () => ({ executionId: id, vendor: 'V'.repeat(64) }));
   await page.setViewportSize({ width: 375, height: 700 });
   for (const path of ['/', `/executions/${id}`, '/executions']) {

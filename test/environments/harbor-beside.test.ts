@@ -1,11 +1,10 @@
 import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { outboxRows } from '../support/executions.ts';
+import { untilOutboxIsEmpty } from '../support/executions.ts';
 import { liveOneExecution, type Life } from '../support/harbor-life.ts';
 import { HarborStatements } from '../support/harbor-statements.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
 
 const DRIVERS = 6;
 const SECONDS = Number(process.env['HARBOR_SECONDS'] ?? '15');
@@ -27,7 +26,7 @@ it('no status is wrong and nothing deadlocks while Harbor stops, retries and swe
     return lived;
   };
   const lived = (await Promise.all(Array.from({ length: DRIVERS }, drive))).flat();
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
+  await untilOutboxIsEmpty(database, 60_000);
   const marked = lived.filter(({ marked }) => marked).map(({ id }) => id);
   expect(marked.length).toBeGreaterThan(0);
   expect(

@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, refreshesOf } from '../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { failRefreshes, sabotage } from '../support/sabotage.ts';
 import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
@@ -27,11 +27,7 @@ async function record(executions: number): Promise<void> {
 }
 
 async function recordAll(ids: readonly number[]): Promise<void> {
-  await recordRefreshes(
-    database,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-    'api',
-  );
+  await recordRefreshes(database, refreshesOf(ids), 'api');
 }
 
 async function allSent(): Promise<void> {

@@ -1,8 +1,13 @@
 import { afterEach, expect, inject, it } from 'vitest';
-import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../support/executions.ts';
 import { markInSet, newHarborRedis } from '../support/markers.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
-import { healthAddress } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -127,7 +132,7 @@ it('through PgBouncer, a frozen holder of the marker intake is replaced and comm
   await second.said("another process takes in Harbor's markers");
   first.kill('SIGSTOP');
   await second.said("taking in Harbor's markers", 60_000);
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   await markInSet(harbor, [id]);
   await second.said('took in 1 markers');
   first.kill('SIGCONT');

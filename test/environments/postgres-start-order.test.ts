@@ -5,8 +5,9 @@ import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { openDatabase, type Database } from '../../shared/postgres/database.ts';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { grantAsDocumented } from '../support/documented-grants.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
-import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { newFolder } from '../support/new-folder.ts';
@@ -169,8 +170,8 @@ it.each(Object.entries(troubles))(
       await putRight();
     }
     const where = trouble.database ?? database;
-    const [id = 0] = await createExecutions(where, 1);
-    await recordRefreshes(where, [{ executionId: id, vendor: 'REPLICATION' }], 'api');
+    const id = await createExecution(where);
+    await recordRefreshes(where, [refreshOf(id)], 'api');
     await until(
       () => `it to be refreshed; ${processes[0]?.child.lines.slice(-3).join('\n')}`,
       async () => (await readExecution(where, id)).status === 'Success',

@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
 import { lockExecutions } from '../support/sabotage.ts';
 import { newPostgres } from '../support/servers.ts';
@@ -97,7 +98,7 @@ it.each(Object.entries(OUTAGES))(
       await until('it to be ready', () => watch.lastAnswer.includes('"ready"'), 90_000);
     }
     const ids = await createExecutions(database, 300);
-    await until('a first refresh of each', async () => (await outboxRows(database)) === 0, 90_000);
+    await untilOutboxIsEmpty(database, 90_000);
     // What waits when the outage begins: for locks on rows, so that some are in each of the worker's lanes.
     const unlock = await lockExecutions(url, ids.slice(0, 3));
     await witness.change(ids);
@@ -119,7 +120,7 @@ it.each(Object.entries(OUTAGES))(
 
     for (const { watch } of affected) watch.declare('unsettled');
     await outage.end();
-    await until('all to be done', async () => (await outboxRows(database)) === 0, WORKS_AGAIN_MS);
+    await untilOutboxIsEmpty(database, WORKS_AGAIN_MS);
     await until(
       'the API to accept',
       async () => (await askFor(producer.url, ids[0] ?? 0)).status === 202,

@@ -5,7 +5,7 @@ import { openDatabase, withClient } from '../../shared/postgres/database.ts';
 import { newAuthority } from '../support/authority.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
-import { healthAddress } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
 import { runTally, startProducer, startTally } from '../support/processes.ts';
 import { controlledPostgres, follow, standbyOf } from '../support/server-control.ts';
 import { createStores, silent } from '../support/stores.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, inject, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../shared/postgres/database.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, createExecutions, readExecution } from '../support/executions.ts';
 import { newPostgresOf } from '../support/postgres-majors.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { newPostgres } from '../support/servers.ts';
@@ -34,7 +34,7 @@ it.each([13, 14, 15, 16, 17, 18])(
     await run('capture', 'enable');
     await run('capture', 'disable');
     // Stuck, and nobody has recorded it.
-    const [stuck = 0] = await createExecutions(database, 1);
+    const stuck = await createExecution(database);
     await run('capture', 'enable');
     await run('reconcile');
     const producer = await startProducer({ ...environment, RECONCILE_INTERVAL_MS: '1000' });

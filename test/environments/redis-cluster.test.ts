@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, createExecutions, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { keepDoing } from '../support/keep-doing.ts';
-import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import {
   runTally,
   startProducer,
@@ -232,7 +233,7 @@ it('a Redis user without the right to inspect the cluster is enough', async () =
     ...environment,
     REDIS_URL: cluster.url().replace(`:${CLUSTER_PASSWORD}@`, 'limited:user-secret@'),
   };
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   const worker = await startWorker(own);
   await startProducer(own);
   await witness.change([id]);

@@ -1,8 +1,9 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
-import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { freePort, startRawRedis } from '../support/raw-redis.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -29,8 +30,8 @@ async function userWith(rights: readonly string[]) {
 
 /** Records a refresh. @returns waits until it is done */
 async function recordOne(worker: TallyProcess): Promise<(timeoutMs?: number) => Promise<boolean>> {
-  const [id = 0] = await createExecutions(database, 1);
-  await recordRefreshes(database, [{ executionId: id, vendor: 'REPLICATION' }], 'api');
+  const id = await createExecution(database);
+  await recordRefreshes(database, [refreshOf(id)], 'api');
   return (timeoutMs) =>
     until(
       () => `it to be refreshed; ${worker.lines.slice(-4).join('\n')}`,

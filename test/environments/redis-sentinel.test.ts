@@ -1,7 +1,8 @@
 import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { createExecutions } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { askRedis, startRedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';

@@ -2,9 +2,10 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { startTally } from '../support/processes.ts';
-import { healthAddress, watchProcess, type ProcessWatch } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { freePort, slowData, startRawRedis, type RawRedis } from '../support/raw-redis.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
@@ -125,8 +126,8 @@ it.each(Object.entries(troubles))(
     stopped.child.kill('SIGTERM');
     expect(await stopped.child.ended).toEqual({ code: 0, signal: null });
 
-    const [id = 0] = await createExecutions(database, 1);
-    await recordRefreshes(database, [{ executionId: id, vendor: 'REPLICATION' }], 'api');
+    const id = await createExecution(database);
+    await recordRefreshes(database, [refreshOf(id)], 'api');
     for (const { role, watch } of processes) if (role !== 'producer') watch.declare('unsettled');
     await trouble.putRight();
     await until(

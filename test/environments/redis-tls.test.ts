@@ -3,8 +3,9 @@ import { rmSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../cli/embedded/ports.ts';
 import { newAuthority } from '../support/authority.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
-import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { createExecution, readExecution } from '../support/executions.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { startRedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
@@ -49,7 +50,7 @@ describe('a worker does the jobs of a queue on such a Redis', () => {
     const all = { ...environment, REDIS_URL: url, ...more };
     await startWorker(all);
     await startProducer(all);
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await until(
       'the refresh',
       async () => (await readExecution(database, id)).status === 'Success',

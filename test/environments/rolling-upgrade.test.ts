@@ -3,7 +3,7 @@ import { cpSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { spawnTally, type SpawnedTally } from '../support/tally-process.ts';
@@ -43,10 +43,10 @@ it.each([
       old[role].kill('SIGTERM');
       expect(await old[role].ended).toEqual({ code: 0, signal: null });
       // The one that is still of the old version works with the new one.
-      await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+      await untilOutboxIsEmpty(database);
     }
     await recordBacklog();
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await untilOutboxIsEmpty(database);
     expect(await database.query('SELECT id FROM execution WHERE revision = 0')).toEqual([]);
     expect(await countDisagreements(database, 'outOfDate')).toBe(0);
     expect(await queue.getFailedCount()).toBe(0);

@@ -1,6 +1,6 @@
 import { afterAll, expect, inject, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, refreshesOf, untilOutboxIsEmpty } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
@@ -23,7 +23,7 @@ it('jobs whose delivery to the worker was lost are done at once, not when their 
   });
   await startProducer(environment);
   const ids = await createExecutions(database, 500);
-  const refreshes = ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  const refreshes = refreshesOf(ids);
   let lost = 0;
   proxy.watch = (chunk, from) => {
     if (from !== 'server' || lost === 3 || !chunk.includes('"executionId"')) return;
@@ -31,7 +31,7 @@ it('jobs whose delivery to the worker was lost are done at once, not when their 
     proxy.reset();
   };
   await recordRefreshes(database, refreshes, 'api');
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   expect(lost).toBe(3);
   await worker.said(/put \d+ jobs back on the queue whose answers were lost/);
   // Also when the next connection is lost while they are put back.
@@ -40,7 +40,7 @@ it('jobs whose delivery to the worker was lost are done at once, not when their 
     await until('jobs to be active', async () => (await queue.getActiveCount()) > 0);
     proxy.reset();
   }
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   await until('nothing to be active', async () => (await queue.getActiveCount()) === 0);
   expect(await queue.getFailedCount()).toBe(0);
 });

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import type { Database } from '../../shared/postgres/database.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
 import { runTally, startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
 import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
@@ -79,7 +79,7 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
     120_000,
   );
   await unlock();
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
+  await untilOutboxIsEmpty(database, 60_000);
 
   expect(await failedIds(database)).toEqual(poison);
   expect(await database.query('SELECT id FROM execution WHERE revision = 0 ORDER BY id')).toEqual(

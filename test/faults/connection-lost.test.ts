@@ -1,5 +1,10 @@
 import { afterAll, expect, it } from 'vitest';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  readExecution,
+  refreshOf,
+} from '../support/executions.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
@@ -44,11 +49,11 @@ it('a backend that dies during a statement costs the statement, not the process'
 });
 
 it('a worker whose backend dies in mid-batch survives and does the batch again', async () => {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   const worker = await startWorker(environment);
   // It opens when Postgres ends all its backends.
   const gate = await closeGate({ database, environment });
-  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(id)]);
   await gate.reached();
   process.kill(await backendOf('tally.refresh_executions'), 'SIGQUIT');
   await until('it to be refreshed', () =>
@@ -66,7 +71,7 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
   const [held = 0, other = 0] = await createExecutions(database, 2);
   const worker = await startWorker(environment);
   const gate = await closeGate({ database, environment });
-  await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(held)]);
   await gate.reached();
   const pid = await backendOf('tally.refresh_executions');
   await database.query('SELECT pg_terminate_backend($1)', [pid]);
@@ -81,7 +86,7 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
       WHERE datname = current_database() AND application_name = 'tally worker' AND state = 'idle'`,
   );
   expect(idle.length).toBeGreaterThan(0);
-  await enqueueRefreshes(queue, [{ executionId: other, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(other)]);
   await until(
     'the next to be refreshed',
     async () => (await readExecution(database, other)).revision === 1,

@@ -1,8 +1,9 @@
 import { afterAll, beforeEach, expect, inject, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { countByRevision, createExecutions } from '../support/executions.ts';
+import { attemptsUsed } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
 import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
@@ -103,10 +104,4 @@ function refreshOf(executionId: number) {
 
 async function inHand(count: number): Promise<void> {
   await until(`${count} jobs to be in hand`, async () => (await countJobs(queue)).active === count);
-}
-
-async function attemptsUsed(worker: TallyProcess): Promise<number> {
-  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-  const metrics = await (await fetch(`${address}/metrics`)).text();
-  return Number(/outcome="failed"\} (\d+)/.exec(metrics)?.[1] ?? 0);
 }

@@ -4,7 +4,13 @@ import { delimiter, join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { findOnPath } from '../../cli/embedded/programs.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import {
+  createExecutions,
+  outboxRows,
+  refreshOf,
+  untilOutboxIsEmpty,
+} from '../support/executions.ts';
+import { readyStatus } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startTally, startWorker } from '../support/processes.ts';
 import { sabotage } from '../support/sabotage.ts';
@@ -41,20 +47,15 @@ const { database, redis, queue, environment } = await createStores({
 });
 const witness = await witnessRefreshes(database);
 
-const addressOf = (line: string) => /http:\S+?:\d+/.exec(line)?.[0] ?? '';
-const statusOf = async (address: string) => (await fetch(`${address}/readyz`)).status;
-
 it('while the disk of Redis is full, no worker is ready and rows wait; freeing it resumes the work', async () => {
   const dashboard = startTally(['dashboard'], environment);
   const [producer, worker] = await Promise.all([
     startProducer(environment),
     startWorker(environment),
   ]);
-  const workerAddress = addressOf(await worker.said('health and metrics'));
-  const dashboardAddress = addressOf(await dashboard.said('dashboard: http'));
   const ids = await createExecutions(database, 200);
-  await until('a first refresh of each', async () => (await outboxRows(database)) === 0);
-  expect(await Promise.all([workerAddress, dashboardAddress].map(statusOf))).toEqual([200, 200]);
+  await untilOutboxIsEmpty(database);
+  expect(await Promise.all([worker, dashboard].map(readyStatus))).toEqual([200, 200]);
 
   // The same key again and again: the file grows, and the data that a rewrite would leave does not.
   await until('the disk to be full', () =>
@@ -65,14 +66,14 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
   );
   await witness.change(ids);
   await producer.said('the queue in Redis is unavailable');
-  expect(await statusOf(workerAddress)).toBe(503);
+  expect(await readyStatus(worker)).toBe(503);
   // It only reads, and Redis still lets it.
-  expect(await statusOf(dashboardAddress)).toBe(200);
-  expect(await statusOf(producer.url)).toBe(200);
+  expect(await readyStatus(dashboard)).toBe(200);
+  expect(await readyStatus(producer)).toBe(200);
   const answer = await fetch(`${producer.url}/v1/refreshes`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ executionId: ids[0], vendor: 'REPLICATION' }),
+    body: JSON.stringify(refreshOf(ids[0] ?? 0)),
   });
   expect(answer.status).toBe(202);
   expect(await outboxRows(database)).toBe(ids.length + 1);
@@ -80,15 +81,14 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
   await redis.bgrewriteaof();
   await witness.verify();
   await producer.said('the queue in Redis is back');
-  await until('the worker to be ready', async () => (await statusOf(workerAddress)) === 200);
+  await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
   expect(await queue.getFailedCount()).toBe(0);
 });
 
 it('a full disk of Postgres is one outage, not ready, without attempts; freeing it resumes the work', async () => {
   const [worker] = await Promise.all([startWorker(environment), startProducer(environment)]);
-  const address = addressOf(await worker.said('health and metrics'));
   const ids = await createExecutions(database, 50);
-  await until('a first refresh of each', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   // What Postgres says when it can't extend a file (53100), said by a trigger: a small file system would need root.
   // Its sequence counts the tries, since a rollback doesn't take a number back.
   await database.query('CREATE SEQUENCE public.tries');
@@ -101,7 +101,7 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
   await witness.change(ids);
   await worker.said('No space left on device');
   await until('four tries, ready after none', async () => {
-    expect(await statusOf(address)).toBe(503);
+    expect(await readyStatus(worker)).toBe(503);
     const [row] = await database.query<{ tries: number }>(
       'SELECT last_value AS tries FROM public.tries',
     );
@@ -113,6 +113,6 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await fullDisk.end();
   await witness.verify();
-  await until('the worker to be ready', async () => (await statusOf(address)) === 200);
+  await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
   await worker.said('Postgres is back');
 });

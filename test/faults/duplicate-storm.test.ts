@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { startWorker } from '../support/processes.ts';
 import { slowRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
@@ -11,7 +11,7 @@ const RUN_MS = 100;
 const { database, queue, redis, environment } = await createStores();
 
 it('10,000 enqueues of an execution that is being refreshed leave one job waiting and one running', async () => {
-  const [id = 0] = await createExecutions(database, 1, ['Running']);
+  const id = await createExecution(database, ['Running']);
   await slowRefreshes(database, RUN_MS);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const watch = watchActiveJobs({ queue, redis });
@@ -19,12 +19,12 @@ it('10,000 enqueues of an execution that is being refreshed leave one job waitin
   for (let sent = 0; sent < 10_000; sent += 100) {
     await enqueueRefreshes(
       queue,
-      Array.from({ length: 100 }, () => ({ executionId: id, vendor: 'REPLICATION' })),
+      Array.from({ length: 100 }, () => refreshOf(id)),
     );
     if (sent === 5_000) await database.query(`UPDATE task SET status = 'Error'`);
   }
   await database.query(`UPDATE task SET status = 'Success'`);
-  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(id)]);
   await until('the queue to be empty', async () => {
     const { waiting, active } = await countJobs(queue);
     return waiting + active === 0;

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../support/dashboard.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { failRefreshes } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
@@ -28,7 +28,7 @@ interface Failed {
 /** Makes one execution fail for good, loses Redis, and removes the cause. @returns its id */
 async function failThenFlush({ database, queue, redis, environment }: Stores): Promise<number> {
   // Stored as Success where its task says Error: no reconciler may touch that, so only a retry puts it right.
-  const [id = 0] = await createExecutions(database, 1, ['Error']);
+  const id = await createExecution(database, ['Error']);
   await database.query(`UPDATE execution SET status = 'Success', end_time = '2026-01-01'`);
   // One row is all there is, sent once: one that was sent after the job began would be sent again, and put it right.
   await database.query('TRUNCATE tally.outbox');
@@ -105,7 +105,7 @@ it('a retry that Redis loses before a worker takes it can be retried again', asy
   }
   expect((await runTally(['failed'], environment)).output).toContain('disk quota of tenant <n>');
   await queue.resume();
-  await enqueueRefreshes(queue, [{ executionId: id, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(id)]);
   await until(
     'it to be refreshed',
     async () => (await readExecution(database, id)).status === 'Error',

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -72,7 +72,7 @@ it.each([
   // Once more with nothing after it that could hide a loss: from one final status to another, whose jobs
   // are lost while they wait or run.
   await database.query(`UPDATE task SET status = 'Success', end_time = clock_timestamp()`);
-  await until('all to be refreshed', async () => (await outboxRows(database)) === 0, 40_000);
+  await untilOutboxIsEmpty(database, 40_000);
   if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
   await database.query(
     `UPDATE task SET status = 'Error', end_time = end_time + interval '1 minute'`,
@@ -83,7 +83,7 @@ it.each([
   await redis.flushall();
   expect(await outboxRows(database)).toBeGreaterThan(0);
   if (freeze) for (const worker of workers) worker.kill('SIGCONT');
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
+  await untilOutboxIsEmpty(database, 40_000);
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   const [stored] = await database.query<{ count: number }>(
     `SELECT count(*) AS count FROM execution WHERE id = ANY ($1) AND status = 'Error'`,

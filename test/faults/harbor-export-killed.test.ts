@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { exportRefreshes } from '../../shared/harbor/export.ts';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import { refreshesOf } from '../support/executions.ts';
 import { killAt } from '../support/killing.ts';
 import { markedIds, memberOf, newHarborRedis, range } from '../support/markers.ts';
 import { createStores } from '../support/stores.ts';
@@ -9,8 +10,6 @@ import { createStores } from '../support/stores.ts';
 const { database, queue } = await createStores();
 const { redis: harbor } = await newHarborRedis();
 const TAKEN = 'tally:taken:execution:status_outdate';
-const identities = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 async function recorded(): Promise<number[]> {
   const rows = await database.query<{ id: number }>(
@@ -33,8 +32,8 @@ it.each([
       await harbor.flushdb();
       await queue.drain();
       await database.query('TRUNCATE tally.outbox');
-      await recordRefreshes(database, identities(range(1, 1_200)), 'capture');
-      await enqueueRefreshes(queue, identities(range(1_201, 30)));
+      await recordRefreshes(database, refreshesOf(range(1, 1_200)), 'capture');
+      await enqueueRefreshes(queue, refreshesOf(range(1_201, 30)));
       await harbor.sadd(TAKEN, range(1_231, 5).map(memberOf));
       const kill = killAt(step, when);
       const victim = exportRefreshes({

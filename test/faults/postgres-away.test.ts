@@ -1,7 +1,13 @@
 import { afterAll, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
+import {
+  countByRevision,
+  createExecutions,
+  outboxRows,
+  refreshesOf,
+  untilOutboxIsEmpty,
+} from '../support/executions.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
@@ -16,11 +22,7 @@ const { database, queue, environment } = await createStores({
 
 it('Postgres stopping under load costs no attempt, and the API answers 503 until it is back', async () => {
   const ids = await createExecutions(database, 30_000);
-  await recordRefreshes(
-    database,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-    'api',
-  );
+  await recordRefreshes(database, refreshesOf(ids), 'api');
   const producer = await startProducer(environment);
   const worker = await startWorker(environment);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
@@ -40,7 +42,7 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   await until('no job to run', async () => (await countJobs(queue)).active === 0);
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await postgres.start();
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 40_000);
+  await untilOutboxIsEmpty(database, 40_000);
   expect((await countByRevision(database, ids))[0]).toBeUndefined();
   const jobs = await queue.getJobs(['waiting', 'delayed', 'active', 'failed']);
   expect(jobs.filter((job) => job.attemptsMade > 0)).toEqual([]);

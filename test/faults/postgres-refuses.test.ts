@@ -1,9 +1,16 @@
 import type { Client } from 'pg';
 import { beforeEach, expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { countByRevision, createExecutions } from '../support/executions.ts';
+import {
+  countByRevision,
+  createExecution,
+  createExecutions,
+  refreshOf,
+  refreshesOf,
+} from '../support/executions.ts';
+import { attemptsUsed, readyStatus } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
 import { lockExecutions } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -24,21 +31,12 @@ beforeEach(() => database.query('TRUNCATE ledger, tally.outbox'));
 async function enqueueNew(count: number): Promise<number[]> {
   const ids = await createExecutions(database, count);
   await database.query('TRUNCATE tally.outbox');
-  await enqueueRefreshes(
-    queue,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-  );
+  await enqueueRefreshes(queue, refreshesOf(ids));
   return ids;
 }
 
 async function allDone(): Promise<void> {
   await until('all to be done', () => settled(queue));
-}
-
-async function attemptsUsed(worker: TallyProcess): Promise<number> {
-  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-  const metrics = await (await fetch(`${address}/metrics`)).text();
-  return Number(/outcome="failed"\} (\d+)/.exec(metrics)?.[1] ?? 0);
 }
 
 async function verifyAll(ids: readonly number[]): Promise<void> {
@@ -57,9 +55,9 @@ it('a lock timeout costs only the locked execution an attempt, and it is refresh
   expect(shortened).not.toBe(source?.text);
   await database.query(shortened);
   const worker = await startWorker(environment);
-  const [held = 0] = await createExecutions(database, 1);
+  const held = await createExecution(database);
   const unlock = await lockExecutions(url, [held]);
-  await enqueueRefreshes(queue, [{ executionId: held, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(held)]);
   const others = await enqueueNew(20);
   await until('it to wait for its next try', async () => (await countJobs(queue)).delayed === 1);
   await until('the others to be done', async () => (await countJobs(queue)).waiting === 0);
@@ -96,8 +94,7 @@ it('a worker without a free connection waits, not ready, and no attempt is used'
   });
   const ids = await enqueueNew(20);
   await worker.said(/Postgres is unavailable: .*too many connections/);
-  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-  expect((await fetch(`${address}/readyz`)).status).toBe(503);
+  expect(await readyStatus(worker)).toBe(503);
   expect(await countByRevision(database, ids)).toEqual({ 0: 20 });
   await Promise.all(takers.map((taker) => taker.end()));
   await allDone();

@@ -7,7 +7,13 @@ import { ActivityLog } from '../../workers/activity-log.ts';
 import { watchStores } from '../../workers/store-watches.ts';
 import { Recorder } from '../../workers/recorder.ts';
 import { createRefreshWorker } from '../../workers/refresh-worker.ts';
-import { createExecutions, outboxRows, readExecution } from '../support/executions.ts';
+import {
+  createExecutions,
+  readExecution,
+  refreshesOf,
+  untilOutboxIsEmpty,
+} from '../support/executions.ts';
+import { readyStatus } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, silent } from '../support/stores.ts';
@@ -22,8 +28,6 @@ const { config, database, queue, environment } = await createStores({
 });
 const url = proxy.through(environment.DATABASE_URL);
 const behindProxy = { ...environment, DATABASE_URL: url };
-const refreshesOf = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 /** A worker of this process, with time limits that a test can wait for. */
 function shortTempered() {
@@ -115,7 +119,7 @@ it('while the network swallows Postgres the API answers 503 within 3 s, and work
     return { status: answer.status, ms: performance.now() - begin };
   };
   expect((await ask()).status).toBe(202);
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
 
   // The worker has no connection left, so that its statement has to make one.
   workersProxy.reset();
@@ -127,8 +131,7 @@ it('while the network swallows Postgres the API answers 503 within 3 s, and work
     expect(ms).toBeLessThan(3_000 + BUSY_MACHINE_MS);
   }
   await worker.said('Postgres is unavailable');
-  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-  expect((await fetch(`${address}/readyz`)).status).toBe(503);
+  expect(await readyStatus(worker)).toBe(503);
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await witness.change(ids);
   proxy.mode = 'pass';

@@ -2,10 +2,15 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import {
   countByRevision,
+  createExecution,
   createExecutions,
   outboxRows,
   readExecution,
+  refreshOf,
+  refreshesOf,
+  untilOutboxIsEmpty,
 } from '../support/executions.ts';
+import { readyStatus } from '../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
@@ -14,8 +19,6 @@ import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
 const server = await controlledRedis();
 afterAll(() => server.remove());
 const { database, redis, environment } = await createStores({ redisUrl: server.url });
-const refreshesOf = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 describe('a Redis that loses everything', () => {
   it('two FLUSHALLs amid 50,000 outbox rows lose none, and each refresh sees the newest tasks', async () => {
@@ -35,7 +38,7 @@ describe('a Redis that loses everything', () => {
       );
       await redis.flushall();
     }
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 50_000);
+    await untilOutboxIsEmpty(database, 50_000);
     expect((await countByRevision(database, ids))[0]).toBeUndefined();
     const [behind] = await database.query<{ count: number }>(
       `SELECT count(*) AS count FROM execution e JOIN task t ON t.execution_id = e.id
@@ -47,7 +50,7 @@ describe('a Redis that loses everything', () => {
 
 describe('an unavailable Redis', () => {
   it('delays accepted refreshes until it is back', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);
     await server.stop();
@@ -55,7 +58,7 @@ describe('an unavailable Redis', () => {
     const answer = await fetch(`${producer.url}/v1/refreshes`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ executionId: id, vendor: 'REPLICATION' }),
+      body: JSON.stringify(refreshOf(id)),
     });
     expect(answer.status).toBe(202);
     expect(await answer.json()).toEqual({ accepted: 1 });
@@ -72,12 +75,11 @@ describe('an unavailable Redis', () => {
     await server.stop();
     const worker = startTally(['worker'], environment);
     await worker.said('Redis is unavailable');
-    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-    expect((await fetch(`${address}/readyz`)).status).toBe(503);
+    expect(await readyStatus(worker)).toBe(503);
     await server.start();
     await worker.said('taking jobs');
-    await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
-    const [id = 0] = await createExecutions(database, 1);
+    await until('it to be ready', async () => (await readyStatus(worker)) === 200);
+    const id = await createExecution(database);
     await startProducer(environment);
     await recordRefreshes(database, refreshesOf([id]), 'api');
     await until('it to refresh', async () => (await readExecution(database, id)).revision === 1);
@@ -107,7 +109,7 @@ describe('an unavailable Redis', () => {
     await producer.said('the queue in Redis is unavailable');
     expect(await outboxRows(database)).toBe(100);
     await redis.config('SET', 'maxmemory', '0');
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await untilOutboxIsEmpty(database);
     await producer.said('the queue in Redis is back');
     expect(
       producer.lines.filter((line) => line.includes('queue in Redis is unavailable')),

@@ -1,5 +1,10 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { countByRevision, createExecutions, outboxRows } from '../support/executions.ts';
+import {
+  countByRevision,
+  createExecutions,
+  outboxRows,
+  refreshesOf,
+} from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { allSettled } from '../support/settled.ts';
@@ -31,7 +36,7 @@ it('while Redis hangs under load the API accepts refreshes, and work resumes wit
 
   const command = runTally(['enqueue', '42:REPLICATION'], behindProxy);
   const asked = await createExecutions(database, 5);
-  const refreshes = asked.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  const refreshes = refreshesOf(asked);
   for (let times = 0; times < 10; times++) {
     const begin = performance.now();
     const answer = await fetch(`${producer.url}/v1/refreshes`, {

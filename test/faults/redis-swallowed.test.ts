@@ -1,5 +1,5 @@
 import { afterAll, expect, inject, it } from 'vitest';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecution, createExecutions, outboxRows, refreshOf } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
@@ -41,7 +41,7 @@ it('producer and worker replace connections to a Redis whose host has vanished',
 it('an idle worker whose connections died silently does its next job within ten seconds', async () => {
   await startProducer(environment);
   const worker = await startWorker(behindProxy);
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   await witness.change([id]);
   await witness.verify();
   let waits = false;
@@ -51,7 +51,7 @@ it('an idle worker whose connections died silently does its next job within ten 
     proxy.silence();
   };
   // While it knows of a job that comes later, a worker waits the longest.
-  const later = { executionId: id, vendor: 'REPLICATION' };
+  const later = refreshOf(id);
   await queue.add('refresh', later, { delay: 600_000 });
   await until('it to wait for jobs', () => waits);
   await witness.change([id]);

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
-import { createExecutions } from '../support/executions.ts';
+import { createExecutions, refreshesOf } from '../support/executions.ts';
 import { keepDoing } from '../support/keep-doing.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { sabotage } from '../support/sabotage.ts';
@@ -71,12 +71,7 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   const isAhead = (way: Way) => share(way) >= Math.min(...WAYS.map(share)) + 0.5;
   const load = [
     keepDoing(5, () => changeTasks(some(4))),
-    keepDoing(5, () =>
-      enqueueRefreshes(
-        queue,
-        some(5).map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-      ),
-    ),
+    keepDoing(5, () => enqueueRefreshes(queue, refreshesOf(some(5)))),
     keepDoing(300, async () => {
       if (!isAhead('all')) done.all += await put('retry/failed');
     }),

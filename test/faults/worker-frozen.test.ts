@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
@@ -14,8 +14,8 @@ const { database, queue, environment } = await createStores({
 });
 
 it("the job of a worker frozen beyond its lock is done by another, and its own late write isn't stale", async () => {
-  const [id = 0] = await createExecutions(database, 1, ['Running']);
-  const refresh = { executionId: id, vendor: 'REPLICATION' };
+  const id = await createExecution(database, ['Running']);
+  const refresh = refreshOf(id);
   const gate = await closeGate({ database, environment });
   const frozen = await startWorker(environment);
   await enqueueRefreshes(queue, [refresh]);

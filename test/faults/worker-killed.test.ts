@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { countByRevision, createExecutions } from '../support/executions.ts';
+import { countByRevision, createExecutions, refreshesOf } from '../support/executions.ts';
 import { startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
@@ -22,10 +22,7 @@ async function catchInMidBatch(executions: number) {
   const ids = await createExecutions(database, executions);
   const gate = await closeGate({ database, environment }, { each: 'STATEMENT' });
   const worker = await startWorker(environment);
-  await enqueueRefreshes(
-    queue,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-  );
+  await enqueueRefreshes(queue, refreshesOf(ids));
   await gate.reached();
   return { ids, gate, worker };
 }

@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, untilOutboxIsEmpty } from '../support/executions.ts';
+import { metricsOf } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
 import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -19,11 +20,6 @@ const shifted = (hours: number) => ({
   NODE_OPTIONS: `--import=file://${fileURLToPath(new URL('../support/clock-shift.mjs', import.meta.url))}`,
   CLOCK_SHIFT_MS: String(hours * HOUR_MS),
 });
-
-async function metricsOf(worker: TallyProcess): Promise<string> {
-  const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-  return (await fetch(`${address}/metrics`)).text();
-}
 
 it('workers two hours ahead or behind lose nothing, store nothing old and report correct ages', async () => {
   const witness = await witnessRefreshes(database);
@@ -61,7 +57,7 @@ it('workers two hours ahead or behind lose nothing, store nothing old and report
   const failure = await failRefreshes(database, 'poisoned', { ids: [bad] });
   await witness.change([bad]);
   await until('it to fail for good', async () => (await countJobs(queue)).failed === 1);
-  await until('its rows to be gone', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   await failure.end();
   await witness.change([bad]);
   await witness.verify();

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../support/dashboard.ts';
-import { createExecutions, readExecution } from '../support/executions.ts';
+import { createExecutions, readExecution, refreshOf } from '../support/executions.ts';
 import { createFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
 import { runTally } from '../support/processes.ts';
@@ -27,12 +27,12 @@ async function writeJob(jobId: string, fields: Readonly<Record<string, string>>)
 
 it("a job whose data or options aren't JSON fails once, and the queue drains", async () => {
   const [id = 0, other = 0] = await createExecutions(database, 2);
-  const good = JSON.stringify({ executionId: id, vendor: 'REPLICATION' });
+  const good = JSON.stringify(refreshOf(id));
   await writeJob('bad:data:1', { data: '{"executionId":' });
   await writeJob('bad:data:2', { data: 'x'.repeat(20_000) });
   await writeJob('bad:all:3', { data: '\u0000', opts: 'null', progress: '}' });
   await writeJob('bad:opts:4', { data: good, opts: 'no', progress: 'no' });
-  await enqueueRefreshes(queue, [{ executionId: other, vendor: 'REPLICATION' }]);
+  await enqueueRefreshes(queue, [refreshOf(other)]);
   await openWorker(environment);
   await until(
     'the queue to drain',
@@ -50,7 +50,7 @@ it("failed jobs that aren't JSON, or have an error of 20,000 characters, break n
   await createFailedJobs(stores, [
     { jobId: 'bad:data:1', data: {}, error: 'a' },
     { jobId: 'bad:opts:2', data: {}, error: 'b'.repeat(20_000) },
-    { jobId: '3:REPLICATION:x', data: { executionId: 3, vendor: 'REPLICATION' }, error: 'c' },
+    { jobId: '3:REPLICATION:x', data: refreshOf(3), error: 'c' },
   ]);
   await redis.hset(queue.toKey('bad:data:1'), { data: '{', stacktrace: '{', processedOn: 'x' });
   await redis.hset(queue.toKey('bad:opts:2'), { opts: '[', finishedOn: 'x', atm: 'x' });

@@ -1,4 +1,6 @@
+import type { Identity } from '../../shared/execution.ts';
 import type { Database } from '../../shared/postgres/database.ts';
+import { until } from './wait.ts';
 
 export interface StoredExecution {
   readonly status: string | null;
@@ -32,6 +34,24 @@ export async function createExecutions(
   return rows.map(({ id }) => id);
 }
 
+/** As {@link createExecutions} does, a single one. @returns its id */
+export async function createExecution(
+  database: Database,
+  taskStatuses?: readonly string[],
+): Promise<number> {
+  const [id = 0] = await createExecutions(database, 1, taskStatuses);
+  return id;
+}
+
+/** What asks for the refresh of an execution that `createExecutions` created. */
+export function refreshOf(executionId: number): Identity {
+  return { executionId, vendor: 'REPLICATION' };
+}
+
+export function refreshesOf(executionIds: readonly number[]): Identity[] {
+  return executionIds.map(refreshOf);
+}
+
 export async function readExecution(database: Database, id: number): Promise<StoredExecution> {
   const [row] = await database.query<StoredExecution & Record<string, unknown>>(
     `SELECT status, to_char(end_time, 'YYYY-MM-DD HH24:MI:SS') AS "endTime", revision
@@ -47,6 +67,10 @@ export async function outboxRows(database: Database): Promise<number> {
     'SELECT count(*) AS count FROM tally.outbox',
   );
   return row?.count ?? 0;
+}
+
+export async function untilOutboxIsEmpty(database: Database, timeoutMs?: number): Promise<void> {
+  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, timeoutMs);
 }
 
 /** How often the executions were refreshed: revision starts at 0 and goes up by one each time. */

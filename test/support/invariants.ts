@@ -1,8 +1,7 @@
 import { expect } from 'vitest';
 import type { Database } from '../../shared/postgres/database.ts';
 import { countDisagreements } from '../../shared/postgres/disagreements.ts';
-import { outboxRows } from './executions.ts';
-import { until } from './wait.ts';
+import { untilOutboxIsEmpty } from './executions.ts';
 
 /** What a normal refresh may take on a busy machine, in milliseconds. */
 const NORMAL_MS = 40_000;
@@ -54,11 +53,7 @@ export async function witnessRefreshes(database: Database): Promise<Witness> {
   };
 
   const check = async (timeoutMs: number): Promise<void> => {
-    await until(
-      'the outbox to be empty',
-      async () => (await outboxRows(database)) === 0,
-      timeoutMs,
-    );
+    await untilOutboxIsEmpty(database, timeoutMs);
     expect(await countDisagreements(database, 'outOfDate')).toBe(0);
     expect(
       await database.query('SELECT * FROM revision_history WHERE after < coalesce(before, 0)'),

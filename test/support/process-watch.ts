@@ -122,12 +122,6 @@ export function watchProcess(
   };
 }
 
-/** Waits until a worker, producer or dashboard listens. @returns the address of its health pages */
-export async function healthAddress(child: TallyProcess): Promise<string> {
-  const line = await child.said(/"msg":"(worker|producer|dashboard)\b.*http:/);
-  return /http:\S+?:\d+/.exec(line)?.[0] ?? '';
-}
-
 async function ask(
   url: string,
   stop: AbortSignal,

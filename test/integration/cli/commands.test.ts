@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createExecutions } from '../../support/executions.ts';
+import { readyStatus } from '../../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../../support/processes.ts';
 import { createEmptyDatabase, createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -110,11 +111,10 @@ describe('tally migrate', () => {
     const url = await emptyDatabase('not_migrated');
     const worker = startTally(['worker'], { ...environment, DATABASE_URL: url });
     await worker.said('run: tally migrate');
-    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-    expect((await fetch(`${address}/readyz`)).status).toBe(503);
+    expect(await readyStatus(worker)).toBe(503);
     await runTally(['migrate'], { DATABASE_URL: url });
     await worker.said('taking jobs');
-    await until('it to be ready', async () => (await fetch(`${address}/readyz`)).status === 200);
+    await until('it to be ready', async () => (await readyStatus(worker)) === 200);
   });
 });
 

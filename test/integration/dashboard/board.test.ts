@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { boardRoutes, serveDashboard } from '../../support/dashboard.ts';
-import { createExecutions } from '../../support/executions.ts';
+import { createExecution, refreshOf } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { createStores } from '../../support/stores.ts';
@@ -92,17 +92,15 @@ it('"Add job" ignores options that would let a job run beside its twin', async (
 });
 
 it('"Retry all" of five failures of one identity causes one run, and leaves what isn\'t a refresh', async () => {
-  const [id = 0] = await createExecutions(database, 1);
-  await addFailedJobs(stores, 5, () => ({ executionId: id, vendor: 'REPLICATION' }));
+  const id = await createExecution(database);
+  await addFailedJobs(stores, 5, () => refreshOf(id));
   // More than a page of them, and older: they must not be in the way.
   await addFailedJobs(stores, 600, () => ({ nothing: true }));
-  await addFailedJobs(stores, 5, () => ({ executionId: id, vendor: 'REPLICATION' }));
+  await addFailedJobs(stores, 5, () => refreshOf(id));
   const response = await change('PUT', 'refresh/retry/failed');
   expect(await response.json()).toEqual({ retried: 10, skipped: 600 });
   expect(await queue.getFailedCount()).toBe(600);
-  expect((await queue.getWaiting()).map((job) => job.data)).toEqual([
-    { executionId: id, vendor: 'REPLICATION' },
-  ]);
+  expect((await queue.getWaiting()).map((job) => job.data)).toEqual([refreshOf(id)]);
   await openWorker(environment);
   await until('the queue to be empty', async () => (await queue.getWaitingCount()) === 0);
   await until('the run to end', async () => (await queue.getActiveCount()) === 0);

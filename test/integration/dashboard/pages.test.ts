@@ -5,7 +5,7 @@ import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { connectRedis } from '../../../shared/queue/redis.ts';
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
-import { createExecutions } from '../../support/executions.ts';
+import { createExecution } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { runTally, startWorker } from '../../support/processes.ts';
@@ -42,7 +42,7 @@ async function pageOf(path: string, from = url): Promise<{ status: number; text:
 }
 
 async function newExecution(statuses?: readonly string[]): Promise<number> {
-  const [id = 0] = await createExecutions(database, 1, statuses);
+  const id = await createExecution(database, statuses);
   return id;
 }
 

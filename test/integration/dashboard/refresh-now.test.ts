@@ -6,7 +6,7 @@ import {
   VIEWER,
   WITH_PASSWORDS,
 } from '../../support/dashboard.ts';
-import { createExecutions, readExecution } from '../../support/executions.ts';
+import { createExecution, readExecution } from '../../support/executions.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -16,7 +16,7 @@ const { database, queue, environment } = stores;
 const { url, lines } = await serveDashboard(stores, WITH_PASSWORDS);
 
 async function newExecution(): Promise<number> {
-  const [id = 0] = await createExecutions(database, 1);
+  const id = await createExecution(database);
   return id;
 }
 

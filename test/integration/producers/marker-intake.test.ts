@@ -5,7 +5,7 @@ import { openDatabase } from '../../../shared/postgres/database.ts';
 import { connectHarborRedis } from '../../../shared/harbor/redis.ts';
 import { createLogger } from '../../../shared/process/logger.ts';
 import { createMalformedMarkersMetric, createRegistry } from '../../../shared/process/metrics.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import { createExecution, outboxRows, readExecution } from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import {
   inPipelines,
@@ -245,7 +245,7 @@ describe('the marker intake', () => {
   });
 
   it('turns a marker into a refreshed execution', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const producer = await openProducer({
       ...environment,
       HARBOR_MARKER_DELAY_MS: '0',

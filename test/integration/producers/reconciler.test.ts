@@ -2,7 +2,14 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { disableCapture, enableCapture } from '../../../shared/postgres/capture.ts';
 import { withClient } from '../../../shared/postgres/database.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+  refreshOf,
+  untilOutboxIsEmpty,
+} from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { startProducer } from '../../support/processes.ts';
 import { sabotage } from '../../support/sabotage.ts';
@@ -35,7 +42,7 @@ async function createStored(
   taskStatuses: readonly string[],
   endTime: string | null = null,
 ): Promise<number> {
-  const [id = 0] = await createExecutions(database, 1, taskStatuses);
+  const id = await createExecution(database, taskStatuses);
   await database.query('UPDATE execution SET status = $2, end_time = $3 WHERE id = $1', [
     id,
     status,
@@ -198,8 +205,8 @@ describe('the reconciler leaves alone', () => {
     await openWorker(environment);
     // It starts with the relay, so when that has had a refresh done a pass would have begun, too.
     const asked = await createStored('Success', ['Success'], ENDED);
-    await recordRefreshes(database, [{ executionId: asked, vendor: 'REPLICATION' }], 'api');
-    await until('the other to be refreshed', async () => (await outboxRows(database)) === 0);
+    await recordRefreshes(database, [refreshOf(asked)], 'api');
+    await untilOutboxIsEmpty(database);
     expect(await database.query('SELECT FROM tally.reconciler WHERE isfinite(active_at)')).toEqual(
       [],
     );

@@ -11,9 +11,11 @@ import {
 } from '../../../shared/queue/refresh-queue.ts';
 import {
   countByRevision,
+  createExecution,
   createExecutions,
-  outboxRows,
   readExecution,
+  refreshesOf,
+  untilOutboxIsEmpty,
 } from '../../support/executions.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
@@ -39,8 +41,6 @@ const newRelay = (changes: Partial<ConstructorParameters<typeof OutboxRelay>[0]>
     log: silent,
     ...changes,
   });
-const refreshesOf = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 const unsentRows = async (): Promise<number> => {
   const [row] = await database.query<{ count: number }>(
     'SELECT count(*) AS count FROM tally.outbox WHERE sent_at IS NULL',
@@ -68,7 +68,7 @@ describe('the relay', () => {
     expect(residentBytes(producer.pid) - before).toBeLessThan(30_000_000);
     await openWorker(environment);
     await openWorker(environment);
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0, 60_000);
+    await untilOutboxIsEmpty(database, 60_000);
   });
 
   it('takes rows beside another relay that is sending, and nothing is refreshed twice', async () => {
@@ -94,7 +94,7 @@ describe('the relay', () => {
     // Not before: each sends again what had been sent before it started.
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await openWorker(environment);
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await untilOutboxIsEmpty(database);
     expect(await countByRevision(database, ids)).toEqual({ 1: 5_000 });
     expect(sent.reduce((sum, jobs) => sum + jobs, 0)).toBe(5_000);
   });
@@ -111,7 +111,7 @@ describe('the relay', () => {
       await producer.ended;
     }
     await openProducer(environment);
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await untilOutboxIsEmpty(database);
     const byRevision = await countByRevision(database, ids);
     expect(byRevision[0]).toBeUndefined();
   });
@@ -150,7 +150,7 @@ describe('the relay', () => {
   });
 
   it('an identity that changes constantly is sent four times a second, not with every change', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await openProducer(environment);
     await openWorker(environment);
     const begin = performance.now();
@@ -160,7 +160,7 @@ describe('the relay', () => {
       changes++;
       return changes > 50 && ((await readExecution(database, id)).revision ?? 0) >= 5;
     });
-    await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+    await untilOutboxIsEmpty(database);
     const seconds = (performance.now() - begin) / 1_000;
     const [refreshes] = Object.keys(await countByRevision(database, [id])).map(Number);
     expect(refreshes).toBeLessThanOrEqual(4 * seconds + 2);

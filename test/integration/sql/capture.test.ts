@@ -3,7 +3,12 @@ import { enableCapture, readCaptureState } from '../../../shared/postgres/captur
 import { withClient } from '../../../shared/postgres/database.ts';
 import { readDisagreements, recordDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../../support/executions.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
@@ -54,7 +59,7 @@ describe('a statement that changes tasks records each execution that it changed,
   it.each(['Pending', 'Scheduled', 'Running'])(
     'when a deleted task was %s: nothing else may have been unfinished',
     async (status) => {
-      const [id = 0] = await createExecutions(database, 1, ['Success', status]);
+      const id = await createExecution(database, ['Success', status]);
       await recorded();
       await database.query('DELETE FROM task WHERE status = $1', [status]);
       await refreshExecutions(database, [id], false);

@@ -1,6 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
@@ -33,7 +38,7 @@ describe("deleting tasks, as Harbor's sweep does,", () => {
   });
 
   it('never turns a failed execution into one that runs or has succeeded', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Error', 'Pending']);
+    const id = await createExecution(database, ['Error', 'Pending']);
     const rest = `SELECT t.id::bigint AS id FROM task t WHERE t.status = 'Pending'`;
     await database.query(
       `UPDATE task SET status_code = 0 WHERE status = 'Pending'; UPDATE execution SET start_time = '2026-01-01'`,
@@ -55,7 +60,7 @@ describe("deleting tasks, as Harbor's sweep does,", () => {
   ])(
     'leaves a stored %s as it is when it takes an unfinished task',
     async (status, tasks, deleted) => {
-      const [id = 0] = await createExecutions(database, 1, tasks);
+      const id = await createExecution(database, tasks);
       await database.query('DELETE FROM tally.outbox');
       await database.query(
         `UPDATE execution SET status = $1, revision = revision + 1, end_time = now()`,
@@ -69,7 +74,7 @@ describe("deleting tasks, as Harbor's sweep does,", () => {
   );
 
   it("isn't missed when a refresh stores Running before it commits", async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Success', 'Running']);
+    const id = await createExecution(database, ['Success', 'Running']);
     await database.query('DELETE FROM tally.outbox');
     await database.query(`UPDATE execution SET status = 'Success', revision = 1`);
     const client = await openClient(databaseUrl);

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { recordDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
-import { outboxRows } from '../../support/executions.ts';
+import { outboxRows, refreshOf } from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient } from '../../support/stores.ts';
@@ -210,7 +210,7 @@ describe("what doesn't count as the host's word", () => {
 
 describe("a refresh that isn't requested by a change", () => {
   const ask = (source: 'marker' | 'api'): Promise<void> =>
-    recordRefreshes(database, [{ executionId: id, vendor: 'REPLICATION' }], source);
+    recordRefreshes(database, [refreshOf(id)], source);
 
   it.each(['marker', 'api'] as const)(
     'leaves a status that the host stored after the request: %s',

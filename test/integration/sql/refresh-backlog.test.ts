@@ -6,7 +6,12 @@ import {
   refreshBacklog,
   type BacklogBatch,
 } from '../../../shared/postgres/backlog.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../../support/executions.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
@@ -54,7 +59,7 @@ describe('tally.refresh_backlog', () => {
   });
 
   it('refreshes an execution once, however many rows ask for it', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await recordOld([id, id, id]);
     // The third row isn't among the two that were looked at, and is fulfilled all the same.
     expect(outcomes(await drain(2))).toEqual({ changed: 1 });
@@ -76,7 +81,7 @@ describe('tally.refresh_backlog', () => {
 
   it('reports the outcome of each execution, and leaves those that are locked', async () => {
     const [held = 0, done = 0] = await createExecutions(database, 2);
-    const [empty = 0] = await createExecutions(database, 1, []);
+    const empty = await createExecution(database, []);
     await recordOld([held, done, empty, 999_999_999]);
     const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
     const batch = await drain();

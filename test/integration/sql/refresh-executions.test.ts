@@ -1,7 +1,14 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
-import { createExecutions, outboxRows, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+  refreshOf,
+  refreshesOf,
+} from '../../support/executions.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { closeGate, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
@@ -23,18 +30,18 @@ describe('the rule', () => {
     [['Success', 'Weird'], 'Success', END],
     [['Weird', 'Running'], 'Running', null],
   ])('tasks %j give %s, ended %s', async (tasks, status, endTime) => {
-    const [id = 0] = await createExecutions(database, 1, tasks);
+    const id = await createExecution(database, tasks);
     await refreshExecutions(database, [id], false);
     expect(await readExecution(database, id)).toEqual({ status, endTime, revision: 1 });
   });
 
   it('the case of a task status matters', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['success']);
+    const id = await createExecution(database, ['success']);
     expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'no_tasks' }]);
   });
 
   it('the end time is the latest of all tasks, unknown statuses and year 1 included', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Success', 'Weird']);
+    const id = await createExecution(database, ['Success', 'Weird']);
     await database.query(
       `UPDATE task SET end_time = CASE status WHEN 'Weird' THEN '2026-05-06 07:08:09'::timestamp
                                               ELSE '0001-01-01 00:00:00' END`,
@@ -47,8 +54,8 @@ describe('the rule', () => {
   });
 
   it('an execution without tasks, or with unknown ones only, is left alone', async () => {
-    const [none = 0] = await createExecutions(database, 1, []);
-    const [unknown = 0] = await createExecutions(database, 1, ['Weird']);
+    const none = await createExecution(database, []);
+    const unknown = await createExecution(database, ['Weird']);
     const reports = await refreshExecutions(database, [none, unknown], false);
     expect(reports.map(({ outcome }) => outcome)).toEqual(['no_tasks', 'no_tasks']);
     expect(await readExecution(database, none)).toMatchObject({ status: 'Running', revision: 0 });
@@ -59,7 +66,7 @@ describe('the rule', () => {
   });
 
   it('a final execution goes back to Running, without an end, when a task runs again', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Success']);
+    const id = await createExecution(database, ['Success']);
     await refreshExecutions(database, [id], false);
     await database.query(`UPDATE task SET status = 'Running'`);
     await refreshExecutions(database, [id], false);
@@ -71,7 +78,7 @@ describe('the rule', () => {
   });
 
   it('a revision of NULL becomes 1, and an unchanged status still raises it', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await database.query('UPDATE execution SET revision = NULL');
     expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'changed' }]);
     expect(await readExecution(database, id)).toMatchObject({ revision: 1 });
@@ -82,7 +89,7 @@ describe('the rule', () => {
   });
 
   it('only status, end_time, revision and update_time of an execution are written', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await database.query(
       `UPDATE execution SET status_message = 'kept', extra_attrs = '{"a":1}', update_time = NULL`,
     );
@@ -100,9 +107,9 @@ describe('the rule', () => {
 describe('the outbox', () => {
   it('a refresh deletes the due rows of its executions and reports the oldest one, and no others', async () => {
     const [first = 0, second = 0] = await createExecutions(database, 2);
-    await recordRefreshes(database, [{ executionId: first, vendor: 'REPLICATION' }], 'api');
-    await recordRefreshes(database, [{ executionId: first, vendor: 'REPLICATION' }], 'marker');
-    await recordRefreshes(database, [{ executionId: second, vendor: 'REPLICATION' }], 'api');
+    await recordRefreshes(database, [refreshOf(first)], 'api');
+    await recordRefreshes(database, [refreshOf(first)], 'marker');
+    await recordRefreshes(database, [refreshOf(second)], 'api');
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
        VALUES ($1, 'REPLICATION', 'marker', now() + interval '1 hour')`,
@@ -128,12 +135,8 @@ describe('the outbox', () => {
   );
 
   it('the rows of a deleted execution and of one without tasks are deleted', async () => {
-    const [id = 0] = await createExecutions(database, 1, []);
-    await recordRefreshes(
-      database,
-      [id, 999_999].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-      'api',
-    );
+    const id = await createExecution(database, []);
+    await recordRefreshes(database, refreshesOf([id, 999_999]), 'api');
     const reports = await refreshExecutions(database, [id, 999_999], false);
     expect(reports.map(({ outcome }) => outcome)).toEqual(['no_tasks', 'missing']);
     expect(await outboxRows(database)).toBe(0);
@@ -142,7 +145,7 @@ describe('the outbox', () => {
 
 describe('two at a time', () => {
   it('a change that is committed while its refresher waits for the lock is neither missed nor lost', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Running']);
+    const id = await createExecution(database, ['Running']);
     const [older, writer] = [
       await openClient(environment.DATABASE_URL),
       await openClient(environment.DATABASE_URL),
@@ -186,7 +189,7 @@ describe('two at a time', () => {
 
   it('an execution that another transaction has locked is reported busy at once, and keeps its rows', async () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
-    await recordRefreshes(database, [{ executionId: held, vendor: 'REPLICATION' }], 'api');
+    await recordRefreshes(database, [refreshOf(held)], 'api');
     const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
     const reports = await refreshExecutions(database, [held, free], false);
     await unlock();
@@ -218,7 +221,7 @@ describe('two at a time', () => {
   });
 
   it("inserting a task isn't blocked by a refresh in progress", async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const refresher = await openClient(environment.DATABASE_URL);
     await refresher.query('BEGIN');
     const { rows } = await refresher.query(

@@ -3,7 +3,7 @@ import { readActivity } from '../../../shared/queue/activity.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { listWorkers } from '../../../dashboard/overview/worker-list.ts';
-import { createExecutions } from '../../support/executions.ts';
+import { createExecutions, refreshesOf } from '../../support/executions.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
@@ -19,7 +19,7 @@ const { database, redis, queue, config, environment } = await createStores({
 it('the dashboard knows what two workers did and that they live, until that is too old', async () => {
   const workers = [await startWorker(environment), await startWorker(environment)];
   const ids = await createExecutions(database, 30);
-  const identities = ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  const identities = refreshesOf(ids);
   await recordRefreshes(database, identities, 'api');
   await enqueueRefreshes(queue, identities);
   const online = await until('both to show themselves', async () => {
@@ -49,10 +49,7 @@ it("a worker that ends reports what it hasn't reported yet", async () => {
   const worker = await openWorker(environment);
   const ids = await createExecutions(database, 5);
   const before = (await allCounts()).refreshed;
-  await enqueueRefreshes(
-    queue,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-  );
+  await enqueueRefreshes(queue, refreshesOf(ids));
   await until('all five to be done', () => {
     const done = worker.lines.map((line) => Number(/"refreshed":(\d+)/.exec(line)?.[1] ?? 0));
     return done.reduce((sum, count) => sum + count, 0) === 5;

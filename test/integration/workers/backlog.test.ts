@@ -1,7 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
-import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import {
+  countByRevision,
+  createExecution,
+  createExecutions,
+  outboxRows,
+  refreshOf,
+  refreshesOf,
+  untilOutboxIsEmpty,
+} from '../../support/executions.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
@@ -26,7 +34,7 @@ beforeEach(async () => {
 
 /** Records a refresh of each, as of an hour ago. */
 async function recordOld(ids: readonly number[]): Promise<void> {
-  const refreshes = ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
+  const refreshes = refreshesOf(ids);
   await recordRefreshes(database, refreshes, 'api');
   await database.query(`UPDATE tally.outbox SET due_at = due_at - $1 * interval '1 millisecond'`, [
     HOUR_MS,
@@ -34,7 +42,7 @@ async function recordOld(ids: readonly number[]): Promise<void> {
 }
 
 async function done(): Promise<void> {
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
 }
 
 describe('the backlog lane', () => {
@@ -75,11 +83,7 @@ describe('the backlog lane', () => {
 
   it('takes most of a sudden burst, however fast the relay is', async () => {
     const ids = await createExecutions(database, 20_000);
-    await recordRefreshes(
-      database,
-      ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-      'api',
-    );
+    await recordRefreshes(database, refreshesOf(ids), 'api');
     // The rows stay fresh.
     await openProducer({ ...environment, BACKLOG_AFTER_MS: '3600000' });
     await until('the express lane to have its part', async () => {
@@ -99,8 +103,8 @@ describe('the backlog lane', () => {
     await openWorker(environment);
     await until('the relay to ask for the backlog', async () => (await backlog.count()) > 0);
     producer.kill('SIGSTOP');
-    const [late = 0] = await createExecutions(database, 1);
-    await recordRefreshes(database, [{ executionId: late, vendor: 'REPLICATION' }], 'api');
+    const late = await createExecution(database);
+    await recordRefreshes(database, [refreshOf(late)], 'api');
     await until('it to be older than what is fresh', async () => {
       const [row] = await database.query<{ ms: number }>(
         `SELECT extract(epoch FROM clock_timestamp() - max(due_at)) * 1000 AS ms FROM tally.outbox`,

@@ -11,8 +11,15 @@ import {
 import { enqueueRefreshes, openRefreshQueue } from '../../../shared/queue/refresh-queue.ts';
 import { Turns } from '../../../shared/postgres/lease.ts';
 import { clearUpFailed } from '../../../workers/failed-janitor.ts';
-import { createExecutions, readExecution } from '../../support/executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  readExecution,
+  refreshOf,
+  refreshesOf,
+} from '../../support/executions.ts';
 import { createFailedJobs, failuresOf, type FailedJob } from '../../support/failed-jobs.ts';
+import { metricsOf } from '../../support/health.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { closeGate, failRefreshes } from '../../support/sabotage.ts';
 import { slowCommands } from '../../support/slow-log.ts';
@@ -68,13 +75,10 @@ describe('a failed job whose execution has since been refreshed', () => {
     const [healed = 0, broken = 0] = await createExecutions(database, 2);
     const failure = await failRefreshes(database);
     const worker = await openWorker(environment);
-    await enqueueRefreshes(
-      queue,
-      [healed, broken].map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-    );
+    await enqueueRefreshes(queue, refreshesOf([healed, broken]));
     await until('both to fail', async () => (await queue.getFailedCount()) === 2);
     await failure.end();
-    await enqueueRefreshes(queue, [{ executionId: healed, vendor: 'REPLICATION' }]);
+    await enqueueRefreshes(queue, [refreshOf(healed)]);
     await until(
       'one to be refreshed',
       async () => (await readExecution(database, healed)).revision === 1,
@@ -82,10 +86,7 @@ describe('a failed job whose execution has since been refreshed', () => {
     await database.query('DELETE FROM tally.lease');
     await worker.said('removed 1 failed jobs whose executions were refreshed since');
     expect((await queue.getFailed()).map((job) => job.data.executionId)).toEqual([broken]);
-    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-    expect(await (await fetch(`${address}/metrics`)).text()).toContain(
-      'tally_failed_removed_total{reason="refreshed"} 1',
-    );
+    expect(await metricsOf(worker)).toContain('tally_failed_removed_total{reason="refreshed"} 1');
   });
 
   it('is removed although the janitor was killed between removing others and their records', async () => {
@@ -98,7 +99,7 @@ describe('a failed job whose execution has since been refreshed', () => {
   });
 
   it("isn't one that was recorded after the refresh had read the tasks", async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const gate = await closeGate({ database, environment });
     const refresh = () =>
       database.query('SELECT FROM tally.refresh_executions(ARRAY[$1::bigint])', [id]);
@@ -117,7 +118,7 @@ describe('a failed job whose execution has since been refreshed', () => {
   });
 
   it('that is on the queue again stays there, with its record', async () => {
-    await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'REPLICATION' }]);
+    await enqueueRefreshes(queue, [refreshOf(1)]);
     const [waiting] = await queue.getWaiting();
     await note([{ jobId: waiting?.id ?? '', data: {}, error: '' }], true, 60);
     await clearUpFailed(parts, running);
@@ -187,8 +188,8 @@ describe('a failed job without a record', () => {
 
 describe('an execution that fails again', () => {
   it('has one failure that stands, with how often and since when, and one failed job', async () => {
-    const [id = 0] = await createExecutions(database, 1);
-    const identity = { executionId: id, vendor: 'REPLICATION' };
+    const id = await createExecution(database);
+    const identity = refreshOf(id);
     const jobs = ['a', 'b', 'c'].map((suffix) => ({
       jobId: `${id}:REPLICATION:${suffix}`,
       data: identity,
@@ -211,7 +212,7 @@ describe('an execution that fails again', () => {
 
 describe('a record whose failed job is gone', () => {
   it('stays however old it is, so the failure is still known', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await note(failuresOf(1), false, 60 * 24 * 365);
     await database.query('UPDATE tally.failure SET execution_id = $1', [id]);
     await clearUpFailed(parts, running);

@@ -5,7 +5,14 @@ import {
   enqueueRefreshes,
   retryFailedRefresh,
 } from '../../../shared/queue/refresh-queue.ts';
-import { countByRevision, createExecutions, readExecution } from '../../support/executions.ts';
+import {
+  countByRevision,
+  createExecution,
+  createExecutions,
+  readExecution,
+  refreshOf,
+} from '../../support/executions.ts';
+import { metricsOf } from '../../support/health.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { failRefreshes, lockExecutions, sabotage } from '../../support/sabotage.ts';
@@ -14,7 +21,6 @@ import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { database, queue, environment } = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
-const refreshOf = (executionId: number) => ({ executionId, vendor: 'REPLICATION' });
 const isSettled = () => settled(queue);
 
 beforeEach(async () => {
@@ -24,7 +30,7 @@ beforeEach(async () => {
 
 describe('one identity', () => {
   it('1,000 enqueues while it waits make one job', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     await enqueueRefreshes(
       queue,
       Array.from({ length: 1_000 }, () => refreshOf(id)),
@@ -33,7 +39,7 @@ describe('one identity', () => {
   });
 
   it('1,000 enqueues while it runs cause exactly one more run, which sees the newest tasks', async () => {
-    const [id = 0] = await createExecutions(database, 1, ['Running']);
+    const id = await createExecution(database, ['Running']);
     await openWorker(environment);
     const unlock = await lockExecutions(environment.DATABASE_URL, [id]);
     await enqueueRefreshes(queue, [refreshOf(id)]);
@@ -50,7 +56,7 @@ describe('one identity', () => {
   });
 
   it('after it failed for good and is kept, it can be enqueued and refreshed again', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const failure = await failRefreshes(database, 'disk quota of tenant 7', { ids: [id] });
     await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
@@ -64,7 +70,7 @@ describe('one identity', () => {
   });
 
   it('a retry by hand runs it once and leaves no failed job', async () => {
-    const [id = 0] = await createExecutions(database, 1);
+    const id = await createExecution(database);
     const failure = await failRefreshes(database, 'no', { ids: [id] });
     await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id)]);
@@ -124,13 +130,12 @@ describe('a bad one harms only itself', () => {
   });
 
   it('a deleted execution and one without tasks complete, and are counted as what they are', async () => {
-    const [id = 0] = await createExecutions(database, 1, []);
+    const id = await createExecution(database, []);
     const worker = await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
     await until('both to be done', isSettled);
     expect(await countJobs(queue)).toMatchObject({ failed: 0 });
-    const address = /http:\S+?(?=")/.exec(await worker.said('health and metrics'))?.[0] ?? '';
-    const metrics = await (await fetch(`${address}/metrics`)).text();
+    const metrics = await metricsOf(worker);
     expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="no_tasks"} 1');
     expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="missing"} 1');
   });

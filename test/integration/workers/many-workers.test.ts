@@ -1,6 +1,11 @@
 import { expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
-import { countByRevision, createExecutions, outboxRows } from '../../support/executions.ts';
+import {
+  countByRevision,
+  createExecutions,
+  refreshesOf,
+  untilOutboxIsEmpty,
+} from '../../support/executions.ts';
 import { startProducer, startWorker } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
@@ -10,16 +15,12 @@ const { database, queue, environment } = await createStores({ settings: { BACKLO
 
 it('20,000 identities through five workers are each refreshed once, in batches', async () => {
   const ids = await createExecutions(database, 20_000, ['Success', 'Error']);
-  await recordRefreshes(
-    database,
-    ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' })),
-    'api',
-  );
+  await recordRefreshes(database, refreshesOf(ids), 'api');
   await database.query('CREATE EXTENSION pg_stat_statements');
   await startProducer(environment);
   await until('the queue to hold them all', async () => (await queue.getWaitingCount()) === 20_000);
   await Promise.all(Array.from({ length: 5 }, () => startWorker(environment)));
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   expect(await countByRevision(database, ids)).toEqual({ 1: 20_000 });
   expect(await queue.getFailedCount()).toBe(0);
   const [statements] = await database.query<{ calls: number }>(

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { countJobs } from '../../../../shared/queue/refresh-queue.ts';
 import { retryInBulk } from '../../../../shared/queue/bulk-retry.ts';
-import { countByRevision, createExecutions } from '../../../support/executions.ts';
+import { countByRevision, createExecution, refreshOf } from '../../../support/executions.ts';
 import { createFailedJobs, failuresOf } from '../../../support/failed-jobs.ts';
 import { openWorker } from '../../../support/in-process.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
@@ -92,8 +92,8 @@ describe('tally retry', () => {
   });
 
   it('replaces five failed jobs of one execution by one run', async () => {
-    const [id = 0] = await createExecutions(database, 1);
-    const data = { executionId: id, vendor: 'REPLICATION' };
+    const id = await createExecution(database);
+    const data = refreshOf(id);
     await createFailedJobs(
       parts,
       Array.from({ length: 5 }, (_none, n) => ({

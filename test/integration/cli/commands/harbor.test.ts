@@ -4,7 +4,7 @@ import { describeExport, exportRefreshes } from '../../../../shared/harbor/expor
 import { countFailures, recordFailure } from '../../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../../shared/queue/refresh-queue.ts';
-import { outboxRows } from '../../../support/executions.ts';
+import { outboxRows, refreshOf, refreshesOf } from '../../../support/executions.ts';
 import { openProducer } from '../../../support/in-process.ts';
 import {
   keyOf,
@@ -26,8 +26,6 @@ const { database, queue, redis, environment } = await createStores({
     HARBOR_MARKER_DELAY_MS: '0',
   },
 });
-const identities = (ids: readonly number[]) =>
-  ids.map((executionId) => ({ executionId, vendor: 'REPLICATION' }));
 
 beforeEach(async () => {
   await harbor.flushdb();
@@ -38,7 +36,7 @@ beforeEach(async () => {
 
 /** Puts jobs of these executions into the state failed, as workers do at the last attempt. */
 async function failJobs(ids: readonly number[]): Promise<void> {
-  await enqueueRefreshes(queue, identities(ids));
+  await enqueueRefreshes(queue, refreshesOf(ids));
   const worker = new Worker(
     queue.name,
     () => Promise.reject(new UnrecoverableError('a constraint')),
@@ -121,11 +119,11 @@ describe('tally harbor export', () => {
          SELECT id, 1, 'REPLICATION' FROM unnest($1::text[]) AS id`,
         [(await queue.getFailed()).map((job) => job.id)],
       );
-      await enqueueRefreshes(queue, identities(range(21, 1_500)));
+      await enqueueRefreshes(queue, refreshesOf(range(21, 1_500)));
       for (const job of await queue.getWaiting(0, 9)) await job.changePriority({ priority: 5 });
-      await queue.add('refresh', { executionId: 1_521, vendor: 'REPLICATION' }, { delay: 600_000 });
-      await recordRefreshes(database, identities(range(1_522, 2_500)), 'capture');
-      await recordRefreshes(database, identities(range(4_022, 10)), 'marker', 600_000);
+      await queue.add('refresh', refreshOf(1_521), { delay: 600_000 });
+      await recordRefreshes(database, refreshesOf(range(1_522, 2_500)), 'capture');
+      await recordRefreshes(database, refreshesOf(range(4_022, 10)), 'marker', 600_000);
       await harbor.sadd('tally:taken:execution:status_outdate', memberOf(4_032), 'nonsense');
       const { code, output } = await runTally(
         ['harbor', 'export', '--format', format],
@@ -155,7 +153,7 @@ describe('tally harbor export', () => {
   );
 
   it('leaves to the backlog lane a row that it has in hand', async () => {
-    await recordRefreshes(database, identities([1, 2]), 'capture');
+    await recordRefreshes(database, refreshesOf([1, 2]), 'capture');
     const lane = await openClient(environment.DATABASE_URL);
     await lane.query('BEGIN');
     await lane.query(`SELECT FROM tally.refresh_backlog(1, 0, '-infinity')`);
@@ -174,7 +172,7 @@ describe('tally harbor export', () => {
 
   it('also exports the jobs of a paused queue', async () => {
     await queue.pause();
-    await enqueueRefreshes(queue, identities(range(1, 5)));
+    await enqueueRefreshes(queue, refreshesOf(range(1, 5)));
     const exported = await exportHere('set');
     expect(exported.queue).toBe(5);
     expect(await markedIds(harbor)).toEqual(range(1, 5));
@@ -182,7 +180,7 @@ describe('tally harbor export', () => {
   });
 
   it("exports what workers have in hand but leaves it, as it leaves jobs that aren't refreshes", async () => {
-    await enqueueRefreshes(queue, identities([1, 2]));
+    await enqueueRefreshes(queue, refreshesOf([1, 2]));
     let open: () => void = () => undefined;
     const gate = new Promise<void>((resolve) => {
       open = resolve;
@@ -195,7 +193,7 @@ describe('tally harbor export', () => {
     worker.on('error', () => undefined);
     await until('two to be active', async () => (await queue.getActiveCount()) === 2);
     await queue.add('refresh', { nonsense: 1 } as never);
-    await enqueueRefreshes(queue, identities([3]));
+    await enqueueRefreshes(queue, refreshesOf([3]));
     const exported = await exportHere('set');
     const lines = describeExport(exported, 'set').split('\n');
     open();
@@ -217,7 +215,7 @@ describe('tally harbor export', () => {
   });
 
   it('without --format writes the set if only that exists, and asks where keys may be left over', async () => {
-    await recordRefreshes(database, identities([1]), 'capture');
+    await recordRefreshes(database, refreshesOf([1]), 'capture');
     const unknown = await runTally(['harbor', 'export'], environment);
     expect(unknown.code).toBe(2);
     expect(unknown.output).toMatch(/^tally: there are no markers .*--format keys.*--format set/);
@@ -253,7 +251,7 @@ describe('tally harbor export', () => {
   });
 
   it('refuses, in one line, while a producer is connected, and exports nothing', async () => {
-    await recordRefreshes(database, identities([1]), 'capture', 600_000);
+    await recordRefreshes(database, refreshesOf([1]), 'capture', 600_000);
     await openProducer({ ...environment, HARBOR_REDIS_URL: '', RECONCILE_INTERVAL_MS: '0' });
     const { code, output } = await runTally(['harbor', 'export', '--format', 'set'], environment);
     expect(code).toBe(1);

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createExecutions, outboxRows } from '../../../support/executions.ts';
+import { createExecution, createExecutions, outboxRows } from '../../../support/executions.ts';
 import { runTally } from '../../../support/processes.ts';
 import { createEmptyDatabase, createStores, openClient } from '../../../support/stores.ts';
 
@@ -221,8 +221,8 @@ describe('tally migrate', () => {
 });
 
 it('tally reconcile --dry-run --all shows what no refresh can repair, and why', async () => {
-  const [none = 0] = await createExecutions(database, 1, []);
-  const [unknown = 0] = await createExecutions(database, 1, ['Weird']);
+  const none = await createExecution(database, []);
+  const unknown = await createExecution(database, ['Weird']);
   const [lost = 0, busy = 0] = await createExecutions(database, 2, ['Success', 'Running']);
   await database.query(
     `UPDATE task SET creation_time = now() - interval '8 days', end_time = NULL WHERE execution_id = $1`,

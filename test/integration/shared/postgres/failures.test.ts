@@ -1,10 +1,11 @@
 import { expect, it } from 'vitest';
 import { recordFailure } from '../../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
+import { refreshOf } from '../../../support/executions.ts';
 import { createStores, openClient } from '../../../support/stores.ts';
 
 const { config, database } = await createStores();
-const identity = { executionId: 42, vendor: 'REPLICATION' };
+const identity = refreshOf(42);
 
 const fail = (jobId: string): Promise<void> =>
   recordFailure(database, {
