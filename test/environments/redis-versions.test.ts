@@ -1,6 +1,7 @@
 import { expect, inject, it, onTestFinished } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { healthAddress, watchProcess } from '../support/process-watch.ts';
+import { healthAddress } from '../support/health.ts';
+import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';

@@ -24,7 +24,7 @@ it('a port that closes every connection without a word is told as an error', asy
   expect(error).toMatchObject({ message: 'Connection is closed.' });
 });
 
-it('a Redis in protected mode, which only its own machine may use, is told with the cause and what to do', async () => {
+it('a Redis in protected mode is named with the cause and what to do', async () => {
   const answer =
     '-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface.';
   // As Redis does it: before any command, and then it closes the connection.
