@@ -117,7 +117,8 @@ async function examinePostgres(
   database: TransactionDatabase,
 ): Promise<Finding[]> {
   try {
-    // One message, as the answer to several gets lost when a pooler closes the connection behind it.
+    // One message: the answer to several gets lost if a pooler closes the connection after the
+    // first.
     await withClient(config.DATABASE_URL, 'doctor', (client) => client.query('BEGIN'));
   } catch (error) {
     const explained = new Error(explainDatabaseError(error), { cause: error });
@@ -186,7 +187,10 @@ async function checkCapture(config: StoresConfig): Promise<Verdict> {
   }
 }
 
-/** @param database Harbor's; undefined if it can't be asked, so that only its Redis is examined */
+/**
+ * Examines Harbor, if the database is Harbor's.
+ * @param database undefined if it can't be asked; then only Harbor's Redis is examined
+ */
 async function examineHarbor(
   config: StoresConfig,
   database: TransactionDatabase | undefined,
