@@ -15,6 +15,7 @@ import { createBoard } from './board.ts';
 import { createExecutionPages } from './execution/execution-page.ts';
 import { BOARD_PATH } from './links.ts';
 import { LOGO } from './logo.ts';
+import { DisagreementCounter } from './overview/disagreement-count.ts';
 import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
@@ -73,6 +74,7 @@ export function createDashboard(
 
 function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]): Router {
   const router = Router();
+  const disagreements = new DisagreementCounter(parts.database, parts.log);
   router.use(pagePolicy);
   router.get('/tally.css', keptAMinute, (_request, response) => {
     response.type('css').send(PAGE_STYLE);
@@ -81,7 +83,7 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   router.get('/tally.svg', keptAMinute, (_request, response) => {
     response.type('svg').send(LOGO);
   });
-  router.get('/', overviewPage({ config, ...parts }));
+  router.get('/', overviewPage({ config, ...parts, disagreements }));
   router.use(createExecutionPages(parts));
   return router;
 }

@@ -2,8 +2,9 @@ import type { RequestHandler } from 'express';
 import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
 import type { WorkerOnline } from './worker-list.ts';
 import { chart } from './chart.ts';
-import { counted, duration, moment, number } from '../format.ts';
+import { ago, counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
+import type { OutboxSummary } from '../../shared/postgres/outbox.ts';
 import type { Links } from '../links.ts';
 import { longText } from '../long-text.ts';
 import { sendPage } from '../page.ts';
@@ -39,7 +40,7 @@ export function overviewPage(parts: Parameters<typeof readOverview>[0]): Request
 
 function overviewBody(overview: Overview, links: Links, nowMs: number): Html {
   return html`<h1 class="hidden">Overview</h1>
-    ${notices(overview, links)} ${tiles(overview, links)}
+    ${notices(overview, links)} ${tiles(overview, links, nowMs)}
     <div class="cards">
       ${overview.history !== null && charts(overview.history)}
       ${overview.workers !== null && workersCard(overview.workers, links, nowMs)}
@@ -60,7 +61,11 @@ function notices(
   ${workers !== null && workers.length === 0 && html`<p class="notice ${waits ? 'bad' : 'warn'}"><strong>No worker is connected.</strong> Start one: tally worker.</p>`}`;
 }
 
-function tiles({ queue, workers, outbox, backlog, history, failed }: Overview, links: Links): Html {
+function tiles(
+  { queue, workers, outbox, backlog, history, failed, disagreements }: Overview,
+  links: Links,
+  nowMs: number,
+): Html {
   const show = (value: number | null | undefined): string =>
     value === null || value === undefined ? '?' : number(value);
   const tile = (name: string, value: string | Html, note: string | Html = ''): Html =>
@@ -79,10 +84,15 @@ function tiles({ queue, workers, outbox, backlog, history, failed }: Overview, l
     ${tile('Running', board('active', queue?.active), workers === null ? '' : `on ${counted(workers.length, 'worker')}`)}
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
     ${tile('Failed', board('failed', failed, failed ? 'bad' : ''), failed ? needsPerson(failed) : '')}
-    ${tile('Outbox', show(outbox?.rows), outbox?.rows ? `${number(outbox.unsent)} not yet sent` : '')}
+    ${tile('Disagree', disagreements === null ? '…' : `${number(disagreements.count)}${disagreements.isComplete ? '' : '+'}`, disagreements === null ? 'being counted' : `counted ${ago(disagreements.countedMs, nowMs)}`)}
+    ${tile('Outbox', show(outbox?.rows), outbox?.rows ? outboxNote(outbox) : '')}
     ${tile('Backlog', html`<a href="${links.backlog}">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
-    ${tile('Oldest in the outbox', outbox === null ? '?' : outbox.oldestSeconds === null ? 'none' : duration(outbox.oldestSeconds * 1_000))}
   </dl>`;
+}
+
+function outboxNote({ unsent, oldestSeconds }: OutboxSummary): string {
+  const oldest = oldestSeconds === null ? '' : `oldest ${duration(oldestSeconds * 1_000)}, `;
+  return `${oldest}${number(unsent)} not yet sent`;
 }
 
 /** Refreshes per second, averaged over the last minute. */

@@ -14,6 +14,7 @@ import {
   type QueueCounts,
   type RefreshQueue,
 } from '../../shared/queue/refresh-queue.ts';
+import type { DisagreementCount, DisagreementCounter } from './disagreement-count.ts';
 import { listWorkers, type WorkerOnline } from './worker-list.ts';
 import { inTime, type Answer } from '../page.ts';
 
@@ -55,6 +56,8 @@ export interface Overview {
   /** Outbox rows old enough for the backlog lane. */
   readonly backlog: number | null;
   readonly backlogPaused: boolean;
+  /** Null until they have been counted once. */
+  readonly disagreements: DisagreementCount | null;
   /** Undefined until a reconciler has completed a pass. */
   readonly reconciler: ReconcilerNote | undefined;
   readonly redisIsAway: boolean;
@@ -70,6 +73,7 @@ export async function readOverview(parts: {
   readonly database: Database;
   readonly redis: Redis;
   readonly queue: RefreshQueue;
+  readonly disagreements: DisagreementCounter;
 }): Promise<Overview> {
   const { config, database, redis, queue } = parts;
   const [
@@ -110,6 +114,7 @@ export async function readOverview(parts: {
     outbox: valueOf(outbox),
     backlog: valueOf(backlog),
     backlogPaused: valueOf(backlogPaused) ?? false,
+    disagreements: parts.disagreements.read(),
     reconciler: valueOf(reconciler) ?? undefined,
     redisIsAway: 'problem' in counts,
     databaseIsAway: 'problem' in outbox,

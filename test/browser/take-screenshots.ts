@@ -37,7 +37,7 @@ try {
   mkdirSync(IMAGES, { recursive: true });
   const page = await browser.newPage();
   const take = async (name: string): Promise<void> => {
-    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: name !== 'dashboard' });
+    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: true });
   };
   await until('the dashboard to answer', () =>
     fetch(`${url}/readyz`).then(
@@ -45,14 +45,7 @@ try {
       () => false,
     ),
   );
-  await page.goto(`${url}/board/queue/refresh?status=active`);
-  await page
-    .getByText(/\d+:[A-Z_]+/)
-    .first()
-    .waitFor();
-  await take('dashboard');
-
-  // Then some executions can't be refreshed, for two reasons.
+  // Some executions can't be refreshed, for two reasons.
   const shown = async (text: RegExp): Promise<boolean> => {
     await page.goto(`${url}/`);
     return text.test(await page.locator('.tile').first().innerText());

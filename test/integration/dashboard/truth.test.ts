@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest';
+import { countDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { BUCKET_SECONDS } from '../../../shared/queue/activity.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
 import { createStores } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
 
 const stores = await createStores();
 const { database, redis, config } = stores;
@@ -47,4 +49,25 @@ it('an execution that is right again shows no failure beside it that would need 
   expect(text).toContain('What is stored is what its tasks say.');
   expect(text).not.toContain('Failed for good');
   expect(text).toMatch(/<details>\s*<summary>The execution is right again[^]*it failed once/);
+});
+
+const disagree = (page: string): string | undefined =>
+  /<dt>Disagree<\/dt>\s*<dd>(\S+)/.exec(page)?.[1];
+
+it('a tile counts the executions that are stuck behind their tasks now, and says when it counted', async () => {
+  // A dashboard of its own: another one has counted already.
+  const own = await serveDashboard(stores);
+  const expected = await countDisagreements(database, 'stuck');
+  const [id = 0] = await createExecutions(database, 3);
+  const page = async (): Promise<string> => (await fetch(own.url)).text();
+  const text = await until('a count', async () => {
+    const shown = await page();
+    return disagree(shown) === '…' ? undefined : shown;
+  });
+  expect(disagree(text)).toBe(String(expected + 3));
+  expect(text).toMatch(/counted \d+ ms ago|counted \d\.\d s ago/);
+  // Looking again doesn't count again at once.
+  await database.query('SELECT tally.refresh_executions(ARRAY[$1::bigint])', [id]);
+  expect(disagree(await page())).toBe(String(expected + 3));
+  expect(own.lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
 });
