@@ -76,7 +76,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
   worker.on('failed', (job, error) =>
     log.error(`${job?.id ?? 'a job'} of the backlog failed: ${describeError(error)}`),
   );
-  lostAnswers.watch(worker);
+  lostAnswers.watch(worker, parts.stores);
   const watched = watchWorker(worker, parts);
   return {
     start: () => watched.start(),

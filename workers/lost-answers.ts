@@ -4,6 +4,7 @@ import { describeError } from '../shared/errors.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { limitJobWait } from '../shared/queue/job-wait.ts';
 import { createReadableBackend } from '../shared/queue/readable-jobs.ts';
+import type { StoreWatches } from './store-watches.ts';
 
 /** What `LostAnswers` needs of a BullMQ worker. */
 interface LockHolder {
@@ -53,19 +54,23 @@ export class LostAnswers {
   }
 
   /**
-   * From now on, puts such jobs back on the queue each time a new connection replaces a lost one.
+   * From now on, puts such jobs back on the queue each time a new connection replaces a lost one,
+   * and each time Redis serves the queue again after it refused to. A script that was refused a
+   * command in its middle may have taken a job already.
    */
-  watch(worker: LockHolder): void {
-    this.#redis.on('ready', () => {
-      this.#putBack(worker).catch((error: unknown) => {
+  watch(worker: LockHolder, stores: Pick<StoreWatches, 'onRedisServesAgain'>): void {
+    const putBack = (reason: string): void => {
+      this.#putBack(worker, reason).catch((error: unknown) => {
         // The connection was lost again or Redis refuses; both are logged elsewhere. BullMQ's
         // stalled recovery remains.
         this.#log.debug(`jobs with lost answers were not looked for: ${describeError(error)}`);
       });
-    });
+    };
+    this.#redis.on('ready', () => putBack('with the connection to Redis'));
+    stores.onRedisServesAgain.add(() => putBack('when Redis refused a command'));
   }
 
-  async #putBack(worker: LockHolder): Promise<void> {
+  async #putBack(worker: LockHolder, reason: string): Promise<void> {
     const backend = worker.getBackend();
     // Commands that the lost connection left unanswered are sent again before this one, and a job
     // that ended meanwhile was in hand at the beginning.
@@ -86,9 +91,7 @@ export class LostAnswers {
     );
     const count = moves.filter(({ status }) => status === 'fulfilled').length;
     if (count === 0) return;
-    this.#log.info(
-      `put ${count} jobs back on the queue whose answers were lost with the connection to Redis`,
-    );
+    this.#log.info(`put ${count} jobs back on the queue whose answers were lost ${reason}`);
   }
 
   /** @param answer of a script; one that returns a job has its fields first and then its id */

@@ -71,6 +71,6 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
     lostAnswers.release(job.id);
     jobs.failed(job, error);
   });
-  lostAnswers.watch(worker);
+  lostAnswers.watch(worker, parts.stores);
   return watchWorker(worker, parts);
 }

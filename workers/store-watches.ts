@@ -14,6 +14,8 @@ export interface StoreWatches {
   readonly postgres: StoreWatch;
   readonly redis: QueueWatch;
   readonly pauses: PauseSwitch<'Postgres' | 'Redis'>;
+  /** Called each time Redis serves the queue again after it refused to. */
+  readonly onRedisServesAgain: Set<() => void>;
   /** For errors that aren't an outage of either store. */
   readonly errors: ErrorLog;
 }
@@ -29,8 +31,10 @@ export function watchStores(
   log: Logger,
 ): StoreWatches {
   const pauses = new PauseSwitch<'Postgres' | 'Redis'>();
+  const onRedisServesAgain = new Set<() => void>();
   return {
     pauses,
+    onRedisServesAgain,
     errors: new ErrorLog(log),
     postgres: new StoreWatch(log, {
       probe: probes.postgres,
@@ -41,7 +45,10 @@ export function watchStores(
       probe: probes.redis,
       settings,
       onUnavailable: () => pauses.hold('Redis'),
-      onAvailable: () => pauses.release('Redis'),
+      onAvailable: () => {
+        pauses.release('Redis');
+        for (const act of onRedisServesAgain) act();
+      },
     }),
   };
 }
