@@ -6,7 +6,7 @@ import { countJobs, type RefreshQueue } from '../../../shared/queue/refresh-queu
 
 const POLL_MS = 100;
 const STATEMENTS = `
-  SELECT coalesce(sum(calls) FILTER (WHERE query LIKE '%tally.refresh_executions(%'), 0)::bigint AS refresh,
+  SELECT coalesce(sum(calls) FILTER (WHERE query ~ 'tally\\.refresh_(executions|backlog)\\('), 0)::bigint AS refresh,
          coalesce(sum(calls) FILTER (WHERE query LIKE '%UPDATE tally.outbox%'), 0)::bigint AS relay
     FROM pg_stat_statements
    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())`;
