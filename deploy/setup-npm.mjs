@@ -20,9 +20,12 @@ export async function npm(cwd, ...args) {
   // In a process group of its own, so that a Ctrl-C reaches this process alone, and one signal all of npm's.
   const child = spawn(command, all, {
     cwd,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    // A pipe's reader may go away, and npm would fail; so only this process writes to it.
+    stdio: ['ignore', ...[process.stdout, process.stderr].map(passOn)],
     detached: true,
   });
+  child.stdout?.on('data', (chunk) => process.stdout.write(chunk));
+  child.stderr?.on('data', (chunk) => process.stderr.write(chunk));
   /** @param {NodeJS.Signals} signal */
   const stop = (signal) => {
     stoppedBy = signal;
@@ -40,13 +43,21 @@ export async function npm(cwd, ...args) {
 }
 
 /**
+ * @param {NodeJS.WriteStream} stream
+ * @returns {'inherit' | 'pipe'}
+ */
+function passOn(stream) {
+  return stream.isTTY ? 'inherit' : 'pipe';
+}
+
+/**
  * @param {import('node:child_process').ChildProcess} child
  * @returns {Promise<string | undefined>} why it failed; undefined: it didn't
  */
 function ending(child) {
   return new Promise((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) =>
+    child.once('close', (code, signal) =>
       resolve(code === 0 ? undefined : `exit ${code ?? signal}`),
     );
   });

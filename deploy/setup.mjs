@@ -255,6 +255,9 @@ function describe(error) {
   return error instanceof Error ? error.message.replaceAll(/\s*\n\s*/g, ' ') : String(error);
 }
 
+// A reader that goes away (`npm start | head -3`) ends the output, not the work.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 try {
   await main();
 } catch (error) {

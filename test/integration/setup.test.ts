@@ -36,7 +36,12 @@ function setUp(folder: string) {
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   }
-  return { pid: child.pid ?? 0, ended: once(child, 'close'), output: () => output };
+  return {
+    pid: child.pid ?? 0,
+    ended: once(child, 'close'),
+    output: () => output,
+    stopReading: () => child.stdout.destroy(),
+  };
 }
 
 it('a set-up that was killed does not block the next one, even if its process number is taken again', async () => {
@@ -48,6 +53,15 @@ it('a set-up that was killed does not block the next one, even if its process nu
   expect(output()).toContain('Building (npm run build).');
   expect(output()).not.toContain('Waiting');
   expect(existsSync(lock)).toBe(false);
+});
+
+it('a set-up whose reader goes away does its work without a word', async () => {
+  const { folder } = newProject(`node -e "console.log('building');fs.mkdirSync('dist')"`);
+  const { ended, output, stopReading } = setUp(folder);
+  stopReading();
+  expect(await ended).toEqual([0, null]);
+  expect(output()).toBe('');
+  expect(existsSync(join(folder, 'dist', '.tally-sources'))).toBe(true);
 });
 
 it('a set-up waits for one that runs, says so, and goes on when that one is done', async () => {
