@@ -7,6 +7,7 @@ import {
   type Config,
   type ConfigWith,
 } from '../shared/process/config.ts';
+import { TallyError } from '../shared/errors.ts';
 import { readRunFile } from './start/run-file.ts';
 
 /** The option `--data` of every command that can work beside a running `tally start`. */
@@ -21,6 +22,7 @@ export function dataOption(): Option {
  * The config of one command. If neither store is configured, it uses those of a `tally start` that
  * runs in the data folder, so that commands beside it need no settings.
  * @throws UsageError if a required setting is missing
+ * @throws TallyError STILL_STARTING if that `tally start` hasn't told its servers yet
  */
 export function commandConfig<Name extends keyof Config>(
   required: readonly Name[],
@@ -34,6 +36,12 @@ export function commandConfig<Name extends keyof Config>(
       : undefined;
   if (running === undefined) return requireSettings(config, required);
   const { databaseUrl, redisUrl } = running;
+  if (databaseUrl === '') {
+    throw new TallyError(
+      'STILL_STARTING',
+      `tally start in ${data} is still starting; run this again when it shows the dashboard's address`,
+    );
+  }
   const lent = withSettings(config, { DATABASE_URL: databaseUrl, REDIS_URL: redisUrl });
   return requireSettings(lent, required);
 }

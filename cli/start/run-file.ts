@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError, TallyError } from '../../shared/errors.ts';
+import { writeDurably } from '../embedded/kept-files.ts';
 import { isAlive } from '../embedded/programs.ts';
 
 /**
@@ -80,7 +81,7 @@ export function takeRunFile(dataDirectory: string): void {
     try {
       mkdirSync(dataDirectory, { recursive: true });
       // Exclusive: if two start at the same moment, one of them fails here.
-      writeRunFile(dataDirectory, empty, 'wx');
+      writeFileSync(pathOf(dataDirectory), runText(empty), { mode: 0o600, flag: 'wx' });
       return;
     } catch (error) {
       // mkdir also fails with EEXIST, if a file has the folder's name.
@@ -119,13 +120,13 @@ function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): 
  * Writes the run file for other commands.
  * @throws an error from `node:fs`
  */
-export function writeRunFile(
-  dataDirectory: string,
-  run: Omit<RunFile, 'pid' | 'began'>,
-  flag: 'w' | 'wx' = 'w',
-): void {
-  const text = JSON.stringify({ pid: process.pid, began: beginOf(process.pid), ...run });
-  writeFileSync(pathOf(dataDirectory), text, { mode: 0o600, flag });
+export function writeRunFile(dataDirectory: string, run: Omit<RunFile, 'pid' | 'began'>): void {
+  // In one step: a command that read half of it would think that no start runs here.
+  writeDurably(pathOf(dataDirectory), runText(run));
+}
+
+function runText(run: Omit<RunFile, 'pid' | 'began'>): string {
+  return JSON.stringify({ pid: process.pid, began: beginOf(process.pid), ...run });
 }
 
 /** Removes the run file, so that the data folder is free. */

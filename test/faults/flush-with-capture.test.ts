@@ -62,7 +62,7 @@ it.each([
   const writing = write(ids, stop.signal);
   for (let flushes = 0; flushes < 3; flushes++) {
     if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
-    // Nothing is waited for here: the moment of the flush is drawn. The end below waits for conditions.
+    // A sleep, because nothing is waited for: the moment of the flush is drawn.
     await new Promise((resolve) => setTimeout(resolve, between(0.2, 1.2) * SECOND_MS));
     await redis.flushall();
     if (freeze) for (const worker of workers) worker.kill('SIGCONT');

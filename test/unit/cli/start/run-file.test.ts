@@ -17,6 +17,7 @@ import {
   takeRunFile,
   writeRunFile,
 } from '../../../../cli/start/run-file.ts';
+import { commandConfig } from '../../../../cli/command-config.ts';
 import { TallyError } from '../../../../shared/errors.ts';
 
 const RUN = {
@@ -154,8 +155,8 @@ it('the file of another user is named and left alone', () => {
 });
 
 it('a folder that is taken exclusively can be taken by one only', () => {
-  writeRunFile(folder, RUN, 'wx');
-  expect(() => writeRunFile(folder, RUN, 'wx')).toThrow(/EEXIST/);
+  takeRunFile(folder);
+  expect(refusal().code).toBe('ALREADY_RUNNING');
 });
 
 it('a start that ends leaves the folder free, and may say so twice', () => {
@@ -164,4 +165,11 @@ it('a start that ends leaves the folder free, and may say so twice', () => {
   dropRunFile(folder);
   expect(existsSync(file())).toBe(false);
   takeRunFile(folder);
+});
+
+it('a command beside a start that has not told its servers yet says that it is still starting', () => {
+  takeRunFile(folder);
+  expect(() => commandConfig(['DATABASE_URL'], folder)).toThrow('is still starting');
+  writeRunFile(folder, RUN);
+  expect(commandConfig(['DATABASE_URL'], folder).DATABASE_URL).toBe(RUN.databaseUrl);
 });
