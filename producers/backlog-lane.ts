@@ -9,7 +9,8 @@ import {
   type BacklogQueue,
 } from '../shared/queue/backlog-queue.ts';
 
-const LOOK_MS = 100;
+// Less than the pause of an idle relay, or it would look in every other turn only.
+const LOOK_MS = 50;
 // A job runs for about two seconds; one that is offered while its slot is taken follows at once.
 const OFFER_MS = 1_000;
 /** After this long without progress, the express lane takes the backlog's rows as well. */

@@ -13,7 +13,7 @@ import { countJobs, enqueueRefreshes, type RefreshQueue } from '../shared/queue/
 import { attempt, type Attempt, type Probe } from './attempt.ts';
 
 /** Rows per statement. Larger batches hold locks for longer and are hardly faster. */
-const BATCH_ROWS = 500;
+const BATCH_ROWS = 1_000;
 // Long enough that a job's own Redis commands don't matter, short enough that neither a stop nor
 // another worker has to wait.
 const RUN_MS = 2_000;

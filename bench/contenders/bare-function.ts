@@ -2,7 +2,8 @@ import { Client } from 'pg';
 import { startContender } from '../processes.ts';
 import { signalGo, type ConnectWorker, type Contender } from './contender.ts';
 
-const BATCH = 500;
+// As many as the backlog lane takes.
+const BATCH = 1_000;
 
 /** The limit of the database: the SQL function in a loop over lists of ids that are ready before the clock starts. */
 export function contender(workers: number): Contender {
