@@ -3,6 +3,7 @@ import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { adoptFailures, recordedJobs } from '../shared/postgres/failures.ts';
 import { Turns } from '../shared/postgres/lease.ts';
+import { settleFailures, type SettledPage } from '../shared/postgres/settled-failures.ts';
 import {
   FAILED_PAGE,
   failedPages,
@@ -20,8 +21,13 @@ import { Outage } from '../shared/process/outage.ts';
 const INTERVAL_MS = 10_000;
 // How often each worker asks for its turn.
 const ASK_MS = 5_000;
-// Pages per pass. With 50,000 records or failed jobs, each is examined within two minutes.
+// Failed jobs examined per pass, in pages. Of 50,000, each comes by within two minutes.
 const COMPARED_PAGES = 10;
+// Records per statement that are compared with their executions: it reads all of their tasks.
+const SETTLED_PAGE = 100;
+// How long a pass compares. Of 50,000 records with ten tasks each, every one comes by within a
+// minute; executions of 10,000 tasks take longer, never more of the database.
+const SETTLING_MS = 1_000;
 
 interface Parts extends QueueAccess {
   readonly config: Config;
@@ -53,14 +59,15 @@ export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
 /**
  * Makes one pass:
  *
- * 1. Failed jobs whose record is obsolete, because their execution was refreshed or failed again
- *    since, are removed, and then their records.
- * 2. Failed jobs older than `FAILED_KEEP_HOURS` or beyond `FAILED_KEEP_COUNT` are removed, oldest
+ * 1. Records become obsolete for which a refresh has nothing left to do: the host itself stored what
+ *    the tasks say, for example, or the execution was deleted.
+ * 2. Failed jobs whose record is obsolete, because of that or because their execution was refreshed
+ *    or failed again since, are removed, and then their records.
+ * 3. Failed jobs older than `FAILED_KEEP_HOURS` or beyond `FAILED_KEEP_COUNT` are removed, oldest
  *    first. (BullMQ checks the age only when another job fails, and removes all that are too many
  *    at once.) Their records stay, so that nobody forgets that an execution is wrong.
- * 3. Failed jobs without a record get one: those of older versions, and those that failed while
+ * 4. Failed jobs without a record get one: those of older versions, and those that failed while
  *    none could be written.
- * 4. Records of deleted executions become obsolete: there is nothing left to do about them.
  *
  * Every step can be repeated, and run by two workers at once, so a crash costs nothing:
  *
@@ -71,12 +78,16 @@ export function startFailedJanitor(parts: Omit<Parts, 'turns'>): Loop {
  * - of a worker between recording a failure and failing the job: the job is still running, so its
  *   record stays; when the job fails, it is recorded again.
  *
- * Only a refresh that began after a failure was recorded makes that failure obsolete, so a later
- * failure is never removed with it. If Redis doesn't answer, the pass ends with an error and
+ * Only a refresh that began after a failure was recorded, or tasks that were read after it, make
+ * that failure obsolete, so a later failure is never removed with it. If Redis doesn't answer, the pass ends with an error and
  * deletes no record: only the answer that a job doesn't exist counts.
  * @throws an error from `pg` or `ioredis`
  */
 export async function clearUpFailed(parts: Parts, signal: AbortSignal): Promise<void> {
+  const settled = await settle(parts, signal);
+  if (settled > 0) {
+    parts.log.info(`${settled} failures need nobody any more: a refresh would change nothing`);
+  }
   const removed = await removeOvertaken(parts, signal);
   if (removed.refreshed > 0) {
     parts.log.info(
@@ -94,7 +105,23 @@ export async function clearUpFailed(parts: Parts, signal: AbortSignal): Promise<
   }
   const adopted = await recordUnrecorded(parts, signal);
   if (adopted > 0) parts.log.info(`recorded ${adopted} failed jobs that had no record`);
-  await overtakeDeleted(parts, signal);
+}
+
+async function settle(parts: Parts, signal: AbortSignal): Promise<number> {
+  const { database } = parts;
+  const [at] = await database.query<{ after: string }>(
+    'SELECT compared_to AS after FROM tally.failed_janitor',
+  );
+  const untilMs = performance.now() + SETTLING_MS;
+  let total = 0;
+  for (let after = at?.after; after !== undefined && !signal.aborted;) {
+    const page: SettledPage = await settleFailures(database, after, SETTLED_PAGE);
+    total += page.settled;
+    await showProgress(parts, { comparedTo: page.next ?? '' });
+    if (performance.now() > untilMs) break;
+    after = page.next;
+  }
+  return total;
 }
 
 interface Removed {
@@ -185,29 +212,6 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
     if (++pages === COMPARED_PAGES || signal.aborted) break;
   }
   return total;
-}
-
-async function overtakeDeleted(parts: Parts, signal: AbortSignal): Promise<void> {
-  const { database } = parts;
-  for (let page = 0; page < COMPARED_PAGES && !signal.aborted; page++) {
-    const rows = await database.query<{ id: string; exists: boolean }>(
-      `SELECT f.job_id AS id, EXISTS (SELECT FROM execution e WHERE e.id = f.execution_id) AS exists
-         FROM tally.failure f
-        WHERE NOT f.refreshed AND NOT f.superseded
-          AND f.job_id > (SELECT compared_to FROM tally.failed_janitor)
-        ORDER BY f.job_id LIMIT $1`,
-      [FAILED_PAGE],
-    );
-    const deleted = rows.filter(({ exists }) => !exists).map(({ id }) => id);
-    if (deleted.length > 0) {
-      await database.query('UPDATE tally.failure SET refreshed = true WHERE job_id = ANY ($1)', [
-        deleted,
-      ]);
-    }
-    const next = nextPage(rows.map(({ id }) => id));
-    await showProgress(parts, { comparedTo: next ?? '' });
-    if (next === undefined) return;
-  }
 }
 
 /** Where the next page begins; undefined after the last page. */

@@ -16,7 +16,7 @@ import { withQueue } from '../with-queue.ts';
 export function addFailedCommand(program: Command): void {
   program
     .command('failed')
-    .description('show what failed for good and has not been refreshed since, grouped by error')
+    .description('show what failed for good and still needs a person, grouped by error')
     .option('--json', 'print one JSON document')
     .addOption(dataOption())
     .action(async (options: { json?: true; data: string }) => {

@@ -32,7 +32,7 @@ interface Status extends NullValues<QueueStatus> {
   /** Null if they can't be listed. */
   readonly workers: readonly WorkerStatus[] | null;
   /**
-   * Executions that failed for good and haven't been refreshed since, whether or not Redis has
+   * Executions that failed for good and still need a person, whether or not Redis has
    * their jobs.
    */
   readonly failures: number | null;

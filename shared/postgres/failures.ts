@@ -6,7 +6,7 @@ const PAGE = 500;
 /** Characters of an error that are kept; a message may contain a whole statement. */
 export const ERROR_MAX = 2_000;
 
-/** An execution whose refresh failed for good and that hasn't been refreshed since. */
+/** An execution whose refresh failed for good and that still needs a person. */
 export interface FailureRecord extends Identity {
   /** The job that failed most recently. Redis may have lost it. */
   readonly jobId: string;
@@ -121,7 +121,7 @@ export async function adoptFailures(
 }
 
 /**
- * How many executions failed for good and haven't been refreshed since.
+ * How many executions failed for good and still need a person.
  * @throws an error from `pg`
  */
 export async function countFailures(database: Database): Promise<number> {

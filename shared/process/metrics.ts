@@ -67,7 +67,7 @@ export interface JanitorMetrics {
 export function createJanitorMetrics(registry: Registry): JanitorMetrics {
   const failedRemoved = new Counter({
     name: 'tally_failed_removed_total',
-    help: 'Failed jobs that Tally removed: refreshed since, failed again since, or too old or too many.',
+    help: 'Failed jobs that Tally removed: refreshed or put right since, failed again since, or too old or too many.',
     labelNames: ['reason'] as const,
     registers: [registry],
   });
@@ -115,7 +115,7 @@ export function createBacklogMetrics(
     }),
     failures: new Gauge({
       name: 'tally_failures',
-      help: 'Executions whose refresh failed for good and that have not been refreshed since.',
+      help: 'Executions whose refresh failed for good and that still need a person.',
       registers,
       collect: measured,
     }),

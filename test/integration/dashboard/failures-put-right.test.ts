@@ -1,0 +1,55 @@
+import { expect, it } from 'vitest';
+import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
+import { serveDashboard } from '../../support/dashboard.ts';
+import { createExecutions, refreshesOf } from '../../support/executions.ts';
+import { metricsOf } from '../../support/health.ts';
+import { openProducer, openWorker } from '../../support/in-process.ts';
+import { runTally } from '../../support/processes.ts';
+import { failRefreshes } from '../../support/sabotage.ts';
+import { createStores } from '../../support/stores.ts';
+import { until } from '../../support/wait.ts';
+
+const stores = await createStores({ settings: { JOB_ATTEMPTS: '1' } });
+const { database, queue, environment } = stores;
+const { url } = await serveDashboard(stores);
+
+const tile = (page: string): number =>
+  Number(/<dt>Failed<\/dt>\s*<dd><a[^>]*>(\d+)/.exec(page)?.[1]);
+
+// Waits for a pass of the failed-janitor, about every ten seconds.
+it('a failure whose execution the host itself put right needs nobody: pages, commands and metric agree', async () => {
+  const [right = 0, wrong = 0] = await createExecutions(database, 2);
+  const failure = await failRefreshes(database);
+  await openWorker(environment);
+  const producer = await openProducer(environment);
+  await enqueueRefreshes(queue, refreshesOf([right, wrong]));
+  await until('both to fail', async () => (await queue.getFailedCount()) === 2);
+  await failure.end();
+  // As the host does with a loop of its own.
+  await database.query(
+    `UPDATE execution e SET status = r.status, end_time = r.end_time
+       FROM tally.rollup(ARRAY[$1::bigint]) r WHERE e.id = r.execution_id`,
+    [right],
+  );
+
+  const overview = async (): Promise<string> => (await fetch(url)).text();
+  const json = async (command: string): Promise<Record<string, unknown>> =>
+    JSON.parse((await runTally([command, '--json'], environment)).output) as Record<
+      string,
+      unknown
+    >;
+  await until('the overview to show one', async () => tile(await overview()) === 1);
+  const page = await overview();
+  expect(page).toContain(`/executions/${wrong}"`);
+  expect(page).not.toContain(`/executions/${right}"`);
+  expect(await json('status')).toMatchObject({ failures: 1 });
+  expect(await json('failed')).toMatchObject({
+    failed: 1,
+    causes: [{ count: 1, examples: [{ identity: `${wrong}:REPLICATION` }] }],
+  });
+  await until('the metric to say one', async () =>
+    /^tally_failures 1$/m.test(await metricsOf(producer)),
+  );
+  await until('its failed job to go', async () => (await queue.getFailedCount()) === 1);
+  expect((await queue.getFailed()).map((job) => job.data.executionId)).toEqual([wrong]);
+});
