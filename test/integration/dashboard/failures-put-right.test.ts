@@ -20,7 +20,7 @@ const tile = (page: string): number =>
 it('a failure whose execution the host itself put right needs nobody: pages, commands and metric agree', async () => {
   const [right = 0, wrong = 0] = await createExecutions(database, 2);
   const failure = await failRefreshes(database);
-  await openWorker(environment);
+  const worker = await openWorker(environment);
   const producer = await openProducer(environment);
   await enqueueRefreshes(queue, refreshesOf([right, wrong]));
   await until('both to fail', async () => (await queue.getFailedCount()) === 2);
@@ -39,6 +39,7 @@ it('a failure whose execution the host itself put right needs nobody: pages, com
       unknown
     >;
   await until('the overview to show one', async () => tile(await overview()) === 1);
+  await worker.said('1 failures need nobody any more: a refresh would change nothing');
   const page = await overview();
   expect(page).toContain(`/executions/${wrong}"`);
   expect(page).not.toContain(`/executions/${right}"`);
