@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join, relative } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import {
   CHROMIUM,
@@ -16,10 +15,9 @@ import {
   SENTINEL,
   TMUX,
 } from './setup-programs.mjs';
+import { lock, readIfThere } from './setup-lock.mjs';
 import { npm, Stopped } from './setup-npm.mjs';
 
-const LOCK_TIMEOUT_MS = 15 * 60_000;
-const POLL_MS = 100;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LOCK = join(ROOT, '.tally', 'setup.lock');
 const SOURCES = ['producers', 'workers', 'dashboard', 'shared', 'cli'];
@@ -141,100 +139,16 @@ function sourcesHash() {
  * @returns {Promise<() => void>} gives the lock back
  */
 async function takeLock(writesHere) {
-  const mine = `${LOCK}.${process.pid}`;
   try {
     fs.mkdirSync(join(ROOT, '.tally'), { recursive: true });
-    fs.writeFileSync(mine, lockText(process.pid));
+    return await lock(LOCK, (pid) => {
+      say(`Waiting for another set-up of this project (process ${pid}).`);
+    });
   } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
     if (!writesHere) return () => {};
-    const problem = `The set-up has to write in ${ROOT} and may not: ${describe(error)}`;
+    const problem = `The set-up has to write in ${ROOT} and can't: ${describe(error)}`;
     throw new Error(problem, { cause: error });
-  }
-  const deadline = performance.now() + LOCK_TIMEOUT_MS;
-  try {
-    // A link appears with its content or not at all.
-    for (let waits = false; !link(mine); waits = true) {
-      const holder = readIfThere(LOCK) ?? '';
-      const pid = Number.parseInt(holder, 10);
-      if (holder !== '' && !isStillRunning(pid, holder)) breakLock(holder);
-      else if (!waits) say(`Waiting for another set-up of this project (process ${pid}).`);
-      if (performance.now() > deadline) throw new Error(`Set-up ${pid} holds ${LOCK}: end it.`);
-      await delay(POLL_MS);
-    }
-  } finally {
-    fs.rmSync(mine, { force: true });
-  }
-  return () => fs.rmSync(LOCK, { force: true });
-}
-
-/** @param {string} file */
-function link(file) {
-  try {
-    fs.linkSync(file, LOCK);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-/**
- * Removes the lock of a dead process; should another one have done so and taken it, puts it back.
- * @param {string} holder
- */
-function breakLock(holder) {
-  const taken = `${LOCK}.${process.pid}.broken`;
-  try {
-    fs.renameSync(LOCK, taken);
-  } catch {
-    return;
-  }
-  if (readIfThere(taken) !== holder) link(taken);
-  fs.rmSync(taken, { force: true });
-}
-
-/**
- * A process's number and when it began: in a container that is started again after it was killed in the middle of a
- * set-up, another process soon has the same number, perhaps this one. The number alone where there is no /proc.
- * @param {number} pid
- */
-function lockText(pid) {
-  const boot = readIfThere('/proc/sys/kernel/random/boot_id')?.trim();
-  // The name, in parentheses, may have blanks; the begin is the 20th field after it.
-  const ticks = readIfThere(`/proc/${pid}/stat`)
-    ?.replace(/^.*\) /s, '')
-    .split(' ')[19];
-  return boot === undefined || ticks === undefined ? `${pid}` : `${pid} ${boot} ${ticks}`;
-}
-
-/** @param {number} pid @param {string} holder what the lock says */
-function isStillRunning(pid, holder) {
-  if (!isAlive(pid)) return false;
-  // Either lacks the begin where there is no /proc, or where it hides the processes of others.
-  const found = lockText(pid);
-  return found === holder || found === `${pid}` || holder === `${pid}`;
-}
-
-/** @param {number} pid */
-function isAlive(pid) {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
-  // A zombie has ended, though nobody took notice.
-  return !/^\d+ \(.*\) [ZX] /s.test(readIfThere(`/proc/${pid}/stat`) ?? '');
-}
-
-/** @param {string} file */
-function readIfThere(file) {
-  try {
-    return fs.readFileSync(file, 'utf8');
-  } catch (error) {
-    // ESRCH: of a process that has ended since.
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined;
-    throw error;
   }
 }
 

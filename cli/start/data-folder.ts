@@ -2,7 +2,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** What a data folder contains; the set-up's lock is in `.tally` as well. */
-const OURS = /^(postgres|redis|run\.json|setup\.lock.*)$/;
+const OURS = /^(postgres|redis|(run\.json|setup\.lock).*)$/;
 
 /**
  * Keeps git from ever tracking a data folder, whatever its name, because it contains passwords. A

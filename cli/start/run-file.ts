@@ -1,8 +1,10 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError, TallyError } from '../../shared/errors.ts';
 import { writeDurably } from '../embedded/kept-files.ts';
 import { isAlive } from '../embedded/programs.ts';
+import { ClaimedError, claimFile } from './claim.ts';
 
 /**
  * What a running `tally start` tells other commands. Only its owner can read it, because it
@@ -14,6 +16,8 @@ export interface RunFile {
    * Tells that process from a later one with the same pid; undefined where the system doesn't say.
    */
   readonly began?: string;
+  /** Distinguishes this text from that of every other run, even of the same process. */
+  readonly claim?: string;
   readonly databaseUrl: string;
   readonly redisUrl: string;
   readonly dashboardUrl: string;
@@ -40,11 +44,16 @@ export function readRunFile(dataDirectory: string): RunFile | undefined {
       { cause: error },
     );
   }
+  return runningIn(text);
+}
+
+/** What a run file says, if its process still runs. */
+function runningIn(text: string): RunFile | undefined {
   try {
     const run = JSON.parse(text) as RunFile;
     return isStillRunning(run) ? run : undefined;
   } catch {
-    // Incomplete: its writer was killed.
+    // Not ours, or of a disk that was full.
     return undefined;
   }
 }
@@ -76,27 +85,18 @@ function beginOf(pid: number): string | undefined {
  * @throws TallyError BAD_DATA_FOLDER if it can't be written
  */
 export function takeRunFile(dataDirectory: string): void {
-  const empty = { databaseUrl: '', redisUrl: '', dashboardUrl: '' };
-  for (const stale of [true, false]) {
-    try {
-      mkdirSync(dataDirectory, { recursive: true });
-      // Exclusive: if two start at the same moment, one of them fails here.
-      writeFileSync(pathOf(dataDirectory), runText(empty), { mode: 0o600, flag: 'wx' });
-      return;
-    } catch (error) {
-      // mkdir also fails with EEXIST, if a file has the folder's name.
-      const { code, syscall } = error as NodeJS.ErrnoException;
-      if (code !== 'EEXIST' || syscall === 'mkdir') throw badFolder(dataDirectory, error);
-    }
-    const running = readRunFile(dataDirectory);
-    if (running !== undefined) throw alreadyRunning(dataDirectory, running);
-    try {
-      if (stale) rmSync(pathOf(dataDirectory), { force: true });
-    } catch (error) {
-      throw badFolder(dataDirectory, error);
-    }
+  // Read first: whoever may not write here is told whose folder it is, not that it can't be written.
+  const running = readRunFile(dataDirectory);
+  if (running !== undefined) throw alreadyRunning(dataDirectory, running);
+  const claim = runText({ databaseUrl: '', redisUrl: '', dashboardUrl: '' });
+  try {
+    mkdirSync(dataDirectory, { recursive: true });
+    claimFile(pathOf(dataDirectory), claim, (text) => runningIn(text) !== undefined);
+  } catch (error) {
+    throw error instanceof ClaimedError
+      ? alreadyRunning(dataDirectory, JSON.parse(error.claim) as RunFile)
+      : badFolder(dataDirectory, error);
   }
-  throw new TallyError('ALREADY_RUNNING', `another tally start takes ${dataDirectory} just now`);
 }
 
 function badFolder(dataDirectory: string, error: unknown): TallyError {
@@ -120,16 +120,29 @@ function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): 
  * Writes the run file for other commands.
  * @throws an error from `node:fs`
  */
-export function writeRunFile(dataDirectory: string, run: Omit<RunFile, 'pid' | 'began'>): void {
+export function writeRunFile(
+  dataDirectory: string,
+  run: Omit<RunFile, 'pid' | 'began' | 'claim'>,
+): void {
   // In one step: a command that read half of it would think that no start runs here.
   writeDurably(pathOf(dataDirectory), runText(run));
 }
 
-function runText(run: Omit<RunFile, 'pid' | 'began'>): string {
-  return JSON.stringify({ pid: process.pid, began: beginOf(process.pid), ...run });
+function runText(run: Omit<RunFile, 'pid' | 'began' | 'claim'>): string {
+  return JSON.stringify({
+    pid: process.pid,
+    began: beginOf(process.pid),
+    claim: randomUUID(),
+    ...run,
+  });
 }
 
-/** Removes the run file, so that the data folder is free. */
+/**
+ * Removes the run file, so that the data folder is free. That of another process stays: somebody
+ * deleted the folder meanwhile, and used it again.
+ */
 export function dropRunFile(dataDirectory: string): void {
-  rmSync(pathOf(dataDirectory), { force: true });
+  const running = readRunFile(dataDirectory);
+  if (running === undefined || running.pid === process.pid)
+    rmSync(pathOf(dataDirectory), { force: true });
 }

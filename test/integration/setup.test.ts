@@ -8,7 +8,8 @@ import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
 
 const QUICK_BUILD = `node -e "fs.mkdirSync('dist',{recursive:true})"`;
-const ENDLESS_BUILD = `node -e "fs.writeFileSync('pid',''+process.pid);setInterval(()=>{},1000)"`;
+// It ends with the test at the latest, which deletes its folder.
+const ENDLESS_BUILD = `node -e "fs.writeFileSync('pid',''+process.pid);setInterval(()=>fs.existsSync('pid')||process.exit(),100)"`;
 
 /** A project without dependencies, with Tally's set-up. */
 function newProject(build = QUICK_BUILD): { readonly folder: string; readonly lock: string } {
@@ -26,9 +27,10 @@ function newProject(build = QUICK_BUILD): { readonly folder: string; readonly lo
   return { folder, lock: join(folder, '.tally', 'setup.lock') };
 }
 
-function setUp(folder: string) {
-  const child = spawn(process.execPath, [join(folder, 'deploy', 'setup.mjs')], {
-    env: { PATH: process.env['PATH'], npm_config_audit: 'false' },
+function setUp(folder: string, pauses?: Readonly<Record<string, string>>) {
+  const preload = pauses === undefined ? [] : ['--import', './test/support/pause-at-read.mjs'];
+  const child = spawn(process.execPath, [...preload, join(folder, 'deploy', 'setup.mjs')], {
+    env: { PATH: process.env['PATH'], npm_config_audit: 'false', ...pauses },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));
@@ -53,6 +55,31 @@ it('a set-up that was killed does not block the next one, even if its process nu
   expect(output()).toContain('Building (npm run build).');
   expect(output()).not.toContain('Waiting');
   expect(existsSync(lock)).toBe(false);
+});
+
+it('a set-up that stands still while it replaces the lock of a dead one lets no two work at once', async () => {
+  const { folder, lock } = newProject(ENDLESS_BUILD);
+  const pauseFolder = newFolder();
+  onTestFinished(() => rmSync(pauseFolder, { recursive: true }));
+  writeFileSync(lock, `${process.pid} another-boot 12345`);
+  const pauses = { PAUSE_FILE: lock, PAUSE_AT: '1,2', PAUSE_FOLDER: pauseFolder };
+  const slow = setUp(folder, pauses);
+  await until('it to have found it', () => existsSync(join(pauseFolder, 'paused-1')));
+  const works = setUp(folder);
+  await until('another one to work', () => existsSync(join(folder, 'pid')));
+  writeFileSync(join(pauseFolder, 'go-1'), '');
+  await until('it to go on a step', () => existsSync(join(pauseFolder, 'paused-2')));
+  const third = setUp(folder);
+  await until('a third to do something', () => third.output() !== '');
+  expect(third.output()).toContain(
+    `Waiting for another set-up of this project (process ${works.pid}).`,
+  );
+  writeFileSync(join(pauseFolder, 'go-2'), '');
+  await until('the slow one to wait as well', () => slow.output().includes('Waiting'));
+  for (const { pid, ended } of [slow, third, works]) {
+    process.kill(pid, 'SIGTERM');
+    await ended;
+  }
 });
 
 it('a set-up whose reader goes away does its work without a word', async () => {

@@ -167,6 +167,14 @@ it('a start that ends leaves the folder free, and may say so twice', () => {
   takeRunFile(folder);
 });
 
+it('a start that ends leaves alone what another one has since claimed', () => {
+  takeRunFile(folder);
+  const other = JSON.stringify({ pid: process.ppid, ...RUN });
+  writeFileSync(file(), other);
+  dropRunFile(folder);
+  expect(readFileSync(file(), 'utf8')).toBe(other);
+});
+
 it('a command beside a start that has not told its servers yet says that it is still starting', () => {
   takeRunFile(folder);
   expect(() => commandConfig(['DATABASE_URL'], folder)).toThrow('is still starting');
