@@ -4,7 +4,7 @@ import { Outage } from '../process/outage.ts';
 import { ioredis } from '../queue/packages.ts';
 import { explainRedisError } from '../queue/redis-errors.ts';
 import { addressOptions, type ConnectionOptions } from '../queue/redis-options.ts';
-import { parseRedisUrl } from '../queue/redis-url.ts';
+import { parseRedisUrl } from '../process/redis-url.ts';
 import {
   COMMAND_TIMEOUT_MS,
   insistOnDatabase,

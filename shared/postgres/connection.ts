@@ -3,7 +3,7 @@ import { types as pgTypes } from 'pg';
 import type pg from 'pg';
 import { describeError, TallyError } from '../errors.ts';
 import { adviceOnConnecting } from './advice.ts';
-import { describeHost, type DatabaseAddress } from './url.ts';
+import { describeHost, type DatabaseAddress } from '../process/database-url.ts';
 
 /**
  * How `pg` turns columns into values: as by default, except that a bigint becomes a number. Ids are

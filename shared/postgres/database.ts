@@ -5,7 +5,7 @@ import { columnTypes, refuseReader, routesOf, unreachable } from './connection.t
 import { beginPinned, type Settings } from './pinned.ts';
 import { pipeline, type Statement } from './pipeline.ts';
 import { Pools } from './pools.ts';
-import { parseDatabaseUrl } from './url.ts';
+import { parseDatabaseUrl } from '../process/database-url.ts';
 
 /** Runs one statement over a pool or a single connection and returns its rows. */
 export type Query = <Row extends pg.QueryResultRow>(

@@ -4,7 +4,7 @@ import type { Logger } from '../process/logger.ts';
 import { cancelStatement } from './cancel.ts';
 import { columnTypes, refuseReader, routesOf, unreachable, type Route } from './connection.ts';
 import { classifyError, NotConnectedError } from './error-kinds.ts';
-import { parseDatabaseUrl } from './url.ts';
+import { parseDatabaseUrl } from '../process/database-url.ts';
 
 const POOL_IS_FULL = 'timeout exceeded when trying to connect';
 

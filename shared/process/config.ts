@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { UsageError } from '../errors.ts';
-import { withHashTag } from '../queue/hash-tag.ts';
-import { parseRedisUrl } from '../queue/redis-url.ts';
-import { parseDatabaseUrl } from '../postgres/url.ts';
+import { withHashTag } from './hash-tag.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import { parseDatabaseUrl } from './database-url.ts';
 import { basePath } from './base-path.ts';
 import {
   fromFile,

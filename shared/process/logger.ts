@@ -2,8 +2,8 @@ import { pino, type Logger } from 'pino';
 import type { PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
 import { printable, printableJson } from '../printable.ts';
-import { parseRedisUrl } from '../queue/redis-url.ts';
-import { parseDatabaseUrl } from '../postgres/url.ts';
+import { parseRedisUrl } from './redis-url.ts';
+import { parseDatabaseUrl } from './database-url.ts';
 
 /** Pino's logger, which everything logs through. */
 export type { Logger } from 'pino';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { RedisOptions } from 'ioredis';
 import { describeError, UsageError } from '../errors.ts';
-import type { RedisAddress, TlsFiles } from './redis-url.ts';
+import type { RedisAddress, TlsFiles } from '../process/redis-url.ts';
 import { TellingSentinelConnector } from './sentinel-connector.ts';
 
 /** ioredis' options, except the one that changes the types of answers. */

@@ -6,7 +6,7 @@ import { JOB_WAIT_S } from './job-wait.ts';
 import { ioredis } from './packages.ts';
 import { explainRedisError, isLostConnection, type RedisSettings } from './redis-errors.ts';
 import { addressOptions, type RedisSetting } from './redis-options.ts';
-import { parseRedisUrl } from './redis-url.ts';
+import { parseRedisUrl } from '../process/redis-url.ts';
 import { followSlotOwner } from './slot-owner.ts';
 
 /**

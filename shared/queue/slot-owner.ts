@@ -3,10 +3,10 @@ import { connect as connectTls } from 'node:tls';
 import type { Redis } from 'ioredis';
 import { describeError, TallyError } from '../errors.ts';
 import { pause } from '../process/wait.ts';
-import { hasHashTag } from './hash-tag.ts';
+import { hasHashTag } from '../process/hash-tag.ts';
 import { ioredis } from './packages.ts';
 import type { ConnectionOptions } from './redis-options.ts';
-import type { RedisAddress, RedisHost } from './redis-url.ts';
+import type { RedisAddress, RedisHost } from '../process/redis-url.ts';
 
 const ASK_TIMEOUT_MS = 2_000;
 // A node's answer if it doesn't serve the command's slot: "MOVED 3999 127.0.0.1:6381".

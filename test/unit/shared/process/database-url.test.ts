@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { describeHost, parseDatabaseUrl } from '../../../../shared/postgres/url.ts';
+import { describeHost, parseDatabaseUrl } from '../../../../shared/process/database-url.ts';
 
 describe('parseDatabaseUrl', () => {
   it.each([

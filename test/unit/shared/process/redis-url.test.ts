@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../../shared/process/config.ts';
-import { parseRedisUrl, type RedisAddress } from '../../../../shared/queue/redis-url.ts';
+import { parseRedisUrl, type RedisAddress } from '../../../../shared/process/redis-url.ts';
 
 const plain: RedisAddress = {
   kind: 'server',
