@@ -3,7 +3,8 @@ import { Command, CommanderError } from 'commander';
 import { TallyError, UsageError } from '../shared/errors.ts';
 import { printableText } from '../shared/printable.ts';
 import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
-import { readVersion } from '../shared/version.ts';
+import { readVersion } from '../shared/installation.ts';
+import { addExamples } from './examples.ts';
 import { logLibraryLines } from './library-lines.ts';
 import { outliveReaders } from './output.ts';
 
@@ -81,6 +82,7 @@ const program = new Command('tally')
 
 try {
   for (const { load } of filesFor(process.argv.slice(2))) (await load())(program);
+  addExamples(program);
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {

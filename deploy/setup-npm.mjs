@@ -20,6 +20,8 @@ export async function npm(cwd, ...args) {
   // In a process group of its own, so that a Ctrl-C reaches this process alone, and one signal all of npm's.
   const child = spawn(command, all, {
     cwd,
+    // npm pack --dry-run hands its option on, with which npm ci would install nothing.
+    env: { ...process.env, npm_config_dry_run: 'false' },
     // A pipe's reader may go away, and npm would fail; so only this process writes to it.
     stdio: ['ignore', ...[process.stdout, process.stderr].map(passOn)],
     detached: true,

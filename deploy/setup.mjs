@@ -1,5 +1,5 @@
-// Makes `npm start` and `npm test` work on a fresh checkout: dependencies, build, Redis and, with
-// --test, a Chromium. It runs before anything is installed, so it is plain JavaScript and imports
+// Makes `npm start`, `npm test` and `npm pack` work on a fresh checkout: dependencies, build, Redis
+// and, with --test, a Chromium. It runs before anything is installed, so it is plain JavaScript and imports
 // only what Node brings. Says nothing when nothing has to be done.
 import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
@@ -21,6 +21,8 @@ import { npm, Stopped } from './setup-npm.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LOCK = join(ROOT, '.tally', 'setup.lock');
 const SOURCES = ['producers', 'workers', 'dashboard', 'shared', 'cli'];
+// For npm pack, which needs no servers.
+const ONLY_BUILD = process.argv.includes('--build');
 const FOR_TESTS = process.argv.includes('--test');
 const FOR_ENVIRONMENTS = process.argv.includes('--environments');
 const SERVERS = join(ROOT, 'test', 'environments', 'servers');
@@ -34,6 +36,7 @@ function steps() {
     { needed: dependenciesAreStale, act: installDependencies, writesHere: true },
     { needed: buildIsStale, act: build, writesHere: true },
   ];
+  if (ONLY_BUILD) return all;
   // A test starts and kills servers of its own, whatever REDIS_URL says.
   if (FOR_TESTS) all.push(programStep({ ...REDIS, insteadSet: undefined }));
   else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));

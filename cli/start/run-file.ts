@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError, TallyError } from '../../shared/errors.ts';
+import { startCommand } from '../../shared/installation.ts';
 import { writeDurably } from '../embedded/kept-files.ts';
 import { isAlive } from '../embedded/programs.ts';
 import { ClaimedError, claimFile } from './claim.ts';
@@ -103,7 +104,7 @@ function badFolder(dataDirectory: string, error: unknown): TallyError {
   const reason = (error as NodeJS.ErrnoException).code ?? describeError(error);
   return new TallyError(
     'BAD_DATA_FOLDER',
-    `${dataDirectory} can't be used as the data folder (${reason}); give one that this user may create and write: npm start -- --data <dir>`,
+    `${dataDirectory} can't be used as the data folder (${reason}); give one that this user may create and write: ${startCommand('--data <dir>')}`,
     { cause: error },
   );
 }
@@ -112,7 +113,7 @@ function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): 
   const address = dashboardUrl === '' ? '' : `, dashboard ${dashboardUrl}`;
   return new TallyError(
     'ALREADY_RUNNING',
-    `tally start already runs in ${dataDirectory} (process ${pid}${address}); use it, or give this one a folder of its own: npm start -- --data .tally-2`,
+    `tally start already runs in ${dataDirectory} (process ${pid}${address}); use it, or give this one a folder of its own: ${startCommand('--data .tally-2')}`,
   );
 }
 

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet, { crossOriginOpenerPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
+import { readVersion } from '../installation.ts';
 import type { TrustedProxies } from '../process/setting-kinds.ts';
 import { cannotListen } from './cannot-listen.ts';
 import { checkHealth, type HealthCheck } from './health.ts';
@@ -47,13 +48,14 @@ function hostOf({ headers }: IncomingMessage): string {
 
 /**
  * Adds `/healthz` (the process runs) and `/readyz` (it can do its work).
- * @param options.details whether `/readyz` lists the checks in its body
+ * @param options.details whether `/readyz` tells the version and lists the checks in its body
  */
 export function addHealth(
   app: Express,
   checks: readonly HealthCheck[],
   options: { readonly details: boolean },
 ): void {
+  const version = readVersion();
   app.get('/healthz', (_request, response) => {
     response.json({ status: 'ok' });
   });
@@ -62,7 +64,7 @@ export function addHealth(
     const status = health.ready ? 'ready' : 'not ready';
     response
       .status(health.ready ? 200 : 503)
-      .json(options.details ? { status, ...health.checks } : { status });
+      .json(options.details ? { status, version, ...health.checks } : { status });
   });
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { UsageError } from '../errors.ts';
+import { startCommand } from '../installation.ts';
 import { withHashTag } from './hash-tag.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { parseDatabaseUrl } from './database-url.ts';
@@ -150,7 +151,7 @@ export function requireSettings<Name extends SettingName>(
   for (const name of names) {
     if (config[name] === undefined) {
       throw new UsageError(
-        `${name} is not set; for example ${name}=${TABLE[name].example} (or run everything on this machine with: npm start)`,
+        `${name} is not set; for example ${name}=${TABLE[name].example} (or run everything on this machine with: ${startCommand()})`,
       );
     }
   }

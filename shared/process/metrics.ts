@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { readVersion } from '../installation.ts';
 
 // Gauges with names of counters, which Prometheus' linter rejects. Each is the sum of one that
 // stays.
@@ -9,13 +10,19 @@ const MISNAMED = [
 ];
 
 /**
- * Creates the registry of one process with the default process metrics. All metric names are
+ * Creates the registry of one process with the default process metrics and Tally's version. All metric names are
  * defined in this file.
  */
 export function createRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
+  new Gauge({
+    name: 'tally_build_info',
+    help: 'Always 1; the label tells the version of Tally.',
+    labelNames: ['version'],
+    registers: [registry],
+  }).set({ version: readVersion() }, 1);
   return registry;
 }
 

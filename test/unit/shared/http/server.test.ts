@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import type { Express } from 'express';
 import { httpAddress } from '../../../../shared/http/address.ts';
 import type { HealthCheck } from '../../../../shared/http/health.ts';
+import { readVersion } from '../../../../shared/installation.ts';
 import {
   addHealth,
   addMetrics,
@@ -102,6 +103,7 @@ describe('requireLocalHost', () => {
 });
 
 describe('health', () => {
+  const version = readVersion();
   const redisAway: HealthCheck = { name: 'redis', required: true, check: async () => 'away' };
   const postgresUp: HealthCheck = {
     name: 'postgres',
@@ -120,14 +122,19 @@ describe('health', () => {
     addHealth(app, [postgresUp], { details: true });
     const response = await get('/readyz');
     expect(response.status).toBe(200);
-    expect(await response.json()).toEqual({ status: 'ready', postgres: 'up' });
+    expect(await response.json()).toEqual({ status: 'ready', version, postgres: 'up' });
   });
 
   it('/readyz is 503 when something is unavailable, and details name it', async () => {
     addHealth(app, [postgresUp, redisAway], { details: true });
     const response = await get('/readyz');
     expect(response.status).toBe(503);
-    expect(await response.json()).toEqual({ status: 'not ready', postgres: 'up', redis: 'away' });
+    expect(await response.json()).toEqual({
+      status: 'not ready',
+      version,
+      postgres: 'up',
+      redis: 'away',
+    });
   });
 
   it('/readyz without details shows nothing but the status', async () => {
