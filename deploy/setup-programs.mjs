@@ -45,9 +45,17 @@ export const NGINX = { title: 'nginx', programs: ['nginx'], packages: {} };
 export const TMUX = { title: 'tmux', programs: ['tmux'], packages: {} };
 
 /** @type {Program} */
-export const PROMTOOL = {
-  title: 'promtool',
-  programs: ['promtool'],
+export const COMPOSE = {
+  title: 'Docker Compose',
+  programs: ['docker-compose'],
+  packages: { 'apt-get': 'docker-compose', brew: 'docker-compose' },
+};
+
+// promtool comes with it.
+/** @type {Program} */
+export const PROMETHEUS = {
+  title: 'Prometheus',
+  programs: ['prometheus'],
   packages: { 'apt-get': 'prometheus', dnf: 'prometheus', brew: 'prometheus' },
 };
 

@@ -8,11 +8,12 @@ import { fileURLToPath } from 'node:url';
 import { bringHelm, helmIsMissing } from './setup-helm.mjs';
 import {
   CHROMIUM,
+  COMPOSE,
   installProgram,
   isOnPath,
   NGINX,
   PGBOUNCER,
-  PROMTOOL,
+  PROMETHEUS,
   REDIS,
   SENTINEL,
   TMUX,
@@ -51,7 +52,7 @@ function steps() {
     all.push(packagesStep(SERVERS, 'older Postgres servers for the tests'));
   }
   if (FOR_DEPLOY) {
-    all.push(programStep(PROMTOOL), programStep(UNZIP));
+    all.push(programStep(PROMETHEUS), programStep(COMPOSE), programStep(UNZIP));
     all.push({
       needed: () => helmIsMissing(ROOT),
       act: () => bringHelm(ROOT, say),
