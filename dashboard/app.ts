@@ -15,6 +15,7 @@ import { createBoard } from './board.ts';
 import { createExecutionPages } from './execution/execution-page.ts';
 import { BOARD_PATH } from './links.ts';
 import { LOGO } from './logo.ts';
+import { CHART_STYLE } from './overview/chart-style.ts';
 import { DisagreementCounter } from './overview/disagreement-count.ts';
 import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
@@ -77,7 +78,7 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   const disagreements = new DisagreementCounter(parts.database, parts.log);
   router.use(pagePolicy);
   router.get('/tally.css', keptAMinute, (_request, response) => {
-    response.type('css').send(PAGE_STYLE);
+    response.type('css').send(`${PAGE_STYLE}${CHART_STYLE}`);
   });
   router.get('/scripts/:file', keptAMinute, serveScripts());
   router.get('/tally.svg', keptAMinute, (_request, response) => {

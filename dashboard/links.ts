@@ -4,6 +4,8 @@ export interface Links {
   readonly styleSheet: string;
   /** The script that keeps a page up to date. */
   readonly script: string;
+  /** The scripts that draw charts, in their order. */
+  readonly chartScripts: readonly string[];
   readonly logo: string;
   readonly executions: string;
   /** Page of one execution. */
@@ -31,6 +33,7 @@ export function linksBelow(basePath: string): Links {
     overview: `${basePath}/`,
     styleSheet: `${basePath}/tally.css`,
     script: `${basePath}/scripts/live.js`,
+    chartScripts: ['uplot.js', 'charts.js'].map((file) => `${basePath}/scripts/${file}`),
     logo: `${basePath}/tally.svg`,
     executions: `${basePath}/executions`,
     execution,

@@ -98,21 +98,6 @@ code, .mono { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Lib
 pre.text { max-height: 24rem; overflow: auto; margin: 8px 0 0; padding: 10px 12px; border-radius: 8px; background: var(--page); }
 details.long summary { color: inherit; }
 
-figure { margin: 0; }
-figcaption { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 14px; margin-bottom: 10px; }
-figcaption h2 { margin: 0; }
-figcaption .now { margin-left: auto; }
-.key::before { content: ""; display: inline-block; width: 10px; height: 3px; border-radius: 2px; margin-right: 6px; vertical-align: middle; background: var(--accent); }
-.key.second::before { background: var(--second); }
-.plot { position: relative; }
-.plot svg { display: block; width: 100%; height: 132px; }
-.top { position: absolute; top: 2px; left: 0; color: var(--quiet); font-size: 12px; line-height: 1; background: var(--card); padding-right: 4px; }
-.axis { display: flex; justify-content: space-between; color: var(--quiet); font-size: 12px; padding-top: 4px; }
-.grid { stroke: var(--line); stroke-width: 1; }
-.area { fill: var(--accent-soft); }
-.line, .line2 { fill: none; stroke: var(--accent); stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
-.line2 { stroke: var(--second); }
-.hit { fill: transparent; } .hit:hover { fill: var(--accent); fill-opacity: 0.18; }
 details summary { cursor: pointer; color: var(--quiet); }
 details ul { margin: 10px 0 0; padding-left: 20px; }
 

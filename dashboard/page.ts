@@ -32,6 +32,7 @@ export interface Page {
   readonly search?: string;
   /** How often the page updates itself, in seconds; it doesn't without. */
   readonly liveSeconds?: number;
+  readonly hasCharts?: boolean;
   readonly body: Html;
 }
 
@@ -55,6 +56,7 @@ export function sendPage(response: Response, status: number, page: Page): void {
         <link rel="icon" href="${links.logo}" />
         <link rel="stylesheet" href="${links.styleSheet}" />
         ${page.liveSeconds !== undefined && html`<script type="module" src="${links.script}"></script>`}
+        ${page.hasCharts === true && links.chartScripts.map((src, n) => html`<script ${n === 0 ? 'defer' : html`type="module"`} src="${src}"></script>`)}
       </head>
       <body ${page.liveSeconds !== undefined && html` data-live-seconds="${page.liveSeconds}"`}>
         <header>

@@ -1,14 +1,15 @@
 import type { Redis } from 'ioredis';
 import {
-  BUCKET_SECONDS,
-  countLag,
+  countRefresh,
+  FINE,
   noActivity,
   recordActivity,
+  type Lane,
   type WorkerHeartbeat,
 } from '../shared/queue/activity.ts';
 import type { Config } from '../shared/process/config.ts';
 
-const BUCKET_MS = BUCKET_SECONDS * 1_000;
+const BUCKET_MS = FINE.seconds * 1_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 
 /**
@@ -36,9 +37,8 @@ export class ActivityHistory {
     this.#schedule();
   }
 
-  refreshed(lagMs: number | null): void {
-    this.#activity.refreshed++;
-    if (lagMs !== null) countLag(this.#activity, lagMs);
+  refreshed(lane: Lane, lagMs: number | null): void {
+    countRefresh(this.#activity[lane], lagMs);
   }
 
   failed(): void {

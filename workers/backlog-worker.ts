@@ -46,7 +46,7 @@ export function createBacklogWorker(parts: Parts): WatchedWorker {
       // The express lane counts these.
       if (group.outcome === 'busy') continue;
       recorder.claimed(group.lagsMs.length);
-      recorder.refreshed(group);
+      recorder.refreshed('backlog', group);
     }
   };
 

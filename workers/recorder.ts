@@ -1,4 +1,5 @@
 import type { RefreshMetrics } from '../shared/process/metrics.ts';
+import type { Lane } from '../shared/queue/activity.ts';
 import type { ActivityHistory } from './activity-history.ts';
 import type { ActivityLog } from './activity-log.ts';
 import type { RefreshReport } from './refresh-executions.ts';
@@ -52,14 +53,14 @@ export class Recorder {
   }
 
   /** Refreshes were committed. */
-  refreshed({ vendor, outcome, source, lagsMs }: Refreshed): void {
+  refreshed(lane: Lane, { vendor, outcome, source, lagsMs }: Refreshed): void {
     this.#metrics.refreshes.inc({ vendor, outcome }, lagsMs.length);
     for (const lagMs of lagsMs) {
       if (source !== null && lagMs !== null) {
         this.#metrics.lagSeconds.observe({ source }, lagMs / 1_000);
       }
       this.#log.refreshed(outcome === 'changed', lagMs);
-      this.#history?.refreshed(lagMs);
+      this.#history?.refreshed(lane, lagMs);
     }
   }
 

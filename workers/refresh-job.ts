@@ -90,7 +90,12 @@ export class RefreshJobs {
     if (end.kind !== 'done' || 'unreadable' in payload) return;
     stores.postgres.reportServed();
     const { outcome, source, lagMs } = end.report;
-    recorder.refreshed({ vendor: payload.identity.vendor, outcome, source, lagsMs: [lagMs] });
+    recorder.refreshed('express', {
+      vendor: payload.identity.vendor,
+      outcome,
+      source,
+      lagsMs: [lagMs],
+    });
   }
 }
 

@@ -25,6 +25,7 @@ async function update(): Promise<void> {
     }
     lostSince = undefined;
     say('');
+    document.dispatchEvent(new Event('tally:updated'));
   } catch (error) {
     lostSince ??= new Date();
     const reason = error instanceof Refused ? ` (${error.message})` : '';
@@ -39,6 +40,7 @@ async function update(): Promise<void> {
 class Refused extends Error {}
 
 async function askForMain(): Promise<Element> {
+  const asked = location.href;
   const address = new URL(location.href);
   // What was asked for with a button is said once.
   address.searchParams.delete('asked');
@@ -50,7 +52,8 @@ async function askForMain(): Promise<Element> {
   const fresh = new DOMParser().parseFromString(text, 'text/html').querySelector('main');
   // A page that says what is unavailable comes with an error's status, but it is a page.
   if (fresh === null) throw new Refused(`answer ${response.status}`);
-  return fresh;
+  // Something else was chosen meanwhile, for example another range of the charts.
+  return location.href === asked ? fresh : askForMain();
 }
 
 function say(text: string): void {
@@ -67,6 +70,7 @@ async function updateAndWait(): Promise<void> {
 
 if (seconds > 0) {
   timer = setTimeout(() => void updateAndWait(), seconds * 1_000);
+  document.addEventListener('tally:update', () => void updateAndWait());
   document.addEventListener('visibilitychange', () => {
     clearTimeout(timer);
     if (!document.hidden) void updateAndWait();

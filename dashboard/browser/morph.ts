@@ -1,9 +1,11 @@
 /**
  * Makes an element like another one and keeps what a person is using: nodes that stay are changed
  * in place, so focus, selection, scroll position, open details and typed text survive. Children
- * with the same `data-key` or `id` are the same thing, wherever they stand.
+ * with the same `data-key` or `id` are the same thing, wherever they stand. What has the attribute
+ * `data-owned` belongs to a script and stays as it is.
  */
 export function morph(from: Element, to: Element): void {
+  if (from.hasAttribute('data-owned') && to.hasAttribute('data-owned')) return;
   morphAttributes(from, to);
   const kept = new Set<ChildNode>();
   const children = [...to.childNodes].map((wanted) => {

@@ -1,54 +1,95 @@
+import {
+  isLogarithmic,
+  LAG_MIN_MS,
+  quantity,
+  timeOf,
+  type ChartData,
+} from '../browser/chart-data.ts';
+import { duration } from '../format.ts';
 import { html, type Html } from '../html.ts';
 
 const WIDTH = 720;
-const HEIGHT = 132;
+const HEIGHT = 180;
 const PADDING = 14;
-
-/** One line of a chart; null where no value is known. */
-interface Series {
-  readonly name: string;
-  readonly values: readonly (number | null)[];
-}
 
 /** What `chart` draws. */
 export interface Chart {
   readonly title: string;
-  /** The newest values, in words. */
-  readonly now: Html | string;
-  /** The first is drawn in the accent colour; a single series has its area filled. */
-  readonly series: readonly Series[];
-  /** The scale reaches at least this value, so that a quiet hour looks quiet. */
-  readonly atLeast: number;
-  readonly show: (value: number) => string;
-  /** Candidates for the top of the scale where powers of ten aren't round, as with times. */
-  readonly tops?: readonly number[];
-  /** Tooltip labels: the end of the interval that each value covers. */
-  readonly labels: readonly string[];
-  readonly from: string;
-  readonly to: string;
+  /** Beside the title. */
+  readonly note?: Html | string | false;
+  readonly data: ChartData;
+  /** How long the newest point is, in seconds. */
+  readonly newestSeconds: number;
+  /** What the table has, newest first: at most some dozens of rows. */
+  readonly rows: readonly {
+    readonly endMs: number;
+    readonly values: readonly (number | null)[];
+  }[];
 }
 
-/** Renders a small line chart as SVG. The pages run no script, so values are read from tooltips. */
-export function chart({ title, now, series, atLeast, show, tops, labels, from, to }: Chart): Html {
-  const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
-  const largest = Math.max(atLeast, ...known);
-  const top = tops?.find((round) => round >= largest) ?? niceTop(largest);
-  const count = Math.max(1, labels.length);
-  const x = (at: number): number => round((WIDTH * (at + 0.5)) / count);
-  const y = (value: number): number => round(HEIGHT - (value / top) * (HEIGHT - PADDING));
-  const paths = series.map(({ values }) => linePath(values, x, y));
-  const first = series[0];
-  const area =
-    series.length === 1 && first !== undefined ? areaPath(first.values, x, y) : undefined;
-  const step = WIDTH / count;
-  return html`<figure class="card" data-key="${title}">
+/**
+ * Renders a chart in three forms: a drawing for a browser without scripts, the data from which the
+ * script `charts.js` draws one that can be read by mouse, touch and keyboard, and a table.
+ */
+export function chart({ title, note, data, newestSeconds, rows }: Chart): Html {
+  return html`<figure class="card chart" data-key="${title}" data-chart="${JSON.stringify(data)}">
     <figcaption>
       <h2>${title}</h2>
-      ${series.length > 1 && series.map(({ name }, n) => html`<span class="key small${n > 0 && ' second'}">${name}</span>`)}
-      <span class="now small quiet">${now}</span>
+      <span class="small">${note}</span>
+      <span class="at small quiet" data-owned="${title}"
+        >last ${duration(newestSeconds * 1_000)}</span
+      >
     </figcaption>
-    <div class="plot">
-      <span class="top">${show(top)}</span>
+    <ul class="keys small">
+      ${data.series.map(
+        ({ name, look, values }) =>
+          html`<li class="${look}">
+            ${name}
+            <span class="value" data-owned>${quantity(data.unit, values.at(-1) ?? null)}</span>
+          </li>`,
+      )}
+    </ul>
+    <div class="interactive" data-owned></div>
+    ${drawing(title, data)}
+    <details>
+      <summary class="small">As a table</summary>
+      <div class="scroll" tabindex="0" role="group" aria-label="${title}, as a table">
+        <table class="values small">
+          <thead>
+            <tr>
+              <th scope="col">Until (UTC)</th>
+              ${data.series.map(({ name }) => html`<th scope="col">${name}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${rows.map(
+              ({ endMs, values }) =>
+                html`<tr>
+                  <th scope="row">${timeOf(endMs / 1_000)}</th>
+                  ${values.map((value) => html`<td>${quantity(data.unit, value)}</td>`)}
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  </figure>`;
+}
+
+/** A drawing without scripts. */
+function drawing(title: string, { unit, ends, series, atLeast }: ChartData): Html {
+  const known = series.flatMap(({ values }) => values.filter((value) => value !== null));
+  const top = Math.max(atLeast, ...known);
+  const count = Math.max(1, ends.length);
+  const x = (at: number): number => round((WIDTH * (at + 0.5)) / count);
+  const part = (value: number): number =>
+    isLogarithmic(unit)
+      ? Math.log(Math.max(1, value / LAG_MIN_MS)) / Math.log(top / LAG_MIN_MS)
+      : value / top;
+  const y = (value: number): number => round(HEIGHT - part(value) * (HEIGHT - PADDING));
+  const from = ends[0];
+  return html`<div class="plot">
+      <span class="top">${quantity(unit, top)}</span>
       <svg
         viewBox="0 0 ${WIDTH} ${HEIGHT}"
         preserveAspectRatio="none"
@@ -57,28 +98,15 @@ export function chart({ title, now, series, atLeast, show, tops, labels, from, t
       >
         <path
           class="grid"
-          d="M0 ${PADDING}H${WIDTH}M0 ${round((HEIGHT + PADDING) / 2)}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}"
+          d="M0 ${PADDING}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}"
           vector-effect="non-scaling-stroke"
         />
-        ${area !== undefined && html`<path class="area" d="${area}" />`}
-        ${paths.map((path, n) => html`<path class="${n === 0 ? 'line' : 'line2'}" d="${path}" vector-effect="non-scaling-stroke" />`)}
-        ${labels.map((label, at) => {
-          const said = series.map(({ name, values }) => {
-            const value = values[at];
-            return value === null || value === undefined ? '' : ` ${name} ${show(value)}`;
-          });
-          // No tooltip where no value is known.
-          return (
-            said.some((text) => text !== '') &&
-            html`<rect class="hit" x="${round(at * step)}" width="${round(step)}" height="${HEIGHT}"
-              ><title>${label}:${said}</title></rect
-            >`
-          );
-        })}
+        ${series.map(({ look, values }) => html`<path class="${look}" d="${linePath(values, x, y)}" vector-effect="non-scaling-stroke" />`)}
       </svg>
     </div>
-    <div class="axis"><span>${from}</span><span>${to}</span></div>
-  </figure>`;
+    <div class="axis">
+      <span>${from === undefined ? '' : `${timeOf(from)} UTC`}</span><span>now</span>
+    </div>`;
 }
 
 type Scale = (value: number) => number;
@@ -93,18 +121,6 @@ function linePath(values: readonly (number | null)[], x: Scale, y: Scale): strin
       return value === null ? '' : `${command}${x(at)} ${y(value)}${command === 'M' ? 'h0' : ''}`;
     })
     .join('');
-}
-
-function areaPath(values: readonly (number | null)[], x: Scale, y: Scale): string {
-  const points = values.map((value, at) => `L${x(at)} ${y(value ?? 0)}`).join('');
-  return `M${x(0)} ${HEIGHT}${points}L${x(values.length - 1)} ${HEIGHT}Z`;
-}
-
-/** The smallest of 1, 2 or 5 times a power of ten that reaches `value`. */
-function niceTop(value: number): number {
-  const power = 10 ** Math.floor(Math.log10(value));
-  const found = [1, 2, 5, 10].find((step) => step * power >= value) ?? 10;
-  return found * power;
 }
 
 function round(value: number): number {

@@ -1,7 +1,7 @@
 import type { RequestHandler } from 'express';
-import { BUCKET_SECONDS, type ActivityPoint } from '../../shared/queue/activity.ts';
+import { joinPoints, type ActivityHistory } from '../../shared/queue/activity-history.ts';
 import type { WorkerOnline } from './worker-list.ts';
-import { chart } from './chart.ts';
+import { charts, rangeOf } from './charts.ts';
 import { ago, counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
 import type { OutboxSummary } from '../../shared/postgres/outbox.ts';
@@ -11,28 +11,24 @@ import { sendPage } from '../page.ts';
 import { siteOf } from '../site.ts';
 import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
 
-// An estimate of the time left averages the last minute; ten seconds fluctuate too much for it.
-const RECENT_POINTS = 60 / BUCKET_SECONDS;
 const VENDORS_SHOWN = 5;
-const LAG_TOPS_MS = [
-  100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
-  3_600_000,
-];
-const LEAST_POINTS = 300 / BUCKET_SECONDS;
 const LIVE_SECONDS = 5;
 
 /**
  * Handler of `/overview`: who does what, what waits, what failed and why. Answers 503 if a store is
  * unavailable, with what the other one knows.
  */
-export function overviewPage(parts: Parameters<typeof readOverview>[0]): RequestHandler {
-  return async (_request, response) => {
-    const overview = await readOverview(parts);
+export function overviewPage(
+  parts: Omit<Parameters<typeof readOverview>[0], 'range'>,
+): RequestHandler {
+  return async (request, response) => {
+    const overview = await readOverview({ ...parts, range: rangeOf(request.query['range']) });
     const away = overview.redisIsAway || overview.databaseIsAway;
     sendPage(response, away ? 503 : 200, {
       title: 'Overview',
       here: 'overview',
       liveSeconds: LIVE_SECONDS,
+      hasCharts: true,
       body: overviewBody(overview, siteOf(response).links, Date.now()),
     });
   };
@@ -42,7 +38,7 @@ function overviewBody(overview: Overview, links: Links, nowMs: number): Html {
   return html`<h1 class="hidden">Overview</h1>
     ${notices(overview, links)} ${tiles(overview, links, nowMs)}
     <div class="cards">
-      ${overview.history !== null && charts(overview.history)}
+      ${overview.history !== null && charts(overview.history, links.overview)}
       ${overview.workers !== null && workersCard(overview.workers, links, nowMs)}
       ${overview.failures !== null && causesCard(overview.failures, links, nowMs)}
       ${reconcilerCard(overview, nowMs)} ${refusedCard(overview.reconciler === undefined)}
@@ -95,12 +91,10 @@ function outboxNote({ unsent, oldestSeconds }: OutboxSummary): string {
   return `${oldest}${number(unsent)} not yet sent`;
 }
 
-/** Refreshes per second, averaged over the last minute. */
-function rateOf(history: readonly ActivityPoint[]): number {
-  const recent = history.slice(-RECENT_POINTS);
-  return (
-    recent.reduce((sum, { refreshed }) => sum + refreshed, 0) / (RECENT_POINTS * BUCKET_SECONDS)
-  );
+// Refreshes per second, averaged over the last minute: ten seconds fluctuate too much.
+function rateOf({ recent }: ActivityHistory): number {
+  const { express, backlog, seconds } = joinPoints(recent);
+  return (express.refreshed + backlog.refreshed) / seconds;
 }
 
 function draining(rows: number, rate: number): string {
@@ -110,52 +104,6 @@ function draining(rows: number, rate: number): string {
 
 function needsPerson(count: number): string {
   return count === 1 ? 'needs a person' : 'need a person';
-}
-
-// Cuts off the time before the installation's first refresh, but keeps at least five minutes.
-function known(hour: readonly ActivityPoint[]): readonly ActivityPoint[] {
-  const first = hour.findIndex(({ refreshed, failed }) => refreshed + failed > 0);
-  const from = first < 0 ? 0 : Math.min(first - 1, hour.length - LEAST_POINTS);
-  return hour.slice(Math.max(0, from));
-}
-
-function charts(hour: readonly ActivityPoint[]): Html {
-  const history = known(hour);
-  const recent = history.slice(-RECENT_POINTS);
-  const newest = history.at(-1)?.refreshed ?? 0;
-  const failed = history.reduce((sum, point) => sum + point.failed, 0);
-  const lag = recent.findLast(({ lagMsP99 }) => lagMsP99 !== null)?.lagMsP99;
-  const shared = {
-    labels: history.map(({ endMs }) => new Date(endMs).toISOString().slice(11, 19)),
-    from: `${duration(history.length * BUCKET_SECONDS * 1_000)} ago`,
-    to: 'now',
-  };
-  return html`${chart({
-    ...shared,
-    title: 'Refreshes a second',
-    now: html`now
-    ${number(newest / BUCKET_SECONDS)}/s${failed > 0 && html`, <span class="bad">${counted(failed, 'failed try', 'failed tries')}</span> this hour`}`,
-    series: [
-      { name: 'refreshed', values: history.map(({ refreshed }) => refreshed / BUCKET_SECONDS) },
-    ],
-    atLeast: 1,
-    show: (value) => `${number(value)}/s`,
-  })}
-  ${chart({
-    ...shared,
-    title: 'From change to refresh',
-    now:
-      lag === undefined || lag === null
-        ? 'nothing in the last minute'
-        : `99% within ${duration(lag)}`,
-    series: [
-      { name: '99%', values: history.map(({ lagMsP99 }) => lagMsP99) },
-      { name: 'half', values: history.map(({ lagMsP50 }) => lagMsP50) },
-    ],
-    atLeast: 100,
-    show: duration,
-    tops: LAG_TOPS_MS,
-  })}`;
 }
 
 function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: number): Html {

@@ -1,6 +1,10 @@
 import type { Redis } from 'ioredis';
 import { isBacklogPaused } from '../../shared/queue/backlog-queue.ts';
-import { readActivity, type ActivityPoint } from '../../shared/queue/activity.ts';
+import {
+  readActivity,
+  type ActivityHistory,
+  type Range,
+} from '../../shared/queue/activity-history.ts';
 import type { Config } from '../../shared/process/config.ts';
 import { countBacklog } from '../../shared/postgres/backlog.ts';
 import type { Database } from '../../shared/postgres/database.ts';
@@ -46,7 +50,7 @@ export interface Overview {
   readonly queue:
     (QueueCounts & { readonly paused: boolean; readonly oldest: number | null }) | null;
   readonly workers: readonly WorkerOnline[] | null;
-  readonly history: readonly ActivityPoint[] | null;
+  readonly history: ActivityHistory | null;
   /**
    * Executions that need a person: records in Postgres, as every command and metric counts them.
    */
@@ -74,6 +78,7 @@ export async function readOverview(parts: {
   readonly redis: Redis;
   readonly queue: RefreshQueue;
   readonly disagreements: DisagreementCounter;
+  readonly range: Range;
 }): Promise<Overview> {
   const { config, database, redis, queue } = parts;
   const [
@@ -94,7 +99,7 @@ export async function readOverview(parts: {
     inTime(isBacklogPaused(config, redis)),
     inTime(oldestWaitingSeconds(queue)),
     inTime(listWorkers(queue, redis, config)),
-    inTime(readActivity(redis, config)),
+    inTime(readActivity(redis, config, parts.range)),
     inTime(countFailures(database)),
     inTime(readFailures(parts)),
     inTime(summarizeOutbox(database)),

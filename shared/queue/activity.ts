@@ -1,44 +1,76 @@
 import type { Redis } from 'ioredis';
 import type { Config } from '../process/config.ts';
 
-/** Seconds that each point of the history covers. */
-export const BUCKET_SECONDS = 10;
-const SHOWN_SECONDS = 3_600;
-const KEPT_SECONDS = 7_200;
+/** A grid of buckets in which the history is kept in Redis. */
+export interface Resolution {
+  readonly seconds: number;
+  readonly keptSeconds: number;
+  readonly key: string;
+}
+
+/** Ten seconds each, for charts of up to an hour. */
+export const FINE: Resolution = { seconds: 10, keptSeconds: 7_200, key: 'refresh-activity' };
+/**
+ * Five minutes each, for a day. Both grids together are about 1,000 hashes of some hundred bytes,
+ * however many workers and refreshes there are.
+ */
+export const COARSE: Resolution = {
+  seconds: 300,
+  keptSeconds: 90_000,
+  key: 'refresh-activity-5min',
+};
+
 // A heartbeat expires after this long; its worker is then gone.
 const SIGN_OF_LIFE_SECONDS = 45;
-// Upper bounds of the histogram's buckets for lags; one more bucket lies above the last.
-const LAG_BOUNDS_MS = [
+
+/** Upper bounds of the histogram's buckets for lags; one more bucket lies above the last. */
+export const LAG_BOUNDS_MS: readonly number[] = [
   5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 45_000,
   60_000, 90_000, 120_000, 180_000, 300_000, 600_000, 1_800_000, 3_600_000,
 ];
 
-function bucketKey(config: Config, bucket: number): string {
-  return `${config.QUEUE_PREFIX}:refresh-activity:${bucket}`;
+/** Key of a bucket; its number is its start in seconds since 1970, divided by the resolution. */
+export function bucketKey(config: Config, { key }: Resolution, bucket: number): string {
+  return `${config.QUEUE_PREFIX}:${key}:${bucket}`;
 }
 
 function workerKey(config: Config, name: string): string {
   return `${config.QUEUE_PREFIX}:refresh-worker:${name}`;
 }
 
-/** What one worker has done since its last report. */
-export interface Activity {
+/** The way that a refresh took to Postgres. */
+export type Lane = 'express' | 'backlog';
+
+/** What was refreshed in one lane. */
+export interface LaneActivity {
   refreshed: number;
-  failed: number;
   /** Refreshes by histogram bucket of their lag, from request to refresh. */
   readonly lags: number[];
 }
 
-/** An activity in which nothing has been done. */
-export function noActivity(): Activity {
-  return { refreshed: 0, failed: 0, lags: LAG_BOUNDS_MS.map(() => 0).concat(0) };
+/** What one worker has done since its last report, or all of them in the time of a bucket. */
+export interface Activity {
+  readonly express: LaneActivity;
+  readonly backlog: LaneActivity;
+  failed: number;
 }
 
-/** Counts a lag, in milliseconds, in its histogram bucket. */
-export function countLag(activity: Activity, lagMs: number): void {
+/** An activity in which nothing has been done. */
+export function noActivity(): Activity {
+  const lane = (): LaneActivity => ({
+    refreshed: 0,
+    lags: LAG_BOUNDS_MS.map(() => 0).concat(0),
+  });
+  return { express: lane(), backlog: lane(), failed: 0 };
+}
+
+/** Counts a refresh. @param lagMs null if nobody knows when it was requested */
+export function countRefresh(lane: LaneActivity, lagMs: number | null): void {
+  lane.refreshed++;
+  if (lagMs === null) return;
   const found = LAG_BOUNDS_MS.findIndex((bound) => lagMs <= bound);
   const at = found < 0 ? LAG_BOUNDS_MS.length : found;
-  activity.lags[at] = (activity.lags[at] ?? 0) + 1;
+  lane.lags[at] = (lane.lags[at] ?? 0) + 1;
 }
 
 /** What a worker tells the overview about itself. */
@@ -49,7 +81,8 @@ export interface WorkerHeartbeat {
 
 /**
  * Adds what a worker did in the last ten seconds to what the others did, and renews its heartbeat.
- * This is for people to look at: no decision depends on it, and it is lost with Redis.
+ * This is for people to look at: no decision depends on it, and it is lost with Redis. It is there
+ * for every dashboard, and survives the restart of all of Tally's processes.
  * @throws an error from `ioredis`
  */
 export async function recordActivity(
@@ -59,79 +92,58 @@ export async function recordActivity(
   heartbeat: WorkerHeartbeat,
   activity: Activity,
 ): Promise<void> {
-  // By Redis' clock, because those of the workers may differ. Half a bucket back, because the
-  // interval has just ended.
+  // By Redis' clock, because those of the workers may differ. Half an interval back, because it has
+  // just ended.
   const [seconds] = await redis.time();
-  const key = bucketKey(
-    config,
-    Math.floor((Number(seconds) - BUCKET_SECONDS / 2) / BUCKET_SECONDS),
-  );
+  const at = Number(seconds) - FINE.seconds / 2;
   const commands = redis
     .multi()
     .set(workerKey(config, name), JSON.stringify(heartbeat), 'EX', SIGN_OF_LIFE_SECONDS);
-  const counts = {
-    refreshed: activity.refreshed,
-    failed: activity.failed,
-    ...Object.fromEntries(activity.lags.map((count, at) => [`lag:${at}`, count])),
-  };
-  for (const [field, count] of Object.entries(counts)) {
-    if (count > 0) commands.hincrby(key, field, count);
+  const counts = Object.entries(fieldsOf(activity)).filter(([, count]) => count > 0);
+  for (const resolution of [FINE, COARSE]) {
+    const key = bucketKey(config, resolution, Math.floor(at / resolution.seconds));
+    for (const [field, count] of counts) commands.hincrby(key, field, count);
+    commands.expire(key, resolution.keptSeconds);
   }
-  commands.expire(key, KEPT_SECONDS);
   await commands.exec();
 }
 
-/** Ten seconds of history. */
-export interface ActivityPoint {
-  /** End of the interval, in milliseconds since 1970 by Redis' clock. */
-  readonly endMs: number;
-  readonly refreshed: number;
-  readonly failed: number;
-  /**
-   * Median and 99th percentile of the lag, rounded up to the bound of its histogram bucket; null if
-   * nothing had one.
-   */
-  readonly lagMsP50: number | null;
-  readonly lagMsP99: number | null;
+// `refreshed` and `lag:…` count both lanes, as they did before there were two.
+function fieldsOf({ express, backlog, failed }: Activity): Record<string, number> {
+  return {
+    refreshed: express.refreshed + backlog.refreshed,
+    'backlog:refreshed': backlog.refreshed,
+    failed,
+    ...Object.fromEntries(
+      express.lags.flatMap((count, at) => {
+        const ofBacklog = backlog.lags[at] ?? 0;
+        return [
+          [`lag:${at}`, count + ofBacklog],
+          [`backlog:lag:${at}`, ofBacklog],
+        ];
+      }),
+    ),
+  };
 }
 
-/**
- * The last hour, oldest first, without the current ten seconds.
- * @throws an error from `ioredis`
- */
-export async function readActivity(redis: Redis, config: Config): Promise<ActivityPoint[]> {
-  const [seconds] = await redis.time();
-  // The workers report a moment after the end of each bucket.
-  const current = Math.floor((Number(seconds) - 2) / BUCKET_SECONDS);
-  const count = SHOWN_SECONDS / BUCKET_SECONDS;
-  const buckets = Array.from({ length: count }, (_, n) => current - count + n);
-  const pipeline = redis.pipeline();
-  for (const bucket of buckets) pipeline.hgetall(bucketKey(config, bucket));
-  const answers = (await pipeline.exec()) ?? [];
-  return buckets.map((bucket, n) => {
-    const fields = (answers[n]?.[1] ?? {}) as Readonly<Record<string, string>>;
-    const lags = noActivity().lags.map((_, at) => countIn(fields, `lag:${at}`));
-    return {
-      endMs: (bucket + 1) * BUCKET_SECONDS * 1_000,
-      refreshed: countIn(fields, 'refreshed'),
-      failed: countIn(fields, 'failed'),
-      lagMsP50: percentile(lags, 0.5),
-      lagMsP99: percentile(lags, 0.99),
-    };
-  });
-}
-
-function countIn(fields: Readonly<Record<string, string>>, name: string): number {
-  const count = Number(fields[name] ?? 0);
-  return Number.isFinite(count) ? count : 0;
-}
-
-function percentile(lags: readonly number[], part: number): number | null {
-  const total = lags.reduce((sum, count) => sum + count, 0);
-  if (total === 0) return null;
-  let seen = 0;
-  const at = lags.findIndex((count) => (seen += count) >= total * part);
-  return LAG_BOUNDS_MS[at] ?? LAG_BOUNDS_MS.at(-1) ?? null;
+/** Reads what {@link recordActivity} wrote; anybody with access to Redis can write there. */
+export function activityOf(fields: Readonly<Record<string, string>>): Activity {
+  const count = (name: string): number => {
+    const value = Number(fields[name] ?? 0);
+    return Number.isFinite(value) ? Math.max(0, value) : 0;
+  };
+  const less = (name: string): number => Math.max(0, count(name) - count(`backlog:${name}`));
+  return {
+    express: {
+      refreshed: less('refreshed'),
+      lags: noActivity().express.lags.map((_, at) => less(`lag:${at}`)),
+    },
+    backlog: {
+      refreshed: count('backlog:refreshed'),
+      lags: noActivity().backlog.lags.map((_, at) => count(`backlog:lag:${at}`)),
+    },
+    failed: count('failed'),
+  };
 }
 
 /**

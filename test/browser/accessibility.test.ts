@@ -40,7 +40,7 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 900 });
     const executions = [ids[0], ids[2], ids[7], ids[8], 0].map((id) => `/executions/${id}`);
-    for (const path of ['/', '/executions', ...executions]) {
+    for (const path of ['/', '/?range=24h', '/executions', ...executions]) {
       await page.goto(`${url}${path}`);
       for (const details of await page.locator('details > summary').all()) await details.click();
       expect(await findings(), path).toEqual([]);

@@ -5,6 +5,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { ChartData } from '../../dashboard/browser/chart-data.ts';
 import { readRunFile } from '../../cli/start/run-file.ts';
 import { openDatabase } from '../../shared/postgres/database.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
@@ -71,8 +72,12 @@ try {
     'a minute and a half to be seen',
     async () => {
       await page.goto(`${url}/`);
-      const texts = await page.locator('.plot title').allTextContents();
-      return texts.filter((text) => /refreshed [1-9]/.test(text)).length >= 9;
+      const json = await page.locator('.chart').first().getAttribute('data-chart');
+      const { series } = JSON.parse(json ?? '') as ChartData;
+      const ends = series[0]?.values.map((_, at) =>
+        series.some(({ values }) => (values[at] ?? 0) > 0),
+      );
+      return (ends ?? []).filter(Boolean).length >= 9;
     },
     180_000,
   );

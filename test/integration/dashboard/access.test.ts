@@ -55,7 +55,7 @@ async function contents(): Promise<Record<string, unknown>> {
 }
 
 describe('without the password', () => {
-  const own = ['/', '/executions', '/executions/1', '/tally.css', '/scripts/live.js', '/metrics'];
+  const own = ['/', '/executions', '/executions/1', '/tally.css', '/scripts/uplot.js', '/metrics'];
   const board = ['/board', '/board/static/favicon.ico', '/board/queue/refresh', '/nothing/here'];
   const former = ['/overview', '/static/favicon.ico', '/queue/refresh', '/api/queues'];
 

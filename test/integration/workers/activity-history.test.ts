@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
-import { readActivity } from '../../../shared/queue/activity.ts';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { noActivity, recordActivity } from '../../../shared/queue/activity.ts';
+import { joinPoints, lagPercentile, readActivity } from '../../../shared/queue/activity-history.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
 import { listWorkers } from '../../../dashboard/overview/worker-list.ts';
@@ -30,15 +31,15 @@ it('the dashboard knows what two workers did and that they live, until that is t
     online.map(({ name }) => Number(name.split(':').at(-1))).toSorted((a, b) => a - b),
   ).toEqual(workers.map(({ pid }) => pid).toSorted((a, b) => a - b));
   const history = await until('the history to have all of it', async () => {
-    const points = await readActivity(redis, config);
-    return points.reduce((sum, { refreshed }) => sum + refreshed, 0) === 30 ? points : undefined;
+    const { points } = await readActivity(redis, config, '1h');
+    return joinPoints(points).express.refreshed === 30 ? points : undefined;
   });
   expect(history).toHaveLength(360);
-  expect(history.reduce((sum, { failed }) => sum + failed, 0)).toBe(0);
-  const told = history.filter(({ refreshed }) => refreshed > 0);
-  for (const { lagMsP50, lagMsP99 } of told) {
-    expect(lagMsP50).toBeGreaterThan(0);
-    expect(lagMsP99).toBeGreaterThanOrEqual(lagMsP50 ?? 0);
+  expect(joinPoints(history)).toMatchObject({ failed: 0, backlog: { refreshed: 0 } });
+  const told = history.filter(({ express }) => express.refreshed > 0);
+  for (const { express } of told) {
+    expect(lagPercentile(express, 0.5)).toBeGreaterThan(0);
+    expect(lagPercentile(express, 0.99)).toBeGreaterThanOrEqual(lagPercentile(express, 0.5) ?? 0);
   }
   const keys = (await redis.keys(`${config.QUEUE_PREFIX}:refresh-*`)).toSorted();
   expect(keys.length).toBeGreaterThanOrEqual(3);
@@ -65,3 +66,43 @@ async function allCounts(): Promise<{ refreshed: number }> {
   }
   return { refreshed };
 }
+
+it('a day is kept in points of five minutes, by lane, in less than a megabyte', async () => {
+  const own = { ...config, QUEUE_PREFIX: `${config.QUEUE_PREFIX}-day` };
+  const activity = noActivity();
+  Object.assign(activity.express, { refreshed: 300, lags: activity.express.lags.map(() => 12) });
+  Object.assign(activity.backlog, { refreshed: 600, lags: activity.backlog.lags.map(() => 24) });
+  const heartbeat = { startedAt: new Date().toISOString(), concurrency: 1 };
+  // By Redis' clock, moved: every ten seconds of a day and a half, and what has expired by then.
+  const [now = 0] = (await redis.time()).map(Number);
+  const clock = vi.spyOn(redis, 'time');
+  onTestFinished(() => clock.mockRestore());
+  for (let at = now - 129_600; at < now; at += 100) {
+    clock.mockResolvedValue([at, 0]);
+    await recordActivity(redis, own, 'a', heartbeat, activity);
+  }
+  clock.mockRestore();
+  let bytes = 0;
+  for (const key of await redis.keys(`${own.QUEUE_PREFIX}:refresh-activity*`)) {
+    const [, coarse, bucket] = /activity(-5min)?:(\d+)$/.exec(key) ?? [];
+    const [width, kept] = coarse === undefined ? [10, 7_200] : [300, 90_000];
+    expect(await redis.ttl(key)).toBeLessThanOrEqual(kept);
+    if (Number(bucket) * width + kept < now) await redis.del(key);
+    else bytes += (await redis.memory('USAGE', key)) ?? 0;
+  }
+  expect(bytes).toBeLessThan(1_000_000);
+
+  const { points, recent } = await readActivity(redis, own, '24h');
+  expect(points).toHaveLength(288);
+  expect(recent).toHaveLength(6);
+  const middle = points[100];
+  expect(middle).toMatchObject({ seconds: 300, express: { refreshed: 900 }, failed: 0 });
+  expect(middle?.backlog.refreshed).toBe(1_800);
+  expect(middle && lagPercentile(middle.backlog, 0.5)).toBe(5_000);
+  // The current five minutes are shown as far as they have come.
+  expect(points.at(-1)?.seconds).toBeLessThanOrEqual(300);
+  expect((points.at(-1)?.endMs ?? 0) / 1_000).toBeGreaterThan(now - 20);
+  const quarter = await readActivity(redis, own, '15m');
+  expect(quarter.points).toHaveLength(90);
+  expect(joinPoints(quarter.points).express.refreshed).toBeGreaterThan(2_000);
+});

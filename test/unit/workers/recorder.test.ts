@@ -20,7 +20,7 @@ function listenTo() {
     metrics: createRefreshMetrics(registry),
     log,
     history: {
-      refreshed: (lagMs) => history.push(`refreshed ${lagMs}`),
+      refreshed: (lane, lagMs) => history.push(`${lane}: refreshed ${lagMs}`),
       failed: () => history.push('failed'),
     },
   });
@@ -37,10 +37,15 @@ it('a refresh reaches metrics, log and overview alike', async () => {
   recorder.claimed(2);
   recorder.batch(2);
   recorder.statement(3);
-  recorder.refreshed({ vendor: 'SCAN', outcome: 'changed', source: 'api', lagsMs: [7, null] });
+  recorder.refreshed('backlog', {
+    vendor: 'SCAN',
+    outcome: 'changed',
+    source: 'api',
+    lagsMs: [7, null],
+  });
   const { metrics, messages } = await heard();
   expect(messages).toEqual(['claimed 2', 'refreshed 2: 2 changed, 0 unchanged, 0 failed, 3 ms']);
-  expect(history).toEqual(['refreshed 7', 'refreshed null']);
+  expect(history).toEqual(['backlog: refreshed 7', 'backlog: refreshed null']);
   expect(metrics).toContain('tally_refreshes_total{vendor="SCAN",outcome="changed"} 2');
   expect(metrics).toContain('tally_refresh_lag_seconds_count{source="api"} 1');
   expect(metrics).toContain('tally_batch_size_sum 2');
