@@ -163,7 +163,7 @@ function sourcesHash() {
  */
 async function takeLock(writesHere) {
   try {
-    fs.mkdirSync(join(ROOT, '.tally'), { recursive: true });
+    makeFolder(join(ROOT, '.tally'));
     return await lock(LOCK, (pid) => {
       say(`Waiting for another set-up of this project (process ${pid}).`);
     });
@@ -172,6 +172,18 @@ async function takeLock(writesHere) {
     if (!writesHere) return () => {};
     const problem = `The set-up has to write in ${ROOT} and can't: ${describe(error)}`;
     throw new Error(problem, { cause: error });
+  }
+}
+
+/**
+ * Not with `recursive`, by which Node calls a read-only disk ENOENT.
+ * @param {string} folder
+ */
+function makeFolder(folder) {
+  try {
+    fs.mkdirSync(folder);
+  } catch (error) {
+    if (!fs.existsSync(folder)) throw error;
   }
 }
 

@@ -17,7 +17,7 @@ import { seedDemonstration } from '../start/demonstration/seed.ts';
 import { refuseUnprotected } from '../../dashboard/protection.ts';
 import { openStores, type Stores } from '../start/open-stores.ts';
 import { RecentRefreshes } from '../start/progress.ts';
-import { writeRunFile } from '../start/run-file.ts';
+import { dropRunFile, writeRunFile } from '../start/run-file.ts';
 import { logLibraryLines } from '../library-lines.ts';
 import { Screen } from '../start/screen.ts';
 import { stopOnce } from '../start/stop-once.ts';
@@ -90,6 +90,9 @@ async function start(options: StartOptions): Promise<void> {
   } catch (error) {
     await lifecycle.stop();
     throw error;
+  } finally {
+    // Last: until then, another start must find the folder taken.
+    dropRunFile(resolve(options.data));
   }
 }
 

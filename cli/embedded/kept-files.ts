@@ -1,5 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
 
 /** The password in this file; undefined if there is none or only part of one. */
 export function readPassword(file: string): string | undefined {
@@ -28,8 +38,31 @@ export function readIfThere(file: string): string | undefined {
  */
 export function writeDurably(file: string, text: string): void {
   const partial = `${file}.${process.pid}`;
-  writeFileSync(partial, text, { mode: 0o600, flush: true });
-  renameSync(partial, file);
+  try {
+    writeFileSync(partial, text, { mode: 0o600, flush: true });
+    renameSync(partial, file);
+  } catch (error) {
+    rmSync(partial, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * Creates a folder, and those above it that are missing. Node's own `recursive` calls a read-only
+ * disk ENOENT, and never returns where nobody can create anything, as in /proc.
+ * @throws the error of the operating system
+ */
+export function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+    const parent = dirname(folder);
+    const canRetry = (error as NodeJS.ErrnoException).code === 'ENOENT' && !existsSync(parent);
+    if (!canRetry) throw error;
+    makeFolder(parent);
+    makeFolder(folder);
+  }
 }
 
 /** Opens a new log file for appending, and keeps that of the last run as `….previous`. */

@@ -7,7 +7,7 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { startGuarded, type GuardedServer } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
 import { findBinaries, hasStatements, reach, type Binaries } from './postgres-binaries.ts';
-import { keptPassword, openLog, readIfThere, readPassword } from './kept-files.ts';
+import { keptPassword, makeFolder, openLog, readIfThere, readPassword } from './kept-files.ts';
 import { isAlive, run, type SystemUser, tellingLine, worksIn } from './programs.ts';
 import { type EmbeddedOptions, type EmbeddedServer, until } from './server.ts';
 import { canOwnBelow, nobody } from './system-user.ts';
@@ -94,14 +94,14 @@ async function openDataFolder(
   refuge: string,
   as: SystemUser | undefined,
 ): Promise<string> {
-  fs.mkdirSync(dataDirectory, { recursive: true });
+  makeFolder(dataDirectory);
   const given = fs.realpathSync(dataDirectory);
   if (as === undefined) return given;
   const standIn = join(refuge, `data-${shortHash(given)}`);
   const movedBefore =
     !fs.existsSync(join(given, 'cluster')) && fs.existsSync(join(standIn, 'cluster'));
   if (!movedBefore && (await canOwnBelow(given, as))) return given;
-  fs.mkdirSync(standIn, { recursive: true });
+  makeFolder(standIn);
   for (const folder of [refuge, standIn]) fs.chmodSync(folder, 0o755);
   say(`Postgres runs as user nobody, who can't use ${given}: its data is kept in ${standIn}`);
   return standIn;

@@ -6,7 +6,7 @@ import { describeError, TallyError } from '../../shared/errors.ts';
 import { ioredis } from '../../shared/queue/packages.ts';
 import { startGuarded } from './guarded-server.ts';
 import { onFreePort } from './ports.ts';
-import { keptPassword, openLog, readIfThere, writeDurably } from './kept-files.ts';
+import { keptPassword, makeFolder, openLog, readIfThere, writeDurably } from './kept-files.ts';
 import { findOnPath, isAlive, tellingLine, worksIn } from './programs.ts';
 import { type EmbeddedOptions, type EmbeddedServer, once, until } from './server.ts';
 
@@ -32,10 +32,9 @@ export async function startEmbeddedRedis(options: EmbeddedOptions): Promise<Embe
     throw new TallyError('REDIS_MISSING', `${problem} or set REDIS_URL.`);
   }
   try {
-    fs.mkdirSync(options.dataDirectory, { recursive: true });
+    makeFolder(options.dataDirectory);
     const folder = fs.realpathSync(options.dataDirectory);
-    // Not passed to mkdir, which would also apply it to new parent folders and lock out Postgres'
-    // user.
+    // Only this folder: above it, it would lock out Postgres' user.
     fs.chmodSync(folder, 0o700);
     const password = keptPassword(join(folder, 'password'));
     await stopOrphan(folder, password, options.say);

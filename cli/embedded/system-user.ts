@@ -2,7 +2,6 @@ import {
   chmodSync,
   chownSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -10,6 +9,7 @@ import {
 } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeFolder } from './kept-files.ts';
 import { type SystemUser, run } from './programs.ts';
 
 /**
@@ -57,7 +57,7 @@ export async function canOwnBelow(folder: string, as: SystemUser): Promise<boole
  * all.
  */
 export async function copyForAnyUser(from: string, to: string): Promise<void> {
-  mkdirSync(dirname(to), { recursive: true });
+  makeFolder(dirname(to));
   chmodSync(dirname(to), 0o755);
   const partial = mkdtempSync(`${to}-`);
   await cp(from, partial, { recursive: true, verbatimSymlinks: true });
@@ -67,7 +67,11 @@ export async function copyForAnyUser(from: string, to: string): Promise<void> {
     const runs = entry.isDirectory() || entry.parentPath === join(partial, 'bin');
     chmodSync(join(entry.parentPath, entry.name), runs ? 0o755 : 0o644);
   }
-  // Another process may have been faster; its copy is just as good.
-  if (existsSync(to)) rmSync(partial, { recursive: true });
-  else renameSync(partial, to);
+  try {
+    renameSync(partial, to);
+  } catch (error) {
+    rmSync(partial, { recursive: true });
+    // Another process may have been faster; its copy is just as good.
+    if (!existsSync(to)) throw error;
+  }
 }

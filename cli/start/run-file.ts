@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { describeError, TallyError } from '../../shared/errors.ts';
+import { TallyError } from '../../shared/errors.ts';
 import { startCommand } from '../../shared/installation.ts';
-import { writeDurably } from '../embedded/kept-files.ts';
+import { makeFolder, writeDurably } from '../embedded/kept-files.ts';
 import { isAlive } from '../embedded/programs.ts';
 import { ClaimedError, claimFile } from './claim.ts';
+import { badDataFolder } from './data-folder.ts';
 
 /**
  * What a running `tally start` tells other commands. Only its owner can read it, because it
@@ -91,22 +92,13 @@ export function takeRunFile(dataDirectory: string): void {
   if (running !== undefined) throw alreadyRunning(dataDirectory, running);
   const claim = runText({ databaseUrl: '', redisUrl: '', dashboardUrl: '' });
   try {
-    mkdirSync(dataDirectory, { recursive: true });
+    makeFolder(dataDirectory);
     claimFile(pathOf(dataDirectory), claim, (text) => runningIn(text) !== undefined);
   } catch (error) {
     throw error instanceof ClaimedError
       ? alreadyRunning(dataDirectory, JSON.parse(error.claim) as RunFile)
-      : badFolder(dataDirectory, error);
+      : badDataFolder(dataDirectory, error);
   }
-}
-
-function badFolder(dataDirectory: string, error: unknown): TallyError {
-  const reason = (error as NodeJS.ErrnoException).code ?? describeError(error);
-  return new TallyError(
-    'BAD_DATA_FOLDER',
-    `${dataDirectory} can't be used as the data folder (${reason}); give one that this user may create and write: ${startCommand('--data <dir>')}`,
-    { cause: error },
-  );
 }
 
 function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): TallyError {
@@ -119,14 +111,18 @@ function alreadyRunning(dataDirectory: string, { pid, dashboardUrl }: RunFile): 
 
 /**
  * Writes the run file for other commands.
- * @throws an error from `node:fs`
+ * @throws TallyError BAD_DATA_FOLDER if it can't be written
  */
 export function writeRunFile(
   dataDirectory: string,
   run: Omit<RunFile, 'pid' | 'began' | 'claim'>,
 ): void {
   // In one step: a command that read half of it would think that no start runs here.
-  writeDurably(pathOf(dataDirectory), runText(run));
+  try {
+    writeDurably(pathOf(dataDirectory), runText(run));
+  } catch (error) {
+    throw badDataFolder(dataDirectory, error);
+  }
 }
 
 function runText(run: Omit<RunFile, 'pid' | 'began' | 'claim'>): string {
@@ -139,11 +135,15 @@ function runText(run: Omit<RunFile, 'pid' | 'began' | 'claim'>): string {
 }
 
 /**
- * Removes the run file, so that the data folder is free. That of another process stays: somebody
- * deleted the folder meanwhile, and used it again.
+ * Removes the run file of this process, so that the data folder is free. Call it when nothing works
+ * in the folder any more. Never throws.
  */
 export function dropRunFile(dataDirectory: string): void {
-  const running = readRunFile(dataDirectory);
-  if (running === undefined || running.pid === process.pid)
-    rmSync(pathOf(dataDirectory), { force: true });
+  try {
+    const running = runningIn(readFileSync(pathOf(dataDirectory), 'utf8'));
+    // It is another's where this process never had the folder, or somebody has deleted it since.
+    if (running?.pid === process.pid) rmSync(pathOf(dataDirectory));
+  } catch {
+    // A file that stays counts for nothing once this process is gone.
+  }
 }

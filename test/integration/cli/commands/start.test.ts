@@ -78,7 +78,13 @@ describe('npm start', () => {
     const start = startTally(['start', '--executions', '50000', '--data', data], environment);
     await start.said('Starting an embedded Postgres');
     start.kill('SIGTERM');
-    expect(await start.ended).toEqual({ code: 0, signal: null });
+    // It may still be creating the database: until it has ended, no other start may work there.
+    await start.said('Stopping');
+    expect(existsSync(join(data, 'run.json'))).toBe(true);
+    const ended = await start.ended;
+    expect(existsSync(join(data, 'run.json'))).toBe(false);
+    expect(start.lines).not.toContainEqual(expect.stringContaining('Starting an embedded Redis'));
+    expect(ended).toEqual({ code: 0, signal: null });
     await nothingLeft(data);
   });
 
@@ -130,6 +136,14 @@ describe('npm start', () => {
     const { code, output } = await runTally(['start', '--data', data], { HTTP_HOST: '0.0.0.0' });
     expect({ code, made: existsSync(data) }).toEqual({ code: 2, made: false });
     expect(output).toContain('set DASHBOARD_PASSWORD');
+  });
+
+  it('ends at once where nobody can create the data folder, and says why', async () => {
+    const { code, output } = await runTally(['start', '--data', '/proc/tally'], environment);
+    expect(code).toBe(1);
+    expect(output).toBe(
+      "tally: /proc/tally can't be used as the data folder (ENOENT: no such file or directory); give one with free space that this user may create and write: npm start -- --data <dir>",
+    );
   });
 
   it('--once with a DATABASE_URL is refused: the demonstration needs an embedded database', async () => {

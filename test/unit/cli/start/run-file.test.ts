@@ -75,8 +75,8 @@ it("a folder that isn't there yet is made", () => {
 });
 
 it.each([
-  ['is a file', 'file', 'EEXIST'],
-  ['lies below a file', join('file', 'data'), 'ENOTDIR'],
+  ['is a file', 'file', 'EEXIST: file already exists'],
+  ['lies below a file', join('file', 'data'), 'ENOTDIR: not a directory'],
 ])('a data folder that %s is named with what to do', (_what, path, code) => {
   writeFileSync(join(folder, 'file'), '');
   const data = join(folder, path);
