@@ -3,6 +3,7 @@ import type { Binaries } from '../cli/embedded/postgres-binaries.ts';
 import { describeError, UsageError } from '../shared/errors.ts';
 import { captureReport, type CaptureOptions } from './capture-command.ts';
 import { contendersReport, type ContendersOptions } from './contenders-command.ts';
+import { failedReport, type FailedOptions } from './failed-command.ts';
 import { hostReport, type HostOptions } from './host-command.ts';
 import { growthReport, type GrowthOptions } from './growth-command.ts';
 import { lagReport, type LagOptions } from './lag-command.ts';
@@ -137,6 +138,16 @@ program
       { binaries },
     );
   });
+
+program
+  .command('failed')
+  .description('what tally failed and tally retry --all take with many failures')
+  .option('--failures <n>', 'executions that failed for good', wholeNumber(1, 1_000_000), 100_000)
+  .option('--rounds <n>', 'rounds', wholeNumber(1, 99), 3)
+  .addOption(json())
+  .action((options: FailedOptions & { json?: string }) =>
+    report('failed', options.json, (servers, command) => failedReport(servers, options, command)),
+  );
 
 program
   .command('small')

@@ -7,7 +7,7 @@ import { TallyError } from '../shared/errors.ts';
 import type { Arena } from './servers.ts';
 
 /** The command `tally`, as built. */
-const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+export const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const WORKER = fileURLToPath(new URL('dist/bench/worker-process.js', import.meta.url));
 const KEPT_LINES = 3;
 const READY_TIMEOUT_MS = 60_000;
@@ -120,7 +120,7 @@ function saysLine(child: ChildProcess, text: string): Promise<void> {
 }
 
 /** Nothing of the surroundings but PATH: a setting that happens to be set must not change a number. */
-function environment(
+export function environment(
   arena: Arena,
   settings: Readonly<Record<string, string>>,
 ): Record<string, string | undefined> {

@@ -8,6 +8,7 @@ import {
   FAILED_PAGE,
   failedPages,
   locateJobs,
+  readFailedJobs,
   removeFailed,
   type QueueAccess,
 } from '../shared/queue/failed-jobs.ts';
@@ -22,7 +23,7 @@ const INTERVAL_MS = 10_000;
 // How often each worker asks for its turn.
 const ASK_MS = 5_000;
 // Failed jobs examined per pass, in pages. Of 50,000, each comes by within two minutes.
-const COMPARED_PAGES = 10;
+const COMPARED_PAGES = 5;
 // Records per statement that are compared with their executions: it reads all of their tasks.
 const SETTLED_PAGE = 100;
 // How long a pass compares. Of 50,000 records with ten tasks each, every one comes by within a
@@ -190,14 +191,17 @@ async function recordUnrecorded(parts: Parts, signal: AbortSignal): Promise<numb
   let pages = 0;
   // Older versions stored a job id here.
   for await (const page of failedPages(parts, /^\d+$/.test(at?.cursor ?? '') ? at?.cursor : '0')) {
-    const jobs = page.jobs.flatMap(({ identity, ...job }) =>
-      identity === undefined ? [] : [{ ...job, ...identity }],
-    );
     const recorded = await recordedJobs(
       database,
-      jobs.map(({ jobId }) => jobId),
+      page.entries.map(({ jobId }) => jobId),
     );
-    const unrecorded = jobs.filter(({ jobId }) => !recorded.has(jobId));
+    const jobs = await readFailedJobs(
+      parts,
+      page.entries.filter(({ jobId }) => !recorded.has(jobId)),
+    );
+    const unrecorded = jobs.flatMap(({ identity, ...job }) =>
+      identity === undefined ? [] : [{ ...job, ...identity }],
+    );
     // Located after the records were read: a job is removed before its record, so one that still
     // exists never had any.
     const places = await locateJobs(

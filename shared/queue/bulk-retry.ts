@@ -65,6 +65,8 @@ export async function retryInBulk(
 ): Promise<BulkRetryProgress> {
   let progress: BulkRetryProgress = { retried: 0, noRefresh: 0, seen: 0 };
   let enqueued = new Set<string>();
+  // Of the page before, while the next one is enqueued: the client and Redis both work all the time.
+  let removing: Promise<unknown> = Promise.resolve();
   for await (const page of failurePages(stores, selection.executionId)) {
     const selected = page.failures.filter((failure) => isSelected(selection, failure));
     const jobIds: string[] = [];
@@ -75,19 +77,25 @@ export async function retryInBulk(
       const name = formatIdentity(identity);
       if (!enqueued.has(name)) fresh.set(name, identity);
     }
-    if (!dryRun) {
+    if (dryRun !== true) {
       await enqueueRefreshes(stores.queue, [...fresh.values()]);
-      await removeFailed(stores, jobIds);
+      await removing;
       if (enqueued.size > REMEMBERED_MAX) enqueued = new Set();
       for (const name of fresh.keys()) enqueued.add(name);
     }
-    progress = {
-      retried: progress.retried + jobIds.length,
-      noRefresh: progress.noRefresh + selected.length - jobIds.length,
-      seen: progress.seen + page.seen,
-    };
-    onPage?.(progress);
+    const removed = dryRun === true ? Promise.resolve(0) : removeFailed(stores, jobIds);
+    removing = removed.then(() => {
+      progress = {
+        retried: progress.retried + jobIds.length,
+        noRefresh: progress.noRefresh + selected.length - jobIds.length,
+        seen: progress.seen + page.seen,
+      };
+      onPage?.(progress);
+    });
+    // Awaited with the next page or below; until then nobody handles its error.
+    removing.catch(() => undefined);
     if (signal?.aborted === true) break;
   }
+  await removing;
   return progress;
 }

@@ -5,6 +5,33 @@ import { readPayload, type RefreshQueue } from './refresh-queue.ts';
 
 /** Failed jobs per page: few enough that each command takes Redis only some milliseconds. */
 export const FAILED_PAGE = 500;
+// Per scan, which reads ids alone.
+const SCANNED_PAGE = 1_000;
+
+// Removed by one script: few enough that it takes Redis only some milliseconds.
+const REMOVED_AT_ONCE = 200;
+
+// What BullMQ's own removal does for a job without children, for many jobs in one call: one call for
+// each took a third of the time of a bulk retry. Only the script can tell that a job is failed and
+// remove it in one step; otherwise a job that somebody retries in between would be lost.
+const REMOVE_FAILED = `
+local prefix, removed = ARGV[1], 0
+local maxEvents = redis.call('HGET', KEYS[3], 'opts.maxLenEvents') or 1000
+for at = 2, #ARGV do
+  local id = ARGV[at]
+  local key = prefix .. id
+  if redis.call('ZREM', KEYS[1], id) == 1 then
+    local identity = redis.call('HGET', key, 'deid')
+    if identity and redis.call('GET', prefix .. 'de:' .. identity) == id then
+      redis.call('DEL', prefix .. 'de:' .. identity, prefix .. 'dn:' .. identity)
+    end
+    redis.call('DEL', key, key .. ':logs', key .. ':dependencies', key .. ':processed',
+      key .. ':failed', key .. ':unsuccessful')
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxEvents, '*', 'event', 'removed', 'jobId', id, 'prev', 'failed')
+    removed = removed + 1
+  end
+end
+return removed`;
 
 // 31 December 9999, the last date with a four-digit year in ISO 8601.
 const LATEST_MS = 253_402_300_799_999;
@@ -15,12 +42,19 @@ export interface QueueAccess {
   readonly redis: Redis;
 }
 
+/** A failed job as the sorted set of failed jobs has it; {@link readFailedJobs} reads the rest. */
+export interface FailedEntry {
+  readonly jobId: string;
+  /** Milliseconds since 1970. */
+  readonly failedAtMs: number;
+}
+
 /**
  * A page of failed jobs, the number of ids examined for it, and where the next page starts (`0`
  * after the last one).
  */
 export interface FailedPage {
-  readonly jobs: readonly Failure[];
+  readonly entries: readonly FailedEntry[];
   readonly seen: number;
   readonly cursor: string;
 }
@@ -42,13 +76,9 @@ export async function* failedPages(
   const untilMs = momentOf(newest);
   let cursor = from;
   do {
-    const [next, found] = await redis.zscan(failed, cursor, 'COUNT', FAILED_PAGE);
+    const [next, found] = await redis.zscan(failed, cursor, 'COUNT', SCANNED_PAGE);
     const entries = entriesOf(found).filter(({ failedAtMs }) => failedAtMs <= untilMs);
-    yield {
-      jobs: await readJobs({ queue, redis }, entries),
-      seen: found.length / 2,
-      cursor: next,
-    };
+    yield { entries, seen: found.length / 2, cursor: next };
     cursor = next;
   } while (cursor !== '0');
 }
@@ -63,17 +93,12 @@ export async function newestFailures(
   limit: number,
 ): Promise<Failure[]> {
   const found = await redis.zrevrange(queue.toKey('failed'), 0, limit - 1, 'WITHSCORES');
-  return readJobs({ queue, redis }, entriesOf(found));
-}
-
-interface Entry {
-  readonly jobId: string;
-  readonly failedAtMs: number;
+  return readFailedJobs({ queue, redis }, entriesOf(found));
 }
 
 /** @param found members and scores alternately, as Redis returns them */
-function entriesOf(found: readonly string[]): Entry[] {
-  const entries: Entry[] = [];
+function entriesOf(found: readonly string[]): FailedEntry[] {
+  const entries: FailedEntry[] = [];
   for (let at = 0; at < found.length; at += 2) {
     entries.push({ jobId: found[at] ?? '', failedAtMs: momentOf(found[at + 1]) });
   }
@@ -86,10 +111,16 @@ function momentOf(score: string | undefined): number {
   return Number.isNaN(ms) ? LATEST_MS : Math.min(Math.max(ms, 0), LATEST_MS);
 }
 
-async function readJobs(
+/**
+ * What these jobs were about and why they failed. Jobs that are gone are left out.
+ * @param entries at most a page
+ * @throws an error from `ioredis`
+ */
+export async function readFailedJobs(
   { queue, redis }: QueueAccess,
-  entries: readonly Entry[],
+  entries: readonly FailedEntry[],
 ): Promise<Failure[]> {
+  if (entries.length === 0) return [];
   const pipeline = redis.pipeline();
   for (const { jobId } of entries) pipeline.hmget(queue.toKey(jobId), 'data', 'failedReason');
   const answers = await answersOf<[string | null, string | null]>(pipeline);
@@ -157,12 +188,14 @@ export async function removeFailed(
   { queue, redis }: QueueAccess,
   jobIds: readonly string[],
 ): Promise<number> {
-  const places = await locateJobs({ queue, redis }, jobIds);
-  // All are sent before the first answer is read; each is a short command.
-  const removed = await Promise.all(
-    jobIds.filter((_jobId, index) => places[index] === 'failed').map((id) => queue.remove(id)),
-  );
-  return removed.filter((code) => code === 1).length;
+  const calls: Promise<unknown>[] = [];
+  for (let from = 0; from < jobIds.length; from += REMOVED_AT_ONCE) {
+    const some = jobIds.slice(from, from + REMOVED_AT_ONCE);
+    const keys = [queue.toKey('failed'), queue.toKey('events'), queue.toKey('meta')];
+    // All are sent before the first answer is read.
+    calls.push(redis.eval(REMOVE_FAILED, keys.length, ...keys, queue.toKey(''), ...some));
+  }
+  return (await Promise.all(calls)).reduce<number>((sum, removed) => sum + Number(removed), 0);
 }
 
 // A pipeline resolves even if one of its commands fails.

@@ -6,7 +6,13 @@ import {
   recordedJobs,
   type FailureRecord,
 } from '../postgres/failures.ts';
-import { failedPages, newestFailures, readFailedReasons, type QueueAccess } from './failed-jobs.ts';
+import {
+  failedPages,
+  newestFailures,
+  readFailedJobs,
+  readFailedReasons,
+  type QueueAccess,
+} from './failed-jobs.ts';
 import type { Failure } from './failure-causes.ts';
 
 /** What reading failures takes: Postgres has the records, Redis the jobs. */
@@ -32,14 +38,17 @@ export async function* failurePages(
   stores: FailureStores,
   executionId?: number,
 ): AsyncGenerator<FailurePage> {
-  for await (const records of recordPages(stores.database, executionId)) {
+  for await (const records of readAhead(recordPages(stores.database, executionId))) {
     yield { failures: await failuresOf(stores, records), seen: records.length };
   }
-  for await (const { jobs, seen } of failedPages(stores)) {
-    const asked = jobs.filter(
+  // Not ahead: while a caller removes the jobs of a page, Redis may return some of them once more.
+  for await (const { entries, seen } of failedPages(stores)) {
+    // Nearly all have a record, so only the few without one are read.
+    const jobs = await readFailedJobs(stores, await withoutRecord(stores.database, entries));
+    const failures = jobs.filter(
       ({ identity }) => executionId === undefined || identity?.executionId === executionId,
     );
-    yield { failures: await withoutRecord(stores.database, asked), seen };
+    yield { failures, seen };
   }
 }
 
@@ -60,6 +69,22 @@ export async function newestStandingFailures(
     recorded: await failuresOf(stores, records),
     unrecorded: await withoutRecord(stores.database, jobs),
   };
+}
+
+/** Reads the next page while the caller works on the present one. */
+async function* readAhead<Page>(pages: AsyncGenerator<Page>): AsyncGenerator<Page> {
+  try {
+    for (let next = pages.next(); ;) {
+      const { done, value } = await next;
+      if (done === true) return;
+      next = pages.next();
+      // Its error is thrown when its turn comes; until then nobody awaits it.
+      next.catch(() => undefined);
+      yield value;
+    }
+  } finally {
+    await pages.return(undefined);
+  }
 }
 
 async function* recordPages(
@@ -93,7 +118,10 @@ async function failuresOf(
   }));
 }
 
-async function withoutRecord(database: Database, jobs: readonly Failure[]): Promise<Failure[]> {
+async function withoutRecord<Job extends { readonly jobId: string }>(
+  database: Database,
+  jobs: readonly Job[],
+): Promise<Job[]> {
   if (jobs.length === 0) return [];
   const recorded = await recordedJobs(
     database,

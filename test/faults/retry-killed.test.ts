@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { retryInBulk } from '../../shared/queue/bulk-retry.ts';
-import { retryFailedRefresh, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { retryFailedRefresh } from '../../shared/queue/refresh-queue.ts';
 import { createFailedJobs, failuresOf } from '../support/failed-jobs.ts';
 import { killAt } from '../support/killing.ts';
 import { createStores } from '../support/stores.ts';
@@ -36,14 +36,16 @@ describe.each(['before', 'after'] as const)('killed %s one of its steps', (when)
     },
   );
 
-  it.each([1, 2, JOBS + 1])(
-    '(step %i), a bulk retry leaves each failed or waiting',
-    async (step) => {
-      const kill = killAt(step, when);
-      const steps: (keyof RefreshQueue)[] = ['addBulk', 'remove'];
-      void retryInBulk({ database, redis, queue: kill.wrap(queue, steps) }, {});
-      await kill.happened;
-      expect(await kept()).toEqual([1, 2, 3]);
-    },
-  );
+  it.each([1, 2])('(step %i), a bulk retry leaves each failed or waiting', async (step) => {
+    const kill = killAt(step, when);
+    // BullMQ keeps its own connection, so the removal is the only script of this one.
+    const stores = {
+      database,
+      redis: kill.wrap(redis, ['eval']),
+      queue: kill.wrap(queue, ['addBulk']),
+    };
+    void retryInBulk(stores, {});
+    await kill.happened;
+    expect(await kept()).toEqual([1, 2, 3]);
+  });
 });

@@ -67,7 +67,7 @@ export const CODE_MUTANTS: readonly Mutant[] = [
     file: 'shared/queue/bulk-retry.ts',
     edits: [
       [
-        '      await enqueueRefreshes(stores.queue, [...fresh.values()]);\n      await removeFailed(stores, jobIds);',
+        '      await enqueueRefreshes(stores.queue, [...fresh.values()]);\n      await removing;',
         '      await removeFailed(stores, jobIds);\n      await enqueueRefreshes(stores.queue, [...fresh.values()]);',
       ],
     ],

@@ -1,8 +1,10 @@
 import { expect, it } from 'vitest';
-import { recordFailure } from '../../../../shared/postgres/failures.ts';
+import { openDatabase } from '../../../../shared/postgres/database.ts';
+import { failureRecordPages, recordFailure } from '../../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { refreshOf } from '../../../support/executions.ts';
-import { createStores, openClient } from '../../../support/stores.ts';
+import { createStores, openClient, silent } from '../../../support/stores.ts';
+import { until } from '../../../support/wait.ts';
 
 const { config, database } = await createStores();
 const identity = refreshOf(42);
@@ -32,4 +34,30 @@ it('a failure is recorded while a refresh of the same execution has its rows, wi
   await refresh.query('UPDATE tally.failure SET refreshed = true WHERE execution_id = 42');
   await refresh.query('COMMIT');
   expect(await database.query('SELECT FROM tally.outbox')).toEqual([]);
+});
+
+it('all records are read once each, in pages, before the planner has statistics about them', async () => {
+  const records = 20_000;
+  await database.query('TRUNCATE tally.failure');
+  await database.query(
+    `INSERT INTO tally.failure (job_id, execution_id, vendor, error)
+     SELECT md5(n::text), n, 'REPLICATION', 'no' FROM generate_series(1, $1) AS n`,
+    [records],
+  );
+  const rowsRead = async (): Promise<number> => {
+    const [row] = await database.query<{ rows: number }>(
+      `SELECT seq_tup_read + idx_tup_fetch AS rows FROM pg_stat_user_tables WHERE relid = 'tally.failure'::regclass`,
+    );
+    return row?.rows ?? 0;
+  };
+  const before = await rowsRead();
+  const reading = openDatabase(config.DATABASE_URL, silent, { connections: 1, name: 'reading' });
+  const pages: number[] = [];
+  for await (const page of failureRecordPages(reading)) pages.push(page.length);
+  // A backend tells what it has read when it ends.
+  await reading.close();
+  expect(pages.reduce((sum, count) => sum + count, 0)).toBe(records);
+  expect(Math.max(...pages)).toBeLessThan(records / 5);
+  await until('what was read to be told', async () => (await rowsRead()) - before >= records);
+  expect((await rowsRead()) - before).toBeLessThan(records * 1.1);
 });
