@@ -30,9 +30,10 @@ export function measureBacklog(
   { config, database, queue, redis }: Parts,
 ): void {
   createBacklogMetrics(registry, async (metrics) => {
+    const summary = summarizeOutbox(database);
     const [outbox, backlog, counts, oldest, workers, failures, unknown] = await Promise.allSettled([
-      summarizeOutbox(database),
-      countBacklog(database, config.BACKLOG_AFTER_MS),
+      summary,
+      countBacklog(database, config.BACKLOG_AFTER_MS, summary),
       countJobs(queue),
       oldestWaitingSeconds(queue),
       connectedWorkers(queue, redis),

@@ -131,10 +131,11 @@ async function readStored(
   // silently wrong.
   const problem = await schemaProblem(database);
   if (problem !== undefined) throw new TallyError('NO_SCHEMA', problem);
+  const outbox = await summarizeOutbox(database);
   return {
     standby: await isStandby(database),
-    outbox: await summarizeOutbox(database),
-    backlog: await countBacklog(database, backlogAfterMs),
+    outbox,
+    backlog: await countBacklog(database, backlogAfterMs, outbox),
     failures: await countFailures(database),
     disagreements: await countDisagreements(database, 'stuck'),
   };

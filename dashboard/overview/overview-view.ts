@@ -9,7 +9,13 @@ import type { Links } from '../links.ts';
 import { longText } from '../long-text.ts';
 import { sendPage } from '../page.ts';
 import { siteOf } from '../site.ts';
-import { FAILURES_READ, readOverview, type Failures, type Overview } from './overview.ts';
+import {
+  FAILURES_READ,
+  overviewReader,
+  type Failures,
+  type Overview,
+  type OverviewParts,
+} from './overview.ts';
 
 const VENDORS_SHOWN = 5;
 const LIVE_SECONDS = 5;
@@ -18,11 +24,10 @@ const LIVE_SECONDS = 5;
  * Handler of `/overview`: who does what, what waits, what failed and why. Answers 503 if a store is
  * unavailable, with what the other one knows.
  */
-export function overviewPage(
-  parts: Omit<Parameters<typeof readOverview>[0], 'range'>,
-): RequestHandler {
+export function overviewPage(parts: OverviewParts): RequestHandler {
+  const readOverview = overviewReader(parts);
   return async (request, response) => {
-    const overview = await readOverview({ ...parts, range: rangeOf(request.query['range']) });
+    const overview = await readOverview(rangeOf(request.query['range']));
     const away = overview.redisIsAway || overview.databaseIsAway;
     sendPage(response, away ? 503 : 200, {
       title: 'Overview',

@@ -21,6 +21,7 @@ import {
 import type { DisagreementCount, DisagreementCounter } from './disagreement-count.ts';
 import { listWorkers, type WorkerOnline } from './worker-list.ts';
 import { inTime, type Answer } from '../page.ts';
+import { shared } from './shared-reading.ts';
 
 /**
  * How many of the newest failures are grouped by cause: this many records, and this many failed
@@ -68,26 +69,45 @@ export interface Overview {
   readonly databaseIsAway: boolean;
 }
 
-/**
- * Queries both stores in parallel; never rejects. The work in Redis is constant, however many jobs
- * wait or have failed.
- */
-export async function readOverview(parts: {
+/** Where the overview comes from. */
+export interface OverviewParts {
   readonly config: Config;
   readonly database: Database;
   readonly redis: Redis;
   readonly queue: RefreshQueue;
   readonly disagreements: DisagreementCounter;
-  readonly range: Range;
-}): Promise<Overview> {
+}
+
+/**
+ * Makes the function that reads the overview. Everybody who looks at the same time gets the same
+ * reading, so the stores are asked once, however many look.
+ */
+export function overviewReader(parts: OverviewParts): (range: Range) => Promise<Overview> {
+  const { config, redis } = parts;
+  const readRest = shared(() => readFigures(parts));
+  const readHistory = shared((range: Range) => inTime(readActivity(redis, config, range)));
+  return async (range) => {
+    const [rest, history] = await Promise.all([readRest('rest'), readHistory(range)]);
+    return { ...rest, history: valueOf(history), disagreements: parts.disagreements.read() };
+  };
+}
+
+/**
+ * Queries both stores in parallel; never rejects. The work in Redis is constant, however many jobs
+ * wait or have failed.
+ */
+async function readFigures(
+  parts: OverviewParts,
+): Promise<Omit<Overview, 'history' | 'disagreements'>> {
   const { config, database, redis, queue } = parts;
+  const standing = countFailures(database);
+  const summary = summarizeOutbox(database);
   const [
     counts,
     paused,
     backlogPaused,
     oldest,
     workers,
-    history,
     failed,
     failures,
     outbox,
@@ -99,11 +119,10 @@ export async function readOverview(parts: {
     inTime(isBacklogPaused(config, redis)),
     inTime(oldestWaitingSeconds(queue)),
     inTime(listWorkers(queue, redis, config)),
-    inTime(readActivity(redis, config, parts.range)),
-    inTime(countFailures(database)),
-    inTime(readFailures(parts)),
-    inTime(summarizeOutbox(database)),
-    inTime(countBacklog(database, config.BACKLOG_AFTER_MS)),
+    inTime(standing),
+    inTime(readFailures(parts, standing)),
+    inTime(summary),
+    inTime(countBacklog(database, config.BACKLOG_AFTER_MS, summary)),
     inTime(readReconciler(database)),
   ]);
   const queueCounts = valueOf(counts);
@@ -113,13 +132,11 @@ export async function readOverview(parts: {
         ? null
         : { ...queueCounts, paused: valueOf(paused) ?? false, oldest: valueOf(oldest) },
     workers: valueOf(workers),
-    history: valueOf(history),
     failed: valueOf(failed),
     failures: valueOf(failures),
     outbox: valueOf(outbox),
     backlog: valueOf(backlog),
     backlogPaused: valueOf(backlogPaused) ?? false,
-    disagreements: parts.disagreements.read(),
     reconciler: valueOf(reconciler) ?? undefined,
     redisIsAway: 'problem' in counts,
     databaseIsAway: 'problem' in outbox,
@@ -130,11 +147,11 @@ function valueOf<T>(answer: Answer<T>): T | null {
   return 'value' in answer ? answer.value : null;
 }
 
-async function readFailures(stores: Parameters<typeof readOverview>[0]): Promise<Failures> {
+async function readFailures(parts: OverviewParts, standing: Promise<number>): Promise<Failures> {
   const [records, jobs, { recorded, unrecorded }] = await Promise.all([
-    countFailures(stores.database),
-    stores.queue.getFailedCount(),
-    newestStandingFailures(stores, FAILURES_READ),
+    standing,
+    parts.queue.getFailedCount(),
+    newestStandingFailures(parts, FAILURES_READ),
   ]);
   const causes = new FailureCauses();
   for (const failure of [...recorded, ...unrecorded]) causes.add(failure);

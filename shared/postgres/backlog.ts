@@ -1,6 +1,6 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
-import { COUNTED_ROWS, summarizeOutbox, type RefreshSource } from './outbox.ts';
+import { COUNTED_ROWS, type OutboxSummary, type RefreshSource } from './outbox.ts';
 
 // A sudden backlog is newer than the statistics, and with those the planner may read and sort all
 // of it.
@@ -92,9 +92,14 @@ export async function readBacklogHead(
 /**
  * How many unsent rows have been due for `olderMs` milliseconds; above 100,000 an estimate, so that
  * the cost doesn't grow with the backlog.
+ * @param outbox its summary, which callers need anyway: reading it twice takes longest of all
  * @throws an error from `pg`
  */
-export async function countBacklog(database: Database, olderMs: number): Promise<number> {
+export async function countBacklog(
+  database: Database,
+  olderMs: number,
+  outbox: OutboxSummary | Promise<OutboxSummary>,
+): Promise<number> {
   const [counted] = await database.query<{ count: number }>(
     `SELECT count(*) AS count
        FROM (SELECT FROM tally.outbox
@@ -104,7 +109,7 @@ export async function countBacklog(database: Database, olderMs: number): Promise
     IN_ORDER,
   );
   const count = counted?.count ?? 0;
-  return count <= COUNTED_ROWS ? count : (await summarizeOutbox(database)).unsent;
+  return count <= COUNTED_ROWS ? count : (await outbox).unsent;
 }
 
 /** Rows that the caller has claimed: marked as sent, and about to be sent. */
