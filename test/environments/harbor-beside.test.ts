@@ -5,6 +5,7 @@ import { liveOneExecution, type Life } from '../support/harbor-life.ts';
 import { HarborStatements } from '../support/harbor-statements.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
+import { injectFault } from '../support/fault.ts';
 
 const DRIVERS = 6;
 const SECONDS = Number(process.env['HARBOR_SECONDS'] ?? '15');
@@ -16,6 +17,7 @@ const { config, database, queue, environment } = await createStores({
 });
 
 it('no status is wrong and nothing deadlocks while Harbor stops, retries and sweeps executions', async () => {
+  injectFault(40, 'sweeps, stops and retries by the statements of Harbor');
   await startProducer(environment);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const endMs = performance.now() + SECONDS * 1_000;

@@ -11,6 +11,7 @@ import { healthAddress } from '../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 const POOL_SIZE = 4;
@@ -68,6 +69,7 @@ async function leftovers(): Promise<unknown> {
 afterEach(() => harbor.flushdb());
 
 it('everything works through PgBouncer in transaction mode, and nothing stays on its connections', async () => {
+  injectFault(42, 'a real PgBouncer in transaction mode');
   for (const args of [
     ['migrate'],
     ['migrate'],
@@ -104,6 +106,7 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
 }, 300_000);
 
 it('a PgBouncer that is killed and started again under load costs no attempt', async () => {
+  const fault = injectFault(42, 'PgBouncer killed and started again under load, three times');
   await startProducer(environment);
   const worker = await startWorker({ ...environment, JOB_ATTEMPTS: '1' });
   for (let times = 0; times < 3; times++) {
@@ -113,6 +116,7 @@ it('a PgBouncer that is killed and started again under load costs no attempt', a
     await worker.said('claimed');
     await pooled.restart();
   }
+  fault.over();
   await until(
     'all to be done',
     () =>
@@ -122,19 +126,23 @@ it('a PgBouncer that is killed and started again under load costs no attempt', a
       ),
     WORKS_AGAIN_MS,
   );
+  fault.recovered();
   expect(await queue.getFailedCount()).toBe(0);
 }, 300_000);
 
 it('through PgBouncer, a frozen holder of the marker intake is replaced and commits no more pages', async () => {
+  const fault = injectFault(43, 'SIGSTOP of the producer that takes markers in');
   const first = await startProducer(environment);
   await first.said("taking in Harbor's markers");
   const second = await startProducer(environment);
   await second.said("another process takes in Harbor's markers");
   first.kill('SIGSTOP');
+  fault.over();
   await second.said("taking in Harbor's markers", 60_000);
   const id = await createExecution(database);
   await markInSet(harbor, [id]);
   await second.said('took in 1 markers');
+  fault.recovered();
   first.kill('SIGCONT');
   await first.said("another process takes in Harbor's markers", 60_000);
 });

@@ -11,6 +11,7 @@ import { runTally, startProducer, startTally, startWorker } from '../support/pro
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 
@@ -38,6 +39,7 @@ it.each([20, 300])(
     await createExecutions(database, 10_000);
     const ids = await createExecutions(database, 300);
     let ended = 0;
+    const fault = injectFault(12, `pg_terminate_backend of every backend, every ${everyMs} ms`);
     const killer = await openClient(environment.DATABASE_URL);
     const stop = keepDoing(everyMs, async () => {
       const { rowCount } = await killer.query(
@@ -51,7 +53,9 @@ it.each([20, 300])(
     await until('many to be ended', () => ended > 60, 60_000);
     await rest();
     await stop();
+    fault.over();
     await witness.verify(WORKS_AGAIN_MS);
+    fault.recovered();
     expect(await queue.getFailedCount()).toBe(0);
     expect(worker.lines.filter((line) => line.includes('failed for good'))).toEqual([]);
   },
@@ -61,6 +65,10 @@ it(
   'an immediate shutdown of Postgres and its recovery cost no attempt',
   { timeout: 300_000 },
   async () => {
+    const fault = injectFault(
+      11,
+      'an immediate shutdown of Postgres in mid-batch and its recovery, three times',
+    );
     const worker = await startWorker(environment);
     await startProducer(environment);
     const ids = await createExecutions(database, 300);
@@ -73,7 +81,9 @@ it(
       await server.stop();
       await server.start();
     }
+    fault.over();
     await witness.verify(WORKS_AGAIN_MS);
+    fault.recovered();
     expect(await queue.getFailedCount()).toBe(0);
   },
 );

@@ -13,6 +13,7 @@ import { controlledPostgres } from '../support/server-control.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores, openClient, silent } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 const LATE_NAME = 'postgres-of-tally.invalid';
@@ -142,7 +143,8 @@ const troubles: Readonly<Record<string, () => Promise<Trouble>>> = {
 it.each(Object.entries(troubles))(
   'processes started while Postgres %s wait without load, not ready, and work once it is fixed',
   { timeout: 300_000 },
-  async (_name, make) => {
+  async (name, make) => {
+    const fault = injectFault(32, `processes started while Postgres ${name}`);
     const trouble = await make();
     const processes = await Promise.all(
       ['worker', 'producer', 'dashboard'].map(async (role) => {
@@ -169,6 +171,7 @@ it.each(Object.entries(troubles))(
       }
       await putRight();
     }
+    fault.over();
     const where = trouble.database ?? database;
     const id = await createExecution(where);
     await recordRefreshes(where, [refreshOf(id)], 'api');
@@ -177,6 +180,7 @@ it.each(Object.entries(troubles))(
       async () => (await readExecution(where, id)).status === 'Success',
       WORKS_AGAIN_MS,
     );
+    fault.recovered();
     await until(
       'everybody to be ready',
       () => watches.every(({ lastAnswer }) => lastAnswer.includes('"status":"ready"')),

@@ -10,6 +10,7 @@ import { lockExecutions } from '../support/sabotage.ts';
 import { newPostgres } from '../support/servers.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault, type InjectedFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 
@@ -44,6 +45,7 @@ async function start(role: 'worker' | 'producer'): Promise<Watched> {
 }
 
 interface Outage {
+  readonly inject: () => InjectedFault;
   readonly begin: () => Promise<unknown>;
   readonly end: () => Promise<unknown>;
   readonly lastsMs: number;
@@ -54,6 +56,7 @@ interface Outage {
 let locker: Awaited<ReturnType<typeof openClient>> | undefined;
 const OUTAGES: Record<string, Outage> = {
   'is read-only': {
+    inject: () => injectFault(35, 'ALTER DATABASE … SET default_transaction_read_only, for 20 s'),
     begin: async () => {
       await administer(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
       // Sessions keep the default that they began with.
@@ -67,6 +70,7 @@ const OUTAGES: Record<string, Outage> = {
     forProducers: true,
   },
   'waits for a standby in each commit': {
+    inject: () => injectFault(36, 'synchronous_standby_names without a standby, for 45 s'),
     begin: async () => {
       await administer(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`);
       await administer('SELECT pg_reload_conf()');
@@ -79,6 +83,7 @@ const OUTAGES: Record<string, Outage> = {
     forProducers: true,
   },
   'has the table task locked': {
+    inject: () => injectFault(37, 'LOCK TABLE task, for 45 s'),
     begin: async () => {
       locker = await openClient(url);
       await locker.query('BEGIN; LOCK TABLE task');
@@ -93,6 +98,7 @@ it.each(Object.entries(OUTAGES))(
   'while Postgres %s, no attempt is used and no process says ready; work resumes when that ends',
   { timeout: 300_000 },
   async (_what, outage) => {
+    const fault = outage.inject();
     const [worker, producer] = await Promise.all([start('worker'), start('producer')]);
     for (const { watch } of [worker, producer]) {
       await until('it to be ready', () => watch.lastAnswer.includes('"ready"'), 90_000);
@@ -119,8 +125,10 @@ it.each(Object.entries(OUTAGES))(
     expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
 
     for (const { watch } of affected) watch.declare('unsettled');
+    fault.over();
     await outage.end();
     await untilOutboxIsEmpty(database, WORKS_AGAIN_MS);
+    fault.recovered();
     await until(
       'the API to accept',
       async () => (await askFor(producer.url, ids[0] ?? 0)).status === 202,

@@ -15,6 +15,7 @@ import { CLUSTER_PASSWORD, startRedisCluster } from '../support/redis-cluster.ts
 import type { RedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 const CHANGE_EVERY_MS = 50;
@@ -144,6 +145,7 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
   });
 
   it('while no node serves the slot, no process is ready or busy; work resumes when one does', async () => {
+    injectFault(33, 'a slot that no node serves');
     const holder = await owner();
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);

@@ -7,6 +7,7 @@ import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { freePort, startRawRedis } from '../support/raw-redis.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 const SMALLEST = ['~tally:*', '&tally:*', '+@all', '-@dangerous', '+info', '+client|list'];
@@ -81,7 +82,8 @@ it.each([
   ],
 ] as const)(
   'a user %s is named once, before or after the start; the process is idle until it has them',
-  async (_name, rights, rule, effect) => {
+  async (name, rights, rule, effect) => {
+    const fault = injectFault(33, `a Redis user ${name}`);
     const { admin, allow } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);
     const producer = startTally(['producer'], environment);
@@ -111,8 +113,10 @@ it.each([
     expect(worker.lines.filter((line) => line.includes(rule))).toHaveLength(1);
     watch.declare('unsettled');
     waiting.declare('unsettled');
+    fault.over();
     await allow(SMALLEST);
     await refreshed(WORKS_AGAIN_MS);
+    fault.recovered();
     await expectRefreshed(worker);
     await early.said('taking jobs');
     await expectReady(watch, waiting);
@@ -138,6 +142,7 @@ it.each([
 ] as const)(
   "an idle worker whose Redis %s says so once, isn't ready or busy, and works again afterwards",
   async (_name, breaks, mends, advice) => {
+    if (breaks[0] === 'REPLICAOF') injectFault(7, 'REPLICAOF a host that does not exist');
     const { admin } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);
     const producer = startTally(['producer'], environment);

@@ -10,6 +10,7 @@ import { freePort, slowData, startRawRedis, type RawRedis } from '../support/raw
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const WORKS_AGAIN_MS = 10_000;
 const LATE_NAME = 'redis-of-tally.invalid';
@@ -109,7 +110,8 @@ async function expectCalm(watches: readonly ProcessWatch[], samples: number): Pr
 
 it.each(Object.entries(troubles))(
   'processes started while Redis %s wait without load, not ready, and work once it is fixed',
-  async (_name, make) => {
+  async (name, make) => {
+    const fault = injectFault(32, `processes started while Redis ${name}`);
     const trouble = await make();
     const processes = await Promise.all(
       ['worker', 'producer', 'dashboard'].map((role) => start(role, trouble.environment)),
@@ -129,12 +131,14 @@ it.each(Object.entries(troubles))(
     const id = await createExecution(database);
     await recordRefreshes(database, [refreshOf(id)], 'api');
     for (const { role, watch } of processes) if (role !== 'producer') watch.declare('unsettled');
+    fault.over();
     await trouble.putRight();
     await until(
       () => `it to be refreshed; ${processes[0]?.child.lines.slice(-3).join('\n')}`,
       async () => (await readExecution(database, id)).revision === 1,
       WORKS_AGAIN_MS,
     );
+    fault.recovered();
     await until(
       'everybody to be ready',
       () => watches.every(({ lastAnswer }) => lastAnswer.includes('"status":"ready"')),

@@ -10,6 +10,7 @@ import { runTally, startTally } from '../support/processes.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const folder = newFolder();
@@ -43,6 +44,7 @@ async function readOneLine(
 
 describe('a reader that goes away', () => {
   it("doesn't end a reconciliation: all 6,000 are recorded, without a stack trace", async () => {
+    injectFault(41, 'a pipe whose reader has gone');
     const { database } = stores;
     await database.query(
       `WITH stuck AS (
@@ -85,6 +87,7 @@ describe('a reader that goes away', () => {
   });
 
   it('ends tally start in order, with its processes and servers', async () => {
+    injectFault(41, 'a reader or terminal that goes away under tally start');
     const data = join(folder, 'pipe');
     const args = ['start', '--executions', '200', '--data', data];
     const ports = { DASHBOARD_PORT: '', PRODUCER_PORT: '' };

@@ -7,6 +7,7 @@ import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
 import { controlledPostgres, controlledRedis } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const EXECUTIONS = 300_000;
 const SPECIAL = 10;
@@ -25,6 +26,11 @@ const { database, redis, environment } = await createStores({
 });
 
 it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and locks', async () => {
+  const fault = injectFault(
+    45,
+    'kills, a flush and restarts of both stores while 300,000 rows drain',
+  );
+  injectFault(17, 'ten executions whose update raises');
   const ids = await createExecutions(database, EXECUTIONS);
   const poison = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 123);
   const locked = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 456);
@@ -78,8 +84,10 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
     async () => (await outboxRows(database)) <= SPECIAL,
     120_000,
   );
+  fault.over();
   await unlock();
   await untilOutboxIsEmpty(database, 60_000);
+  fault.recovered();
 
   expect(await failedIds(database)).toEqual(poison);
   expect(await database.query('SELECT id FROM execution WHERE revision = 0 ORDER BY id')).toEqual(

@@ -11,6 +11,7 @@ import { closeGate } from '../support/sabotage.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
@@ -49,12 +50,17 @@ it('a backend that dies during a statement costs the statement, not the process'
 });
 
 it('a worker whose backend dies in mid-batch survives and does the batch again', async () => {
+  const fault = injectFault(
+    12,
+    'SIGQUIT of the backend of a refresh, which restarts all of Postgres',
+  );
   const id = await createExecution(database);
   const worker = await startWorker(environment);
   // It opens when Postgres ends all its backends.
   const gate = await closeGate({ database, environment });
   await enqueueRefreshes(queue, [refreshOf(id)]);
   await gate.reached();
+  fault.over();
   process.kill(await backendOf('tally.refresh_executions'), 'SIGQUIT');
   await until('it to be refreshed', () =>
     readExecution(database, id).then(
@@ -62,6 +68,7 @@ it('a worker whose backend dies in mid-batch survives and does the batch again',
       () => false,
     ),
   );
+  fault.recovered();
   expect(await queue.getFailedCount()).toBe(0);
   worker.kill('SIGTERM');
   expect(await worker.ended).toEqual({ code: 0, signal: null });
@@ -74,12 +81,15 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
   await enqueueRefreshes(queue, [refreshOf(held)]);
   await gate.reached();
   const pid = await backendOf('tally.refresh_executions');
+  const fault = injectFault(12, 'pg_terminate_backend of a refresh');
   await database.query('SELECT pg_terminate_backend($1)', [pid]);
   await gate.open();
   await until(
     'it to be refreshed',
     async () => (await readExecution(database, held)).revision === 1,
   );
+  fault.recovered();
+  injectFault(16, 'pg_terminate_backend of every idle connection');
 
   const idle = await database.query(
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity

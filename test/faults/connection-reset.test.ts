@@ -8,6 +8,7 @@ import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const proxy = await openProxy(inject('postgresUrl'));
 afterAll(() => proxy.close());
@@ -72,9 +73,14 @@ it.each([
       await until('its statement to be held', () => proxy.held > 0);
       await enqueueRefreshes(queue, ids.map(refreshOf));
       await inHand(1 + ids.length);
+      const fault = injectFault(
+        14,
+        `a proxy that resets the connection ${when} the server has the commit`,
+      );
       const wasReset = resetRefreshOf(ids, when);
       proxy.mode = 'pass';
       await until('all to be done', () => settled(queue));
+      fault.recovered();
       proxy.watch = undefined;
       expect(wasReset().length).toBeGreaterThan(0);
       expect(await queue.getFailedCount()).toBe(0);

@@ -17,6 +17,7 @@ import { sabotage } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 /**
  * A Redis whose files may not grow beyond 16 MiB (32 where sh counts in other blocks). To a server that is the same as a full disk, a write that fails, and it
@@ -64,6 +65,7 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
       (error: unknown) => String(error).includes('MISCONF'),
     ),
   );
+  const fault = injectFault(28, 'a small file system below the append-only file, filled');
   await witness.change(ids);
   await producer.said('the queue in Redis is unavailable');
   expect(await readyStatus(worker)).toBe(503);
@@ -78,8 +80,10 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
   expect(answer.status).toBe(202);
   expect(await outboxRows(database)).toBe(ids.length + 1);
 
+  fault.over();
   await redis.bgrewriteaof();
   await witness.verify();
+  fault.recovered();
   await producer.said('the queue in Redis is back');
   await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
   expect(await queue.getFailedCount()).toBe(0);
@@ -98,6 +102,10 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
      RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'`,
     { each: 'STATEMENT' },
   );
+  const fault = injectFault(
+    28,
+    'the error of a full disk, raised by a trigger (a small file system would need root)',
+  );
   await witness.change(ids);
   await worker.said('No space left on device');
   await until('four tries, ready after none', async () => {
@@ -111,8 +119,10 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
     1,
   );
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+  fault.over();
   await fullDisk.end();
   await witness.verify();
+  fault.recovered();
   await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
   await worker.said('Postgres is back');
 });

@@ -6,6 +6,7 @@ import { startWorker } from '../support/processes.ts';
 import { slowRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const RUN_MS = 100;
 const { database, queue, redis, environment } = await createStores();
@@ -15,6 +16,7 @@ it('10,000 enqueues of an execution that is being refreshed leave one job waitin
   await slowRefreshes(database, RUN_MS);
   await Promise.all([startWorker(environment), startWorker(environment)]);
   const watch = watchActiveJobs({ queue, redis });
+  const fault = injectFault(23, '10,000 enqueues while the execution is refreshed');
   const beginMs = performance.now();
   for (let sent = 0; sent < 10_000; sent += 100) {
     await enqueueRefreshes(
@@ -29,6 +31,7 @@ it('10,000 enqueues of an execution that is being refreshed leave one job waitin
     const { waiting, active } = await countJobs(queue);
     return waiting + active === 0;
   });
+  fault.recovered();
   const runsAtMost = Math.ceil((performance.now() - beginMs) / RUN_MS);
   const { twice, busyLooks } = await watch.stop();
   expect(twice).toEqual([]);

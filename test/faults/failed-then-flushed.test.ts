@@ -7,6 +7,7 @@ import { failRefreshes } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores, type Stores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const ownRedis = await newRedis();
 afterAll(() => ownRedis.stop());
@@ -48,6 +49,7 @@ it.each([
 ])(
   'what failed for good before a FLUSHALL is shown and can be retried, with the reconciler %s',
   async (_what, stores) => {
+    injectFault(34, 'a failure for good, FLUSHALL, its cause removed');
     const { database, queue, environment } = stores;
     const { url } = await serveDashboard(stores);
     const id = await failThenFlush(stores);

@@ -6,6 +6,7 @@ import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const server = await controlledRedis();
 afterAll(() => server.remove());
@@ -80,10 +81,12 @@ it.each([
   await until('its jobs to be on the queue', async () => {
     return (await countJobs(queue)).waiting > (freeze ? ids.length - 1 : ids.length / 10);
   });
+  const fault = injectFault(5, 'FLUSHALL at random moments while tasks change');
   await redis.flushall();
   expect(await outboxRows(database)).toBeGreaterThan(0);
   if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   await untilOutboxIsEmpty(database, 40_000);
+  fault.recovered();
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   const [stored] = await database.query<{ count: number }>(
     `SELECT count(*) AS count FROM execution WHERE id = ANY ($1) AND status = 'Error'`,

@@ -12,6 +12,7 @@ import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
@@ -26,6 +27,7 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   const producer = await startProducer(environment);
   const worker = await startWorker(environment);
   await until('some to be refreshed', async () => (await outboxRows(database)) < 29_000);
+  const fault = injectFault(11, 'pg_ctl stop under load');
   await postgres.stop();
   await worker.said('Postgres is unavailable');
 
@@ -41,8 +43,10 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   // None runs any more: each was given back, and the worker takes no other.
   await until('no job to run', async () => (await countJobs(queue)).active === 0);
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
+  fault.over();
   await postgres.start();
   await untilOutboxIsEmpty(database, 40_000);
+  fault.recovered();
   expect((await countByRevision(database, ids))[0]).toBeUndefined();
   const jobs = await queue.getJobs(['waiting', 'delayed', 'active', 'failed']);
   expect(jobs.filter((job) => job.attemptsMade > 0)).toEqual([]);

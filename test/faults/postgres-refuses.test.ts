@@ -15,6 +15,7 @@ import { lockExecutions } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const { database, queue, environment } = await createStores({
   settings: { RECONCILE_INTERVAL_MS: '0' },
@@ -47,6 +48,7 @@ async function verifyAll(ids: readonly number[]): Promise<void> {
 }
 
 it('a lock timeout costs only the locked execution an attempt, and it is refreshed afterwards', async () => {
+  const fault = injectFault(15, 'a row locked beyond the lock timeout');
   // The 10 s of the function, shortened so that nobody has to wait for them.
   const [source] = await database.query<{ text: string }>(
     `SELECT pg_get_functiondef('tally.refresh_executions'::regproc) AS text`,
@@ -62,14 +64,17 @@ it('a lock timeout costs only the locked execution an attempt, and it is refresh
   await until('it to wait for its next try', async () => (await countJobs(queue)).delayed === 1);
   await until('the others to be done', async () => (await countJobs(queue)).waiting === 0);
   expect(await countByRevision(database, others)).toEqual({ 1: 20 });
+  fault.over();
   await unlock();
   await allDone();
+  fault.recovered();
   expect(await countByRevision(database, [held])).toEqual({ 1: 1 });
   expect(await attemptsUsed(worker)).toBeGreaterThan(0);
   await verifyAll([held, ...others]);
 });
 
 it('a worker without a free connection waits, not ready, and no attempt is used', async () => {
+  const fault = injectFault(15, 'every connection of the role taken');
   const name = new URL(url).pathname.slice(1);
   // With the rights that docs/operations.md asks for, and what the witness needs.
   for (const statement of [
@@ -96,8 +101,10 @@ it('a worker without a free connection waits, not ready, and no attempt is used'
   await worker.said(/Postgres is unavailable: .*too many connections/);
   expect(await readyStatus(worker)).toBe(503);
   expect(await countByRevision(database, ids)).toEqual({ 0: 20 });
+  fault.over();
   await Promise.all(takers.map((taker) => taker.end()));
   await allDone();
+  fault.recovered();
   expect(await countByRevision(database, ids)).toEqual({ 1: 20 });
   expect(await attemptsUsed(worker)).toBe(0);
   await verifyAll(ids);
@@ -109,6 +116,7 @@ it('a worker without a free connection waits, not ready, and no attempt is used'
 });
 
 it('killed idle connections cost neither the process nor an attempt', async () => {
+  injectFault(16, 'pg_terminate_backend of the idle connections, three times');
   const worker = await startWorker(environment);
   const before = await enqueueNew(20);
   await allDone();

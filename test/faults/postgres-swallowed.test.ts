@@ -19,6 +19,7 @@ import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, silent } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const proxy = await openProxy(inject('postgresUrl'));
 afterAll(() => proxy.close());
@@ -122,6 +123,7 @@ it('while the network swallows Postgres the API answers 503 within 3 s, and work
   await untilOutboxIsEmpty(database);
 
   // The worker has no connection left, so that its statement has to make one.
+  const fault = injectFault(13, 'a proxy that swallows every byte');
   workersProxy.reset();
   proxy.mode = 'swallow';
   await enqueueRefreshes(queue, refreshesOf(ids));
@@ -134,11 +136,13 @@ it('while the network swallows Postgres the API answers 503 within 3 s, and work
   expect(await readyStatus(worker)).toBe(503);
   expect(await countJobs(queue)).toMatchObject({ failed: 0, delayed: 0 });
   await witness.change(ids);
+  fault.over();
   proxy.mode = 'pass';
   // What the network does with connections that the other end no longer knows. Without that the relay would find out after
   // the 34.5 s of its statement.
   proxy.reset();
   await witness.verify();
+  fault.recovered();
   await worker.said('Postgres is back');
   expect((await ask()).status).toBe(202);
 });

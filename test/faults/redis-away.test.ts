@@ -15,6 +15,7 @@ import { runTally, startProducer, startTally, startWorker } from '../support/pro
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const server = await controlledRedis();
 afterAll(() => server.remove());
@@ -38,7 +39,9 @@ describe('a Redis that loses everything', () => {
       );
       await redis.flushall();
     }
+    const fault = injectFault(5, 'FLUSHALL twice amid 50,000 outbox rows');
     await untilOutboxIsEmpty(database, 50_000);
+    fault.recovered();
     expect((await countByRevision(database, ids))[0]).toBeUndefined();
     const [behind] = await database.query<{ count: number }>(
       `SELECT count(*) AS count FROM execution e JOIN task t ON t.execution_id = e.id
@@ -72,10 +75,12 @@ describe('an unavailable Redis', () => {
   });
 
   it('keeps a worker that starts without it trying, not ready, until it comes', async () => {
+    const fault = injectFault(9, 'a worker started while no Redis listens');
     await server.stop();
     const worker = startTally(['worker'], environment);
     await worker.said('Redis is unavailable');
     expect(await readyStatus(worker)).toBe(503);
+    fault.over();
     await server.start();
     await worker.said('taking jobs');
     await until('it to be ready', async () => (await readyStatus(worker)) === 200);
@@ -83,9 +88,11 @@ describe('an unavailable Redis', () => {
     await startProducer(environment);
     await recordRefreshes(database, refreshesOf([id]), 'api');
     await until('it to refresh', async () => (await readExecution(database, id)).revision === 1);
+    fault.recovered();
   });
 
   it('ends tally enqueue within 5 s with one line that says what to do', async () => {
+    injectFault(9, 'tally enqueue while nothing listens');
     const begin = performance.now();
     const { code, output } = await runTally(['enqueue', '42:REPLICATION'], {
       ...environment,
@@ -104,12 +111,15 @@ describe('an unavailable Redis', () => {
     await until('the relay to be at work', () =>
       redis.exists(`${environment['QUEUE_PREFIX']}:refresh-relay`),
     );
+    const fault = injectFault(6, 'CONFIG SET maxmemory 1');
     await redis.config('SET', 'maxmemory', '1');
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await producer.said('the queue in Redis is unavailable');
     expect(await outboxRows(database)).toBe(100);
+    fault.over();
     await redis.config('SET', 'maxmemory', '0');
     await untilOutboxIsEmpty(database);
+    fault.recovered();
     await producer.said('the queue in Redis is back');
     expect(
       producer.lines.filter((line) => line.includes('queue in Redis is unavailable')),

@@ -9,6 +9,7 @@ import { newRedis } from '../support/servers.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const primary = await controlledRedis();
 const secondary = await newRedis();
@@ -66,6 +67,10 @@ it('acknowledged jobs that a failover loses are sent again after RESEND_AFTER_MS
   const lost = await createExecutions(database, 300);
   await witness.change([...before, ...lost]);
   await waiting(500);
+  const fault = injectFault(
+    8,
+    'a replica whose replication is swallowed, SIGKILL of the primary, promotion',
+  );
   await killPrimaryAndPromote();
 
   expect(await replica.llen(`${config.QUEUE_PREFIX}:refresh:wait`)).toBe(200);
@@ -73,6 +78,7 @@ it('acknowledged jobs that a failover loses are sent again after RESEND_AFTER_MS
   expect(await replica.exists(relayMarkerKey(config))).toBe(1);
   await startWorker(environment);
   await witness.verify();
+  fault.recovered();
   expect(await queue.getFailedCount()).toBe(0);
   await producer.said(/\d+ outbox rows were not refreshed in time and are sent again/);
   expect(producer.lines.filter((line) => line.includes('has lost the queue'))).toEqual([]);

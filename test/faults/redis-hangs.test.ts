@@ -11,6 +11,7 @@ import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
@@ -31,6 +32,7 @@ it('while Redis hangs under load the API accepts refreshes, and work resumes wit
     return rows < 6_000 && rows;
   });
   expect(left).toBeGreaterThan(CLAIM_LIMIT);
+  const fault = injectFault(10, 'a proxy that passes no byte on');
   proxy.mode = 'hold';
   const hungMs = performance.now();
 
@@ -54,9 +56,11 @@ it('while Redis hangs under load the API accepts refreshes, and work resumes wit
   expect(output).toContain('REDIS_URL');
   // The relay's own time limit is over, too, and what it had sent lies before Redis.
   await producer.said('Redis is unavailable');
+  fault.over();
   proxy.mode = 'pass';
 
   await until('all to be refreshed', () => allSettled({ queue, database }));
+  fault.recovered();
   await producer.said('Redis is back');
   // Asked for ten times while Redis hung, and sent once: the outbox had all of it.
   expect(await countByRevision(database, asked)).toEqual({ 1: 5 });

@@ -9,6 +9,7 @@ import { sabotage } from '../support/sabotage.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const EXECUTIONS = 30;
 // The load ends when each of the operator's ways has retried this often.
@@ -61,6 +62,10 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
     fetch(`${board}/api/queues/refresh/${path}`, { method: 'PUT' }).then(({ ok }) => (ok ? 1 : 0));
 
   await setFailures(0.4);
+  const fault = injectFault(
+    27,
+    'retries by the board and the command line while 40 % of the refreshes fail',
+  );
   const watch = watchActiveJobs({ queue, redis });
   const done = { all: 0, single: 0, commands: 0 };
   const enough = () =>
@@ -88,9 +93,11 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   await until(() => `each way to retry, so far ${JSON.stringify(done)}`, enough, 100_000);
   await Promise.all(load.map((end) => end()));
 
+  fault.over();
   await setFailures(0);
   await runTally(['retry', '--all'], environment);
   await until('all to be done', isDone);
+  fault.recovered();
   const { twice, busyLooks } = await watch.stop();
   expect(twice).toEqual([]);
   expect(busyLooks).toBeGreaterThan(100);

@@ -5,6 +5,7 @@ import { startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const { database, queue, environment } = await createStores({
   settings: {
@@ -20,6 +21,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
   const frozen = await startWorker(environment);
   await enqueueRefreshes(queue, [refresh]);
   await gate.reached();
+  const fault = injectFault(2, 'SIGSTOP of a worker with a job in hand, SIGCONT later');
   frozen.kill('SIGSTOP');
   await database.query(`UPDATE task SET status = 'Success', end_time = '2026-02-03 04:05:06'`);
 
@@ -30,6 +32,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
   );
   await gate.open();
   await until('the job to be done', async () => (await countJobs(queue)).active === 0);
+  fault.recovered();
   expect(await readExecution(database, id)).toEqual({
     status: 'Success',
     endTime: '2026-02-03 04:05:06',

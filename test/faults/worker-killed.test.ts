@@ -6,6 +6,7 @@ import { closeGate } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const LOCK_MS = 2_000;
 const INTERVAL_MS = 1_000;
@@ -29,12 +30,14 @@ async function catchInMidBatch(executions: number) {
 
 it('the jobs of a worker killed in mid-batch are done by another within lock + interval', async () => {
   const { ids, gate, worker: victim } = await catchInMidBatch(150);
+  const fault = injectFault(1, 'SIGKILL of a worker with a batch of 150 in hand');
   victim.kill('SIGKILL');
   const killedMs = performance.now();
   await victim.ended;
   await gate.open();
   const rescuer = await startWorker(environment);
   await until('all to be refreshed', () => settled(queue));
+  fault.recovered();
   // Detection needs two passes of the checker; the rest is the start of a process.
   expect(performance.now() - killedMs).toBeLessThan(LOCK_MS + 2 * INTERVAL_MS + BUSY_MACHINE_MS);
   expect(await queue.getFailedCount()).toBe(0);
@@ -43,6 +46,7 @@ it('the jobs of a worker killed in mid-batch are done by another within lock + i
 });
 
 it('a worker that gets SIGTERM in mid-batch finishes it, exits with 0 and leaves no job behind', async () => {
+  injectFault(26, 'SIGTERM with a batch in hand');
   const { gate, worker } = await catchInMidBatch(50);
   worker.kill('SIGTERM');
   await worker.said('stopping');
@@ -53,6 +57,7 @@ it('a worker that gets SIGTERM in mid-batch finishes it, exits with 0 and leaves
 });
 
 it('a second SIGTERM ends a worker at once, with exit code 1', async () => {
+  injectFault(26, 'SIGTERM twice');
   const { gate, worker } = await catchInMidBatch(5);
   worker.kill('SIGTERM');
   await worker.said('stopping');

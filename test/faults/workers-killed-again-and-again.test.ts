@@ -7,6 +7,7 @@ import { slowRefreshes } from '../support/sabotage.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const KILLS = 8;
 const WORKERS = 3;
@@ -47,7 +48,9 @@ it('killing workers again and again under load fails no job, and everything is r
     recovered += recoveries(victim?.lines ?? []);
     workers[kill % WORKERS] = await startWorker(environment);
   }
+  const fault = injectFault(3, 'SIGKILL of one of three workers with jobs in hand, eight times');
   await until('all to be done', () => allSettled({ queue, database }));
+  fault.recovered();
   recovered += workers.reduce((sum, { lines }) => sum + recoveries(lines), 0);
   expect(recovered).toBeGreaterThan(0);
   expect(await countJobs(queue)).toMatchObject({ failed: 0 });

@@ -6,6 +6,7 @@ import { startProducer, startWorker } from '../support/processes.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 // The reconciler is off, so that it can't hide a hole.
 const { config, database, queue, environment } = await createStores({
@@ -59,6 +60,10 @@ async function refreshAsTheHost(client: Client, id: number): Promise<boolean> {
 }
 
 it('a host that stops, inserts and sweeps in parallel is never blocked, and no disagreement is left', async () => {
+  const fault = injectFault(
+    31,
+    'stops, inserts and sweeps by the host in three transactions at once',
+  );
   const ids = await createExecutions(database, 300, ['Running', 'Running']);
   const swept = await createExecutions(database, 200, ['Success', 'Running']);
   const [stopper, inserter, sweeper] = await Promise.all(
@@ -106,7 +111,9 @@ it('a host that stops, inserts and sweeps in parallel is never blocked, and no d
     }
   };
   await Promise.all([stop(), insert(), sweep()]);
+  fault.over();
   await quiet();
+  fault.recovered();
 
   expect(await countDisagreements(database, 'outOfDate')).toBe(0);
   expect(await queue.getFailedCount()).toBe(0);
@@ -120,6 +127,10 @@ it('a host that stops, inserts and sweeps in parallel is never blocked, and no d
 });
 
 it('a change in a long transaction is refreshed once it commits, and not if it rolls back', async () => {
+  const fault = injectFault(
+    24,
+    'a change whose transaction stays open beyond the look-back of the relay',
+  );
   const [late = 0, undone = 0, other = 0] = await createExecutions(database, 3, ['Running']);
   await quiet();
   const revisions = (): Promise<number[]> =>
@@ -151,12 +162,14 @@ it('a change in a long transaction is refreshed once it commits, and not if it r
   }
   expect(await revisions()).toEqual(before);
   await rolledBack.query('ROLLBACK');
+  fault.over();
   await open.query('COMMIT');
   await until(
     'it to be refreshed',
     async () => (await readExecution(database, late)).status === 'Success',
     5_000,
   );
+  fault.recovered();
   await quiet();
   expect(await revisions()).toEqual([(before[0] ?? 0) + 1, before[1]]);
   expect((await readExecution(database, undone)).status).toBe('Running');

@@ -8,6 +8,7 @@ import { startProducer, startWorker } from '../support/processes.ts';
 import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const { database, queue, environment } = await createStores({
   // Few jobs at a time, so that every worker gets some.
@@ -22,6 +23,7 @@ const shifted = (hours: number) => ({
 });
 
 it('workers two hours ahead or behind lose nothing, store nothing old and report correct ages', async () => {
+  injectFault(22, 'workers whose Date is two hours ahead and behind');
   const witness = await witnessRefreshes(database);
   await startProducer(environment);
   const ahead = await startWorker(shifted(2));

@@ -8,6 +8,7 @@ import { runTally } from '../support/processes.ts';
 import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
+import { injectFault } from '../support/fault.ts';
 
 const stores = await createStores({ settings: { JOB_ATTEMPTS: '1' } });
 const { database, queue, redis, environment } = stores;
@@ -26,6 +27,7 @@ async function writeJob(jobId: string, fields: Readonly<Record<string, string>>)
 }
 
 it("a job whose data or options aren't JSON fails once, and the queue drains", async () => {
+  injectFault(44, 'data and options that are no JSON, written to Redis by hand');
   const [id = 0, other = 0] = await createExecutions(database, 2);
   const good = JSON.stringify(refreshOf(id));
   await writeJob('bad:data:1', { data: '{"executionId":' });

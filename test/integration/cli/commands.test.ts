@@ -4,6 +4,7 @@ import { readyStatus } from '../../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../../support/processes.ts';
 import { createEmptyDatabase, createStores, openClient } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { database, queue, environment } = await createStores();
 
@@ -33,6 +34,7 @@ describe('tally', () => {
   });
 
   it('a process that can reach nothing it needs prints no password', async () => {
+    injectFault(30, 'URLs with a password to stores that nothing serves');
     const worker = startTally(['worker'], {
       DATABASE_URL: 'postgres://tally:hunter2secret@127.0.0.1:1/tally',
       REDIS_URL: 'redis://:hunter2secret@127.0.0.1:1',

@@ -18,6 +18,7 @@ import {
 import { runTally } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const stores = await createStores();
 const { queue, redis, config, environment } = stores;
@@ -193,6 +194,7 @@ describe('a read that another site makes a browser send', () => {
 
 describe('wrong passwords', () => {
   it('get 429 after ten within a minute, and a right one still gets in from the same address', async () => {
+    injectFault(29, 'wrong passwords in a loop');
     const own = await serveDashboard(stores, WITH_PASSWORDS);
     const ask = (headers: Record<string, string>): Promise<Response> =>
       fetch(`${own.url}/metrics`, { headers });

@@ -12,6 +12,7 @@ import { runTally, startWorker } from '../../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { injectFault } from '../../support/fault.ts';
 
 // Any but those that pages of ours load.
 const FOREIGN_SCRIPT =
@@ -147,6 +148,7 @@ describe('/executions/:id', () => {
   });
 
   it('shows script in a vendor as text, and refreshes its execution like any other', async () => {
+    injectFault(29, 'script in a vendor');
     const id = await newExecution();
     const vendor = '<script>alert(1)</script>*';
     await database.query('UPDATE execution SET vendor_type = $2 WHERE id = $1', [id, vendor]);

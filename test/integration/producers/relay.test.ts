@@ -23,6 +23,7 @@ import { startProducer } from '../../support/processes.ts';
 import { sabotage } from '../../support/sabotage.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { injectFault } from '../../support/fault.ts';
 
 // Without the backlog lane, so that whatever a relay sends is a job of its own.
 const stores = await createStores({ settings: { QUEUE_HIGH_WATER: '2000', BACKLOG_JOBS: '0' } });
@@ -194,6 +195,10 @@ describe('the relay', () => {
   });
 
   it('after a loss of Redis, sent rows are sent again in pages beside new ones', async () => {
+    const fault = injectFault(
+      38,
+      '2,500 sent rows and the loss of Redis, with a trigger that cancels what changes more than a page',
+    );
     const ids = Array.from({ length: 2_500 }, (_, n) => n + 1);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     await database.query('UPDATE tally.outbox SET sent_at = clock_timestamp()');
@@ -211,7 +216,9 @@ describe('the relay', () => {
     // In this order: a relay that missed its marker while the jobs were there would have nothing to send again later.
     await queue.obliterate({ force: true });
     await redis.del(relayMarkerKey(config));
+    fault.over();
     await until('all to be sent again', async () => (await queue.getWaitingCount()) === 2_501);
+    fault.recovered();
     await until(
       'the loss to be over',
       async () => (await redis.get(relayMarkerKey(config))) === '1',

@@ -5,10 +5,12 @@ import { findUnknownStatuses, KNOWN_STATUSES } from '../../../shared/postgres/un
 import { createExecutions } from '../../support/executions.ts';
 import { startProducer } from '../../support/processes.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { config, database, environment } = await createStores();
 
 it('a producer counts the tasks whose status the rule does not know, by vendor, until there are none', async () => {
+  injectFault(19, 'tasks of a status that the rule does not know');
   await createExecutions(database, 2, [...KNOWN_STATUSES, 'Weird', 'success']);
   await createExecutions(database, 1, ['Weird']);
   const producer = await startProducer(environment);

@@ -8,6 +8,7 @@ import {
 } from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { createStores, openClient } from '../../support/stores.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { config, database } = await createStores({ capture: true });
 const databaseUrl = config.DATABASE_URL;
@@ -38,6 +39,7 @@ describe("deleting tasks, as Harbor's sweep does,", () => {
   });
 
   it('never turns a failed execution into one that runs or has succeeded', async () => {
+    injectFault(40, 'deletion of tasks under a final execution');
     const id = await createExecution(database, ['Error', 'Pending']);
     const rest = `SELECT t.id::bigint AS id FROM task t WHERE t.status = 'Pending'`;
     await database.query(

@@ -8,6 +8,7 @@ import { outboxRows, refreshOf } from '../../support/executions.ts';
 import { HarborStatements } from '../../support/harbor-statements.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient } from '../../support/stores.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { config, database } = await createStores({ capture: true });
 
@@ -44,6 +45,7 @@ beforeEach(async () => {
 
 describe('a final status that the host stored by hand after a change', () => {
   it("isn't overwritten by the refresh of that change", async () => {
+    injectFault(39, 'a final status stored by the host before the refresh of its change');
     await stop();
     await harbor.mark(id, 'Error', 'no space left');
     const before = await database.query('SELECT * FROM execution');

@@ -12,6 +12,7 @@ import {
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { closeGate, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { database, environment } = await createStores();
 const END = '2026-01-02 03:04:05';
@@ -145,6 +146,7 @@ describe('the outbox', () => {
 
 describe('two at a time', () => {
   it('a change that is committed while its refresher waits for the lock is neither missed nor lost', async () => {
+    injectFault(25, 'two refreshers, the newer one waiting for the row lock, a commit in between');
     const id = await createExecution(database, ['Running']);
     const [older, writer] = [
       await openClient(environment.DATABASE_URL),
@@ -169,6 +171,7 @@ describe('two at a time', () => {
   });
 
   it('a change whose row is deleted is one that the tasks were read after', async () => {
+    injectFault(25, 'a row committed between the delete and the aggregate');
     const [id = 0] = await createExecutions(database, 1, ['Running']);
     const writer = await openClient(environment.DATABASE_URL);
     await writer.query('BEGIN');

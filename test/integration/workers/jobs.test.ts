@@ -19,6 +19,7 @@ import { failRefreshes, lockExecutions, sabotage } from '../../support/sabotage.
 import { allSettled, settled } from '../../support/settled.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { injectFault } from '../../support/fault.ts';
 
 const { database, queue, environment } = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
 const isSettled = () => settled(queue);
@@ -90,7 +91,10 @@ describe('a bad one harms only itself', () => {
     ['ends its own backend', 'PERFORM pg_terminate_backend(pg_backend_pid())', /terminat/i],
   ])(
     'an execution whose update %s fails alone after its attempts; the other 499 are refreshed',
-    async (_what, statement, reason) => {
+    async (what, statement, reason) => {
+      const injected = `one of 500 executions whose update ${what}`;
+      if (what === 'raises') injectFault(17, injected);
+      else injectFault(21, injected);
       const ids = await createExecutions(database, 500);
       const bad = ids[250] ?? 0;
       await sabotage(database, statement, { ids: [bad] });
@@ -130,6 +134,7 @@ describe('a bad one harms only itself', () => {
   });
 
   it('a deleted execution and one without tasks complete, and are counted as what they are', async () => {
+    injectFault(18, 'a job of an execution that was deleted');
     const id = await createExecution(database, []);
     const worker = await openWorker(environment);
     await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
@@ -141,6 +146,7 @@ describe('a bad one harms only itself', () => {
   });
 
   it("a job that isn't a refresh fails at once, with a clear reason and without a retry", async () => {
+    injectFault(20, 'job data that is no refresh');
     await openWorker(environment);
     for (const data of [
       {},
