@@ -120,7 +120,9 @@ function packagesStep(folder, what) {
     needed: () => readIfThere(stamp) !== readIfThere(lockFile),
     act: async () => {
       say(`Installing ${what} (npm ci in ${relative(ROOT, folder)}).`);
-      await npm(ROOT, 'ci', '--ignore-scripts', '--prefix', folder);
+      // Some name a newer Node than they need. Below npm run, the project's .npmrc would say otherwise.
+      const options = ['--ignore-scripts', '--engine-strict=false'];
+      await npm(ROOT, 'ci', ...options, '--prefix', folder);
       writeStamp(stamp, fs.readFileSync(lockFile, 'utf8'));
     },
     writesHere: true,

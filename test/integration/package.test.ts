@@ -59,6 +59,7 @@ describe('the npm package', () => {
       'dist/shared/postgres/migrations/0001_outbox.sql',
       'dist/dashboard/browser/live.js',
       'docs/operations.md',
+      'deploy/helm/tally/Chart.yaml',
       'CHANGELOG.md',
     ]) {
       expect(files).toContain(`package/${file}`);
