@@ -21,6 +21,8 @@ import { overviewPage } from './overview/overview-view.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { pagePolicy } from './page.ts';
 import { formerApi, redirectFormerPages, withoutBasePath } from './paths.ts';
+import { createRepairPages } from './repair/repair-pages.ts';
+import type { Repairs } from './repair/repairs.ts';
 import { serveScripts } from './script.ts';
 import { setSite, siteFor } from './site.ts';
 
@@ -55,6 +57,7 @@ export function createDashboard(
     readonly backlogQueue: BacklogQueue;
     readonly registry: Registry;
     readonly checks: readonly HealthCheck[];
+    readonly repairs: Repairs;
     readonly log: Logger;
   },
 ): Express {
@@ -86,6 +89,7 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   });
   router.get('/', overviewPage({ config, ...parts, disagreements }));
   router.use(createExecutionPages(parts));
+  router.use(createRepairPages({ ...parts, disagreements }));
   return router;
 }
 

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
 import { formatIdentity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { readPayload } from '../shared/queue/refresh-queue.ts';
@@ -23,7 +23,8 @@ export function logChanges(log: Logger): RequestHandler {
       const answered = response.writableFinished;
       const { user, role } = visitorOf(response);
       const { action, about } = describe(method, path);
-      const subject = about ?? identityInBody(request);
+      const named = response.locals['subject'] as string | undefined;
+      const subject = named ?? about ?? identityInBody(request);
       const result = answered ? resultOf(response.statusCode) : 'not answered';
       log.info(
         {
@@ -46,6 +47,11 @@ export function logChanges(log: Logger): RequestHandler {
   };
 }
 
+/** Names what the change of a request is about, where its path doesn't say it in words. */
+export function nameSubject(response: Response, subject: string): void {
+  response.locals['subject'] = subject;
+}
+
 function resultOf(status: number): string {
   if (status < 400) return 'done';
   return status < 500 ? 'refused' : 'failed';
@@ -56,7 +62,7 @@ const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']
 
 // Paths of Bull Board below /board/api/queues: <action>, refresh/<action>[/<state>] and
 // refresh/<job>/<action>.
-// Our own: /executions/<id>/<action>.
+// Our own: /executions/<id>/<action>, /failures/<cause>/<action> and /stuck/<action>.
 function describe(
   method: string,
   path: string,
@@ -64,6 +70,12 @@ function describe(
   const parts = path.split('/').filter(Boolean).map(decoded);
   if (parts[0] === 'executions' && parts.length === 3) {
     return { action: String(parts[2]), about: `execution ${parts[1]}` };
+  }
+  if (parts[0] === 'failures' && parts.length === 3) {
+    return { action: String(parts[2]), about: `failures ${parts[1]}` };
+  }
+  if (parts[0] === 'stuck' && parts.length === 2) {
+    return { action: String(parts[1]), about: 'all stuck executions' };
   }
   const [board, api, queues, queue, first, ...rest] = parts;
   if (board === 'board' && api === 'api' && queues === 'queues' && queue !== undefined) {

@@ -12,6 +12,14 @@ export interface Links {
   readonly execution: (executionId: number | string) => string;
   /** Where the form of "Refresh now" is sent. */
   readonly refreshExecution: (executionId: number) => string;
+  /** Page of the failures of one cause, by `causeId`. */
+  readonly failures: (causeId: string) => string;
+  /** Where the form that retries them is sent. */
+  readonly retryFailures: (causeId: string) => string;
+  /** Page of what is stuck. */
+  readonly stuck: string;
+  /** Where the form that refreshes all of it is sent. */
+  readonly refreshStuck: string;
   /** Root of Bull Board. */
   readonly board: string;
   /** The jobs of the queue `refresh` on the board. */
@@ -29,6 +37,8 @@ export const BOARD_PATH = '/board';
 export function linksBelow(basePath: string): Links {
   const board = `${basePath}${BOARD_PATH}`;
   const execution = (id: number | string): string => `${basePath}/executions/${id}`;
+  const failures = (causeId: string): string => `${basePath}/failures/${causeId}`;
+  const stuck = `${basePath}/stuck`;
   return {
     overview: `${basePath}/`,
     styleSheet: `${basePath}/tally.css`,
@@ -38,6 +48,10 @@ export function linksBelow(basePath: string): Links {
     executions: `${basePath}/executions`,
     execution,
     refreshExecution: (id) => `${execution(id)}/refresh`,
+    failures,
+    retryFailures: (causeId) => `${failures(causeId)}/retry`,
+    stuck,
+    refreshStuck: `${stuck}/refresh`,
     board,
     jobs: (state) => `${board}/queue/refresh${state === undefined ? '' : `?status=${state}`}`,
     job: (jobId) => `${board}/queue/refresh/${encodeURIComponent(jobId)}`,

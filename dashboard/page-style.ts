@@ -69,7 +69,7 @@ h2 { margin: 0 0 12px; font-size: 15px; font-weight: 600; }
 .ago { font-size: 13px; white-space: nowrap; }
 .small { font-size: 13px; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
-p { margin: 0 0 10px; } p:last-child { margin-bottom: 0; }
+p, .paragraph { margin: 0 0 10px; } p:last-child { margin-bottom: 0; }
 .notice { color: var(--text); padding: 11px 16px; border-radius: 10px; border: 1px solid var(--line); background: var(--card); margin: 0 0 16px; }
 #connection { position: sticky; top: 0; z-index: 1; margin: 0; padding: 10px 16px; background: var(--warn-soft); color: var(--text); text-align: center; }
 #connection:empty { padding: 0; }

@@ -12,6 +12,7 @@ import { countJobs, openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { schemaProblem } from '../shared/postgres/schema.ts';
 import { createDashboard } from './app.ts';
 import { refuseUnprotected } from './protection.ts';
+import { Repairs } from './repair/repairs.ts';
 
 /**
  * Starts the dashboard; the lifecycle stops it. Resolves once it listens.
@@ -38,7 +39,10 @@ export async function runDashboard(
   lifecycle.onStop('the queue', () => queue.close());
   const backlogQueue = openBacklogQueue(config, redis);
   lifecycle.onStop('the queue of the backlog', () => backlogQueue.close());
+  const repairs = new Repairs(log);
+  lifecycle.onStop('repairs', () => repairs.close());
   const app = createDashboard(config, {
+    repairs,
     database,
     redis,
     queue,

@@ -4,10 +4,13 @@ import type { WorkerOnline } from './worker-list.ts';
 import { charts, rangeOf } from './charts.ts';
 import { ago, counted, duration, moment, number } from '../format.ts';
 import { html, type Html } from '../html.ts';
+import { OTHER_CAUSES } from '../../shared/queue/failure-causes.ts';
 import type { OutboxSummary } from '../../shared/postgres/outbox.ts';
 import type { Links } from '../links.ts';
 import { longText } from '../long-text.ts';
+import { visitorOf } from '../auth.ts';
 import { sendPage } from '../page.ts';
+import { causeId } from '../repair/cause-id.ts';
 import { siteOf } from '../site.ts';
 import {
   FAILURES_READ,
@@ -34,18 +37,29 @@ export function overviewPage(parts: OverviewParts): RequestHandler {
       here: 'overview',
       liveSeconds: LIVE_SECONDS,
       hasCharts: true,
-      body: overviewBody(overview, siteOf(response).links, Date.now()),
+      body: overviewBody(overview, {
+        links: siteOf(response).links,
+        mayRepair: visitorOf(response).role === 'operator',
+        nowMs: Date.now(),
+      }),
     });
   };
 }
 
-function overviewBody(overview: Overview, links: Links, nowMs: number): Html {
+interface Viewed {
+  readonly links: Links;
+  readonly mayRepair: boolean;
+  readonly nowMs: number;
+}
+
+function overviewBody(overview: Overview, viewed: Viewed): Html {
+  const { links, nowMs } = viewed;
   return html`<h1 class="hidden">Overview</h1>
     ${notices(overview, links)} ${tiles(overview, links, nowMs)}
     <div class="cards">
       ${overview.history !== null && charts(overview.history, links.overview)}
       ${overview.workers !== null && workersCard(overview.workers, links, nowMs)}
-      ${overview.failures !== null && causesCard(overview.failures, links, nowMs)}
+      ${overview.failures !== null && causesCard(overview.failures, viewed)}
       ${reconcilerCard(overview, nowMs)} ${refusedCard(overview.reconciler === undefined)}
     </div>`;
 }
@@ -85,7 +99,7 @@ function tiles(
     ${tile('Running', board('active', queue?.active), workers === null ? '' : `on ${counted(workers.length, 'worker')}`)}
     ${tile('Delayed', board('delayed', queue?.delayed), queue?.delayed ? 'will be tried again' : '')}
     ${tile('Failed', board('failed', failed, failed ? 'bad' : ''), failed ? needsPerson(failed) : '')}
-    ${tile('Disagree', disagreements === null ? '…' : `${number(disagreements.count)}${disagreements.isComplete ? '' : '+'}`, disagreements === null ? 'being counted' : `counted ${ago(disagreements.countedMs, nowMs)}`)}
+    ${tile('Disagree', html`<a href="${links.stuck}">${disagreements === null ? '…' : `${number(disagreements.count)}${disagreements.isComplete ? '' : '+'}`}</a>`, disagreements === null ? 'being counted' : `counted ${ago(disagreements.countedMs, nowMs)}`)}
     ${tile('Outbox', show(outbox?.rows), outbox?.rows ? outboxNote(outbox) : '')}
     ${tile('Backlog', html`<a href="${links.backlog}">${show(backlog)}</a>`, backlog !== null && backlog > 0 && history !== null ? draining(backlog, rateOf(history)) : '')}
   </dl>`;
@@ -145,7 +159,7 @@ function workersCard(workers: readonly WorkerOnline[], links: Links, nowMs: numb
   </section>`;
 }
 
-function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Html {
+function causesCard({ causes, more }: Failures, { links, mayRepair, nowMs }: Viewed): Html {
   if (causes.length === 0) {
     return html`<section class="card" data-key="causes">
       <h2>Failures by cause</h2>
@@ -165,6 +179,7 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
           <th scope="col">Vendors</th>
           <th scope="col">Last</th>
           <th scope="col">For example</th>
+          <th scope="col">Repair</th>
         </tr>
       </thead>
       <tbody>
@@ -181,6 +196,9 @@ function causesCard({ causes, more }: Failures, links: Links, nowMs: number): Ht
                 <span
                   >${examples.map(({ identity, jobId }) => html`<a class="mono" href="${identity === null ? links.job(jobId) : links.execution(identity.split(':', 1)[0] ?? '')}">${identity?.split(':', 1)[0] ?? jobId}</a> `)}</span
                 >
+              </td>
+              <td data-label="Repair">
+                ${error !== OTHER_CAUSES && html`<a href="${links.failures(causeId(error))}">Show${mayRepair && (more ? ' and retry all' : ` and retry ${count === 1 ? 'it' : `these ${number(count)}`}`)}</a>`}
               </td>
             </tr>`,
         )}

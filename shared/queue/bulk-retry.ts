@@ -18,15 +18,18 @@ export interface FailureSelection {
    * {@link causeOf} names.
    */
   readonly error?: string | undefined;
+  /** The cause that {@link causeOf} names, exactly. */
+  readonly cause?: string | undefined;
 }
 
 /** Whether a failure meets every condition of a selection. */
 export function isSelected(selection: FailureSelection, failure: Failure): boolean {
   const { identity, error } = failure;
-  const { executionId, vendor, error: part } = selection;
+  const { executionId, vendor, error: part, cause } = selection;
   return (
     (executionId === undefined || identity?.executionId === executionId) &&
     (vendor === undefined || identity?.vendor === vendor) &&
+    (cause === undefined || causeOf(failure) === cause) &&
     (part === undefined ||
       [error, foldError(error), causeOf(failure)].some((text) => text.includes(part)))
   );

@@ -4,7 +4,8 @@ import { causeOf } from './fold-error.ts';
 // Nobody reads more causes than this; the rest are counted together.
 const CAUSES_MAX = 1_000;
 const EXAMPLES = 3;
-const OTHER_CAUSES = '(other errors)';
+/** Stands for every cause beyond the most that are told apart. */
+export const OTHER_CAUSES = '(other errors)';
 
 /** A failure to be grouped by cause. */
 export interface Failure {

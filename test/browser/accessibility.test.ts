@@ -40,7 +40,12 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 900 });
     const executions = [ids[0], ids[2], ids[7], ids[8], 0].map((id) => `/executions/${id}`);
-    for (const path of ['/', '/?range=24h', '/executions', ...executions]) {
+    await page.goto(url);
+    const links = await page.locator('a[href^="/failures/"]').all();
+    const causes = await Promise.all(
+      links.slice(0, 2).map(async (link) => String(await link.getAttribute('href'))),
+    );
+    for (const path of ['/', '/?range=24h', '/executions', '/stuck', ...causes, ...executions]) {
       await page.goto(`${url}${path}`);
       for (const details of await page.locator('details > summary').all()) await details.click();
       expect(await findings(), path).toEqual([]);

@@ -2,6 +2,7 @@ import { createBullBoard } from '@bull-board/api';
 import { pino } from 'pino';
 import { afterAll } from 'vitest';
 import { createDashboard } from '../../dashboard/app.ts';
+import { Repairs } from '../../dashboard/repair/repairs.ts';
 import { loadConfig } from '../../shared/process/config.ts';
 import { listen } from '../../shared/http/server.ts';
 import { openBacklogQueue } from '../../shared/queue/backlog-queue.ts';
@@ -29,6 +30,7 @@ export async function serveDashboard(
   const config = loadConfig([], { ...stores.environment, ...settings });
   const lines: Record<string, unknown>[] = [];
   const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as (typeof lines)[0]) });
+  const repairs = new Repairs(log);
   const app = createDashboard(config, {
     database: stores.database,
     redis: stores.redis,
@@ -36,10 +38,14 @@ export async function serveDashboard(
     backlogQueue: openBacklogQueue(config, stores.redis),
     registry: createRegistry(),
     checks: [],
+    repairs,
     log,
   });
   const server = await listen(app, '127.0.0.1', 0, 'DASHBOARD_PORT');
-  afterAll(() => server.close());
+  afterAll(async () => {
+    await server.close();
+    await repairs.close();
+  });
   return { url: `http://127.0.0.1:${server.port}`, lines };
 }
 
