@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { loadConfig, type Config, type StoresConfig } from '../../shared/process/config.ts';
 import { httpAddress } from '../../shared/http/address.ts';
-import { openDatabase, type Database } from '../../shared/postgres/database.ts';
+import { readCaptureState } from '../../shared/postgres/capture.ts';
+import { openDatabase, withClient, type Database } from '../../shared/postgres/database.ts';
 import { TallyError } from '../../shared/errors.ts';
 import { Lifecycle } from '../../shared/process/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/process/logger.ts';
@@ -157,6 +158,12 @@ async function prepare(
     screen.say(
       `Loading the demonstration: ${options.executions} executions, statuses out of date.`,
     );
+    // Somebody may have turned it off in this data folder, and nothing would seem to work.
+    if ((await withClient(config.DATABASE_URL, 'start', readCaptureState)) !== 'enabled') {
+      screen.say(
+        'Capture is off, so nobody records what the demonstration changes; run: tally capture enable',
+      );
+    }
     await seedDemonstration(database, options.executions);
   }
   return { database, queue: openRefreshQueue(config, redis) };

@@ -5,6 +5,10 @@ import { describeError } from '../errors.ts';
 const ADVICE: readonly (readonly [RegExp, string])[] = [
   [/^28/, 'check user and password in DATABASE_URL, and pg_hba.conf'],
   [/^3D000/, 'check the name of the database at the end of DATABASE_URL'],
+  [
+    /^57P03 .*Hot standby mode is disabled/,
+    'the server is a standby that answers no queries (its hot_standby is off): point DATABASE_URL at the primary',
+  ],
   [/^57P03/, 'the server is starting or stopping; Tally keeps trying'],
   [/^53300/, 'raise max_connections, run fewer processes or put a pooler in front'],
   [/^53100/, 'free space on the disk of the server'],
@@ -74,6 +78,8 @@ export function adviceOnConnecting(error: unknown): string {
 function knownAdvice(error: unknown): string | undefined {
   const code =
     error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const text = `${code} ${describeError(error)}`;
+  // Some causes share code and message, and only the detail tells them apart.
+  const detail = error instanceof DatabaseError ? (error.detail ?? '') : '';
+  const text = `${code} ${describeError(error)} ${detail}`;
   return ADVICE.find(([pattern]) => pattern.test(text))?.[1];
 }

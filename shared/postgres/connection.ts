@@ -88,7 +88,7 @@ function readFile(parameter: string, file: string): string {
   } catch (error) {
     throw new TallyError(
       'BAD_DATABASE_URL',
-      `DATABASE_URL: ${parameter} can't be read: ${describeError(error)}`,
+      `DATABASE_URL: ${parameter} can't be read: ${describeError(error)}; check the path and that this user may read it`,
       { cause: error },
     );
   }

@@ -56,7 +56,10 @@ function readTls(files: TlsFiles, setting: RedisSetting): NonNullable<Connection
     try {
       return readFileSync(path);
     } catch (error) {
-      throw new UsageError(`${setting} names a file that can't be read: ${describeError(error)}`);
+      throw new UsageError(
+        `${setting} names a file that can't be read: ${describeError(error)}; check the path and that this user may read it`,
+        { cause: error },
+      );
     }
   };
   return {

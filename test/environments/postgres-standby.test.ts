@@ -1,4 +1,4 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { openDatabase } from '../../shared/postgres/database.ts';
@@ -149,4 +149,29 @@ it('processes that start on a standby say so, are calm and not ready, and work o
     WORKS_AGAIN_MS,
   );
   expect(watches.flatMap(({ lies }) => lies)).toEqual([]);
+}, 300_000);
+
+it('a standby that answers no queries is called one by tally doctor and tally status', async () => {
+  const closed = await standbyOf(primary);
+  onTestFinished(() => closed.remove());
+  await closed.stop();
+  const cluster = join(closed.folder, 'cluster');
+  appendFileSync(join(cluster, 'postgresql.auto.conf'), '\nhot_standby = off\n');
+  // It waits in vain for an answer, until the server is ended below.
+  const starting = closed.start().catch(() => 'ended');
+  const databaseUrl = Object.assign(new URL(closed.url), { pathname }).href;
+  const inVain =
+    /not accepting connections\); the server is a standby that answers no queries .*: point DATABASE_URL at the primary/;
+  await until('tally status to say so', async () => {
+    const { output } = await runTally(['status'], { ...environment, DATABASE_URL: databaseUrl });
+    return inVain.test(output);
+  });
+  const [connection] = await postgresFindings(databaseUrl);
+  expect(connection).toMatchObject({
+    check: 'connection',
+    fix: 'the server is a standby that answers no queries (its hot_standby is off): point DATABASE_URL at the primary',
+  });
+  const postmaster = Number.parseInt(readFileSync(join(cluster, 'postmaster.pid'), 'utf8'), 10);
+  process.kill(postmaster, 'SIGQUIT');
+  expect(await starting).toBe('ended');
 }, 300_000);

@@ -90,7 +90,7 @@ const BAD: Record<string, [url: string, says: RegExp]> = {
   ],
   'a file of the authority that is not there': [
     `${login}@${server}/${name}?sslmode=verify-full&sslrootcert=/nowhere/ca.pem`,
-    /sslrootcert can't be read: ENOENT.*nowhere/,
+    /sslrootcert can't be read: ENOENT.*nowhere.*; check the path and that this user may read it/,
   ],
   'a unix socket that is not there': [
     `postgres:///${name}?host=${pooled.folder}&port=1`,

@@ -104,6 +104,7 @@ describe('a wrong TLS setting is named once, with what to do and without the pas
     const { code, output } = await runTally(['worker'], all);
     expect(code).toBe(2);
     expect(output).toContain("REDIS_URL names a file that can't be read: ENOENT");
+    expect(output).toContain('; check the path and that this user may read it');
     expect(output).not.toContain(ENCODED);
   });
 });

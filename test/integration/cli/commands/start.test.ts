@@ -103,6 +103,26 @@ describe('npm start', () => {
     await nothingLeft(data);
   });
 
+  it('says that capture is off, when somebody has turned it off in its data folder', async () => {
+    const data = join(folder, 'off');
+    const first = startTally(
+      ['start', '--executions', '200', '--rate', '0', '--data', data],
+      environment,
+    );
+    await first.said('Dashboard: http', 60_000);
+    expect(await runTally(['capture', 'disable', '--data', data], {})).toMatchObject({ code: 0 });
+    first.kill('SIGTERM');
+    await first.ended;
+    const once = await runTally(
+      ['start', '--once', '--executions', '200', '--data', data],
+      environment,
+    );
+    expect(once.output).toContain(
+      'Capture is off, so nobody records what the demonstration changes; run: tally capture enable',
+    );
+    expect(once.code).toBe(1);
+  });
+
   it('stops servers that a killed start left behind, without losing data', async () => {
     const data = join(folder, 'unguarded');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);
