@@ -39,7 +39,7 @@ export function injectFault(fault: number, injected: string): InjectedFault {
       beganMs = performance.now();
     },
     recovered: () => {
-      records[at] = { fault, injected, recoveryMs: performance.now() - beganMs };
+      records[at] = { fault, injected, recoveryMs: Math.round(performance.now() - beganMs) };
     },
   };
 }

@@ -1,0 +1,55 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { Command, InvalidArgumentError } from 'commander';
+import { startVitest, type Reporter, type TestCase } from 'vitest/node';
+import { FAULTS } from './catalogue.ts';
+import { readMeasured, RELIABILITY_PAGE, reliabilityPage, writeMeasured } from './report.ts';
+import type { FaultRecord } from '../support/fault.ts';
+
+const program = new Command('test:faults')
+  .description('Injects the faults of the catalogue, one test after another, on real servers.')
+  .argument('[faults...]', 'numbers of faults; default: all', readFault, [])
+  .option('--report', `write what was measured to ${RELIABILITY_PAGE}`)
+  .parse();
+const chosen = program.processedArgs[0] as number[];
+const { report } = program.opts<{ report?: true }>();
+
+const measured: Record<string, FaultRecord[]> = {};
+const collector: Reporter = {
+  onTestCaseResult(test: TestCase) {
+    const { faults } = test.meta();
+    if (faults === undefined) return;
+    const file = relative(process.cwd(), test.module.moduleId);
+    // What a test that failed has measured counts for nothing, now or before.
+    measured[`${file} > ${test.fullName}`] = test.result().state === 'passed' ? faults : [];
+  },
+  // Not only at the end: a run that is interrupted keeps what it has.
+  async onTestModuleEnd() {
+    if (report === true) await writeMeasured(measured);
+  },
+};
+const vitest = await startVitest('test', filesOf(chosen), {
+  watch: false,
+  // Beside others, a fault would take longer to recover from.
+  maxWorkers: 1,
+  reporters: ['default', collector],
+});
+await vitest.close();
+if (report === true) writeFileSync(RELIABILITY_PAGE, await reliabilityPage(readMeasured()));
+
+/** The files with a test that injects any of these faults; of every fault if none is given. */
+function filesOf(faults: readonly number[]): string[] {
+  const names = readdirSync('test', { recursive: true, encoding: 'utf8' });
+  const wanted = faults.length === 0 ? String.raw`\d+` : faults.join('|');
+  const injects = new RegExp(String.raw`\binjectFault\(\s*(?:${wanted}),`);
+  return names
+    .map((name) => `test/${name}`)
+    .filter((file) => file.endsWith('.test.ts') && injects.test(readFileSync(file, 'utf8')));
+}
+
+function readFault(text: string, before: readonly number[]): number[] {
+  if (!(text in FAULTS)) {
+    throw new InvalidArgumentError(`The faults are 1 to ${Object.keys(FAULTS).length}.`);
+  }
+  return [...before, Number(text)];
+}
