@@ -1,5 +1,6 @@
+import { Registry } from 'prom-client';
 import { expect, it, onTestFinished } from 'vitest';
-import { createRefreshMetrics, createRegistry } from '../../../shared/process/metrics.ts';
+import { createRefreshMetrics } from '../../../shared/process/metrics.ts';
 import { createLogger } from '../../../shared/process/logger.ts';
 import { loadConfig } from '../../../shared/process/config.ts';
 import { ActivityLog } from '../../../workers/activity-log.ts';
@@ -7,7 +8,7 @@ import { Recorder } from '../../../workers/recorder.ts';
 
 /** A recorder and what each of its listeners has heard. */
 function listenTo() {
-  const registry = createRegistry();
+  const registry = new Registry();
   const messages: string[] = [];
   const history: string[] = [];
   const log = new ActivityLog(
