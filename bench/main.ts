@@ -4,6 +4,7 @@ import { describeError, UsageError } from '../shared/errors.ts';
 import { captureReport, type CaptureOptions } from './capture-command.ts';
 import { contendersReport, type ContendersOptions } from './contenders-command.ts';
 import { failedReport, type FailedOptions } from './failed-command.ts';
+import { dashboardReport, type DashboardOptions } from './dashboard-command.ts';
 import { hostReport, type HostOptions } from './host-command.ts';
 import { growthReport, type GrowthOptions } from './growth-command.ts';
 import { lagReport, type LagOptions } from './lag-command.ts';
@@ -147,6 +148,21 @@ program
   .addOption(json())
   .action((options: FailedOptions & { json?: string }) =>
     report('failed', options.json, (servers, command) => failedReport(servers, options, command)),
+  );
+
+program
+  .command('dashboard')
+  .description('what each page takes with much waiting and failed, and what it costs the stores')
+  .addOption(executions(1_000_000))
+  .addOption(tasks(2))
+  .option('--waiting <n>', 'jobs that wait', wholeNumber(1, 2_000_000), 300_000)
+  .option('--failed <n>', 'executions that have failed for good', wholeNumber(1, 500_000), 50_000)
+  .option('--rounds <n>', 'requests of each page', wholeNumber(1, 1_000), 20)
+  .addOption(json())
+  .action((options: DashboardOptions & { json?: string }) =>
+    report('dashboard', options.json, (servers, command) =>
+      dashboardReport(servers, options, command),
+    ),
   );
 
 program

@@ -9,6 +9,11 @@ import type { Arena } from './servers.ts';
 /** The command `tally`, as built. */
 export const TALLY = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const WORKER = fileURLToPath(new URL('dist/bench/worker-process.js', import.meta.url));
+const READY = {
+  worker: 'taking jobs',
+  producer: 'refreshes are accepted on',
+  dashboard: 'dashboard: http',
+};
 const KEPT_LINES = 3;
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
@@ -20,6 +25,8 @@ export const QUEUE_PREFIX = 'bench';
 export interface MeasuredProcess {
   readonly pid: number;
   readonly role: string;
+  /** The line with which it said that it works; empty for a process of the bench. */
+  readonly readyLine: string;
   /** Whether it has said that its work is done; Tally's processes never say so. */
   readonly done: boolean;
   /** @throws TallyError with its last lines when it has ended */
@@ -39,13 +46,12 @@ export function killAll(): void {
 
 /** Starts `tally <role>` as built, and waits until it works. */
 export function startTally(
-  role: 'worker' | 'producer',
+  role: keyof typeof READY,
   arena: Arena,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<MeasuredProcess> {
-  const ready = role === 'worker' ? 'taking jobs' : 'refreshes are accepted on';
   return start(role, [TALLY, role], environment(arena, settings), (child) =>
-    saysLine(child, ready),
+    saysLine(child, READY[role]),
   );
 }
 
@@ -53,6 +59,7 @@ export function startTally(
 export function startContender(name: string, arena: Arena): Promise<MeasuredProcess> {
   return start(name, [WORKER, name], environment(arena, {}), async (child) => {
     await once(child, 'message');
+    return '';
   });
 }
 
@@ -60,7 +67,7 @@ async function start(
   role: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  ready: (child: ChildProcess) => Promise<void>,
+  ready: (child: ChildProcess) => Promise<string>,
 ): Promise<MeasuredProcess> {
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   running.add(child);
@@ -79,8 +86,12 @@ async function start(
   child.on('message', (message) => {
     done ||= message === 'done';
   });
+  let readyLine = '';
   const outcome = await Promise.race([
-    ready(child).then(() => 'ready'),
+    ready(child).then((line) => {
+      readyLine = line;
+      return 'ready';
+    }),
     ended.then(() => 'ended before it was ready'),
     delay(READY_TIMEOUT_MS, 'was not ready in time', { ref: false }),
   ]);
@@ -91,6 +102,7 @@ async function start(
   return {
     pid: child.pid ?? 0,
     role,
+    readyLine,
     get done() {
       return done;
     },
@@ -110,11 +122,11 @@ async function start(
   };
 }
 
-function saysLine(child: ChildProcess, text: string): Promise<void> {
+function saysLine(child: ChildProcess, text: string): Promise<string> {
   return new Promise((resolve) => {
     if (child.stdout === null) return;
     createInterface({ input: child.stdout }).on('line', (line) => {
-      if (line.includes(text)) resolve();
+      if (line.includes(text)) resolve(line);
     });
   });
 }
@@ -132,6 +144,7 @@ export function environment(
     // What a run begins with is out of date, so the reconciler would find it before the clock starts.
     RECONCILE_INTERVAL_MS: '0',
     PRODUCER_PORT: '0',
+    DASHBOARD_PORT: '0',
     ...settings,
   };
 }

@@ -1,10 +1,6 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
-import { COUNTED_ROWS, type OutboxSummary, type RefreshSource } from './outbox.ts';
-
-// A sudden backlog is newer than the statistics, and with those the planner may read and sort all
-// of it.
-const IN_ORDER = { enable_bitmapscan: 'off', enable_seqscan: 'off' };
+import { COUNTED_ROWS, IN_ORDER, type OutboxSummary, type RefreshSource } from './outbox.ts';
 
 /**
  * What one statement of the backlog lane did with the executions that share a vendor, an outcome

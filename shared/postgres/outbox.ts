@@ -57,6 +57,13 @@ export async function forgetHostWord(database: Database, executionId: number): P
   await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);
 }
 
+/**
+ * Settings of statements that walk along an index. A sudden backlog is newer than the statistics,
+ * and with those the planner may read and sort all of it, or read all sent rows to find unsent
+ * ones.
+ */
+export const IN_ORDER = { enable_bitmapscan: 'off', enable_seqscan: 'off' };
+
 /** Most rows that are counted exactly; above that, figures are estimates. */
 export const COUNTED_ROWS = 100_000;
 
@@ -108,7 +115,9 @@ async function countUnsent(database: Database, all: number): Promise<number> {
 async function countRows(database: Database, condition: string): Promise<number> {
   const [counted] = await database.query<{ count: number }>(
     `SELECT count(*) AS count
-       FROM (SELECT FROM tally.outbox WHERE ${condition} LIMIT ${COUNTED_ROWS + 1}) AS counted`,
+       FROM (SELECT FROM tally.outbox WHERE ${condition} ORDER BY sent_at LIMIT ${COUNTED_ROWS + 1}) AS counted`,
+    [],
+    IN_ORDER,
   );
   return counted?.count ?? 0;
 }
