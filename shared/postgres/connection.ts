@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { types as pgTypes } from 'pg';
 import type pg from 'pg';
 import { describeError, TallyError } from '../errors.ts';
 import { adviceOnConnecting } from './advice.ts';
 import { describeHost, type DatabaseAddress } from '../process/database-url.ts';
+import { readTextFile } from '../process/named-file.ts';
 
 /**
  * How `pg` turns columns into values: as by default, except that a bigint becomes a number. Ids are
@@ -84,7 +84,7 @@ function encryptions(
 
 function readFile(parameter: string, file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return readTextFile(file);
   } catch (error) {
     throw new TallyError(
       'BAD_DATABASE_URL',

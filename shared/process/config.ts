@@ -15,7 +15,8 @@ import {
   type Setting,
 } from './setting-kinds.ts';
 import { findMisspelt, isMadeByPlatform, type Environment } from './setting-names.ts';
-import { readSetting, readTextFile, type Sources } from './setting-text.ts';
+import { readTextFile } from './named-file.ts';
+import { readSetting, type Sources } from './setting-text.ts';
 
 const redisUrl = parsed(parseRedisUrl);
 

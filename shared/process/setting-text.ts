@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { describeError, UsageError } from '../errors.ts';
 import { isMadeByPlatform, type Environment } from './setting-names.ts';
 
@@ -6,11 +5,6 @@ import { isMadeByPlatform, type Environment } from './setting-names.ts';
 export interface Sources {
   readonly environment: Environment;
   readonly readFile: (path: string) => string;
-}
-
-/** Reads a text file. @throws an error from `node:fs` */
-export function readTextFile(path: string): string {
-  return readFileSync(path, 'utf8');
 }
 
 /**

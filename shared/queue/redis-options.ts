@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import type { RedisOptions } from 'ioredis';
 import { describeError, UsageError } from '../errors.ts';
+import { readTextFile } from '../process/named-file.ts';
 import type { RedisAddress, TlsFiles } from '../process/redis-url.ts';
 import { TellingSentinelConnector } from './sentinel-connector.ts';
 
@@ -52,9 +52,9 @@ export function addressOptions(address: RedisAddress, setting: RedisSetting): Co
 }
 
 function readTls(files: TlsFiles, setting: RedisSetting): NonNullable<ConnectionOptions['tls']> {
-  const read = (path: string): Buffer => {
+  const read = (path: string): string => {
     try {
-      return readFileSync(path);
+      return readTextFile(path);
     } catch (error) {
       throw new UsageError(
         `${setting} names a file that can't be read: ${describeError(error)}; check the path and that this user may read it`,

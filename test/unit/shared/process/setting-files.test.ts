@@ -1,3 +1,4 @@
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -108,4 +109,26 @@ it('an empty variable clears the other: neither counts as set', () => {
   const path = fileWith('hunter2x-token');
   expect(loadConfig([], { API_TOKEN: '', API_TOKEN_FILE: path }).API_TOKEN).toBe('hunter2x-token');
   expect(loadConfig([], { API_TOKEN: 'hunter2x', API_TOKEN_FILE: '' }).API_TOKEN).toBe('hunter2x');
+});
+
+describe('a pipe in place of a file', () => {
+  function newPipe(): string {
+    const path = join(folder, `pipe-${Math.random()}`);
+    execFileSync('mkfifo', [path]);
+    return path;
+  }
+
+  it('is read to its end, however slowly it is written', () => {
+    const path = newPipe();
+    // In a process of its own: reading blocks this one.
+    spawn('sh', ['-c', '(sleep 0.2; printf hunter2x; sleep 0.2; echo -token) > "$1"', 'sh', path]);
+    expect(loadConfig([], { API_TOKEN_FILE: path }).API_TOKEN).toBe('hunter2x-token');
+  });
+
+  it('into which nobody writes is named, rather than waited for without end', () => {
+    const path = newPipe();
+    expect(refusal({ API_TOKEN_FILE: path })).toBe(
+      `API_TOKEN_FILE: ${path} is empty; write the value into it`,
+    );
+  });
 });
