@@ -14,9 +14,16 @@ const manifest = z
   .object({ version: z.string(), dependencies: z.record(z.string(), z.string()) })
   .parse(JSON.parse(readFileSync('package.json', 'utf8')));
 
+// How npm reaches its registry and its cache on this machine.
+const NPM = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) =>
+    /^(?:HOME|npm_config_(?:registry|cache|userconfig)|https?_proxy|no_proxy)$/i.test(name),
+  ),
+);
+
 /** Runs a program as a user would, without any setting of Tally; fails with what it printed. */
 async function run(cwd: string, program: string, ...args: string[]): Promise<string> {
-  const env = { PATH: process.env['PATH'], HOME: folder, TERM: 'dumb' };
+  const env = { ...NPM, PATH: process.env['PATH'], TERM: 'dumb' };
   const { stdout, stderr } = await promisify(execFile)(program, args, { cwd, env }).catch(
     (error: Error & { stdout: string; stderr: string }) => {
       if (error.stderr.startsWith('tally:')) return error;
