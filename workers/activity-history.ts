@@ -74,13 +74,11 @@ export class ActivityHistory {
     if (this.#redis.status !== 'ready' || this.#telling !== undefined) return;
     const activity = this.#activity;
     this.#activity = noActivity();
-    this.#telling = recordActivity(
-      this.#redis,
-      this.#config,
-      this.#name,
-      this.#heartbeat,
+    this.#telling = recordActivity(this.#redis, this.#config, {
+      name: this.#name,
+      heartbeat: this.#heartbeat,
       activity,
-    ).catch(() => undefined);
+    }).catch(() => undefined);
     await this.#telling;
     this.#telling = undefined;
   }

@@ -88,9 +88,16 @@ export interface WorkerHeartbeat {
 export async function recordActivity(
   redis: Redis,
   config: Config,
-  name: string,
-  heartbeat: WorkerHeartbeat,
-  activity: Activity,
+  {
+    name,
+    heartbeat,
+    activity,
+  }: {
+    /** Of the worker. */
+    readonly name: string;
+    readonly heartbeat: WorkerHeartbeat;
+    readonly activity: Activity;
+  },
 ): Promise<void> {
   // By Redis' clock, because those of the workers may differ. Half an interval back, because it has
   // just ended.

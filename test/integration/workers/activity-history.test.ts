@@ -79,7 +79,7 @@ it('a day is kept in points of five minutes, by lane, in less than a megabyte', 
   onTestFinished(() => clock.mockRestore());
   for (let at = now - 129_600; at < now; at += 100) {
     clock.mockResolvedValue([at, 0]);
-    await recordActivity(redis, own, 'a', heartbeat, activity);
+    await recordActivity(redis, own, { name: 'a', heartbeat, activity });
   }
   clock.mockRestore();
   let bytes = 0;
