@@ -13,6 +13,8 @@ import { logChanges } from './audit.ts';
 import { accountsOf, refuseCrossSite, refuseViewersChanges, requirePassword } from './auth.ts';
 import { createBoard } from './board.ts';
 import { createExecutionPages } from './execution/execution-page.ts';
+import { LIST_STYLE } from './executions/list-style.ts';
+import { createSelectionPages } from './executions/selection-page.ts';
 import { BOARD_PATH } from './links.ts';
 import { LOGO } from './logo.ts';
 import { CHART_STYLE } from './overview/chart-style.ts';
@@ -81,14 +83,14 @@ function ownPages(config: Config, parts: Parameters<typeof createDashboard>[1]):
   const disagreements = new DisagreementCounter(parts.database, parts.log);
   router.use(pagePolicy);
   router.get('/tally.css', keptAMinute, (_request, response) => {
-    response.type('css').send(`${PAGE_STYLE}${CHART_STYLE}`);
+    response.type('css').send(`${PAGE_STYLE}${CHART_STYLE}${LIST_STYLE}`);
   });
   router.get('/scripts/:file', keptAMinute, serveScripts());
   router.get('/tally.svg', keptAMinute, (_request, response) => {
     response.type('svg').send(LOGO);
   });
   router.get('/', overviewPage({ config, ...parts, disagreements }));
-  router.use(createExecutionPages(parts));
+  router.use(createSelectionPages(parts), createExecutionPages(parts));
   router.use(createRepairPages({ ...parts, disagreements }));
   return router;
 }

@@ -62,7 +62,7 @@ const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']
 
 // Paths of Bull Board below /board/api/queues: <action>, refresh/<action>[/<state>] and
 // refresh/<job>/<action>.
-// Our own: /executions/<id>/<action>, /failures/<cause>/<action> and /stuck/<action>.
+// Our own: /executions/<id>/<action>, /executions/refresh for a selection, /failures/<cause>/<action> and /stuck/<action>.
 function describe(
   method: string,
   path: string,
@@ -71,6 +71,7 @@ function describe(
   if (parts[0] === 'executions' && parts.length === 3) {
     return { action: String(parts[2]), about: `execution ${parts[1]}` };
   }
+  if (parts.join('/') === 'executions/refresh') return { action: 'refresh' };
   if (parts[0] === 'failures' && parts.length === 3) {
     return { action: String(parts[2]), about: `failures ${parts[1]}` };
   }

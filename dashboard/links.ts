@@ -12,6 +12,8 @@ export interface Links {
   readonly execution: (executionId: number | string) => string;
   /** Where the form of "Refresh now" is sent. */
   readonly refreshExecution: (executionId: number) => string;
+  /** What refreshing a selection of executions asks before it does, and where its form is sent. */
+  readonly refreshSelected: string;
   /** Page of the failures of one cause, by `causeId`. */
   readonly failures: (causeId: string) => string;
   /** Where the form that retries them is sent. */
@@ -48,6 +50,7 @@ export function linksBelow(basePath: string): Links {
     executions: `${basePath}/executions`,
     execution,
     refreshExecution: (id) => `${execution(id)}/refresh`,
+    refreshSelected: `${basePath}/executions/refresh`,
     failures,
     retryFailures: (causeId) => `${failures(causeId)}/retry`,
     stuck,

@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { ORDERED_BY_INDEX } from './pinned.ts';
 import { readSql } from './schema.ts';
 
 /** An execution that is stuck behind its tasks and has no refresh on its way. */
@@ -17,6 +18,9 @@ export interface DisagreementPage {
   /** Where the next page starts; undefined after the last page. */
   readonly last: number | undefined;
 }
+
+// Without statistics, the planner would read all tasks for a few executions.
+const BY_INDEX = { enable_seqscan: 'off' };
 
 const FINAL = `('Success', 'Error', 'Stopped')`;
 // Nearly every execution fails this test, and needs no rollup.
@@ -50,6 +54,7 @@ export async function readDisagreements(
       WHERE e.id = ANY ($1) AND ${STUCK} ${(await knowsRefreshes(database)) ? `AND ${NOT_ON_ITS_WAY}` : ''}
       ORDER BY e.id`,
     [ids],
+    BY_INDEX,
   );
   return { disagreements, last };
 }
@@ -155,8 +160,9 @@ async function nextExecutions(
 ): Promise<{ ids: number[]; last: number | undefined }> {
   const rows = await database.query<{ id: number; wanted: boolean }>(
     `SELECT e.id::bigint AS id, ${condition} AS wanted FROM execution e
-      WHERE e.id > $1 AND e.id <= ${Number.MAX_SAFE_INTEGER} ORDER BY e.id LIMIT $2`,
+      WHERE e.id > $1::bigint AND e.id <= ${Number.MAX_SAFE_INTEGER} ORDER BY e.id LIMIT $2`,
     [after, limit],
+    ORDERED_BY_INDEX,
   );
   return { ids: rows.filter(({ wanted }) => wanted).map(({ id }) => id), last: rows.at(-1)?.id };
 }

@@ -1,11 +1,9 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
+import { ORDERED_BY_INDEX } from './pinned.ts';
 
 /** Records per page; at most 4 MB of errors. */
 const PAGE = 2_000;
-// Right after many failures the table has no statistics, and the planner would read and sort all of
-// the rest for each page: minutes for 1,000,000 records.
-const IN_ORDER = { enable_seqscan: 'off', enable_bitmapscan: 'off', enable_sort: 'off' };
 /** Characters of an error that are kept; a message may contain a whole statement. */
 export const ERROR_MAX = 2_000;
 
@@ -169,7 +167,7 @@ export async function* failureRecordPages(database: Database): AsyncGenerator<Fa
         WHERE ${STANDING} AND f.job_id > $1 AND f.failed_at <= $2::timestamptz
         ORDER BY f.job_id LIMIT $3`,
       [after, now?.now, PAGE],
-      IN_ORDER,
+      ORDERED_BY_INDEX,
     );
     if (page.length > 0) yield page;
     after = page.length < PAGE ? undefined : page.at(-1)?.jobId;

@@ -49,12 +49,17 @@ export async function releaseRows(
 }
 
 /**
- * Lets the next refresh of the execution, whoever requests it, overwrite a final status that the
+ * Lets the next refresh of each execution, whoever requests it, overwrite a final status that the
  * host stored itself.
  * @throws an error from `pg`
  */
-export async function forgetHostWord(database: Database, executionId: number): Promise<void> {
-  await database.query('DELETE FROM tally.host_word WHERE execution_id = $1', [executionId]);
+export async function forgetHostWords(
+  database: Database,
+  executionIds: readonly number[],
+): Promise<void> {
+  await database.query('DELETE FROM tally.host_word WHERE execution_id = ANY ($1::bigint[])', [
+    executionIds,
+  ]);
 }
 
 /**

@@ -18,6 +18,18 @@ const { queue, redis, config } = stores;
 const { url } = await serveDashboard(stores, WITH_PASSWORDS);
 
 const CHANGES = boardRoutes().filter(({ method }) => method !== 'get');
+const OWN_CHANGES = [
+  '/executions/1/refresh',
+  '/executions/refresh',
+  '/failures/0123456789abcdef/retry',
+  '/stuck/refresh',
+];
+const OWN_PAGES = [
+  '/executions?state=failed',
+  '/executions/refresh?id=1',
+  '/failures/0123456789abcdef',
+  '/stuck',
+];
 
 // Each kind of job once: waiting, failed and delayed.
 await enqueueRefreshes(queue, [{ executionId: 1, vendor: 'SCAN' }]);
@@ -50,25 +62,26 @@ async function contents(): Promise<Record<string, unknown>> {
 
 describe('without the password', () => {
   const own = ['/', '/executions', '/executions/1', '/tally.css', '/scripts/uplot.js', '/metrics'];
-  const board = [
-    '/board',
-    '/board/static/favicon.ico',
-    '/board/queue/refresh',
-    '/stuck',
-    '/no/page',
-  ];
+  const board = ['/board', '/board/static/favicon.ico', '/board/queue/refresh', '/no/page'];
   const former = ['/overview', '/static/favicon.ico', '/queue/refresh', '/api/queues'];
 
   const routes = boardRoutes().map(({ route }) => pathOf(route));
-  it.each([...own, ...board, ...former, ...routes])('GET %s answers 401', async (path) => {
-    expect((await fetch(`${url}${path}`)).status).toBe(401);
-  });
+  it.each([...own, ...OWN_PAGES, ...board, ...former, ...routes])(
+    'GET %s answers 401',
+    async (path) => {
+      expect((await fetch(`${url}${path}`)).status).toBe(401);
+    },
+  );
 
   it.each(CHANGES)('$method $route answers 401', async ({ method, route }) => {
     const before = await contents();
     const response = await fetch(`${url}${pathOf(route)}`, { method: method.toUpperCase() });
     expect(response.status).toBe(401);
     expect(await contents()).toEqual(before);
+  });
+
+  it.each(OWN_CHANGES)('POST %s answers 401', async (path) => {
+    expect((await fetch(`${url}${path}`, { method: 'POST' })).status).toBe(401);
   });
 
   it.each(['/healthz', '/readyz'])('%s is open and shows nothing but the state', async (path) => {
@@ -107,6 +120,12 @@ describe('the viewer', () => {
     expect(await contents()).toEqual(before);
   });
 
+  it.each(OWN_CHANGES)('may not POST %s', async (path) => {
+    const headers = { ...login(VIEWER), 'content-type': 'application/json' };
+    const response = await fetch(`${url}${path}`, { method: 'POST', headers, body: '{"id":[1]}' });
+    expect(response.status).toBe(403);
+  });
+
   it.each(['POST', 'PUT', 'PATCH', 'DELETE'])('may not %s anything at all', async (method) => {
     const response = await fetch(`${url}/nothing/here`, { method, headers: login(VIEWER) });
     expect(response.status).toBe(403);
@@ -131,6 +150,23 @@ describe('a page of another site', () => {
       method: 'POST',
       headers: { ...login(OPERATOR), ...headers },
       body: data,
+    });
+    expect(response.status).toBe(403);
+    expect(await contents()).toEqual(before);
+  });
+});
+
+describe.each(OWN_CHANGES)('POST %s', (path) => {
+  it.each([
+    ['from another site', { 'sec-fetch-site': 'cross-site' }],
+    ['from another origin', { origin: 'https://evil.example' }],
+    ['as a form that names no origin', { 'content-type': 'application/x-www-form-urlencoded' }],
+  ])('is refused %s', async (_how, headers) => {
+    const before = await contents();
+    const response = await fetch(`${url}${path}`, {
+      method: 'POST',
+      headers: { ...login(OPERATOR), ...headers },
+      body: 'id=1',
     });
     expect(response.status).toBe(403);
     expect(await contents()).toEqual(before);
@@ -204,6 +240,10 @@ describe('wrong passwords', () => {
     expect(late.status).toBe(429);
     expect(Number(late.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await ask(wrong)).status).toBe(429);
+    for (const path of OWN_CHANGES) {
+      const { status } = await fetch(`${own.url}${path}`, { method: 'POST', headers: wrong });
+      expect(status, path).toBe(429);
+    }
     expect((await ask({})).status).toBe(401);
     expect((await ask(login(OPERATOR))).status).toBe(200);
     expect((await ask(login(VIEWER))).status).toBe(200);
@@ -225,7 +265,7 @@ describe('wrong passwords', () => {
 });
 
 describe('the answers', () => {
-  it.each(['/', '/executions', '/board'])('of %s isolate the page', async (path) => {
+  it.each(['/', '/executions', ...OWN_PAGES, '/board'])('of %s isolate the page', async (path) => {
     const { headers } = await fetch(`${url}${path}`, { headers: login(OPERATOR) });
     expect(headers.has('x-powered-by')).toBe(false);
     const policy = headers.get('content-security-policy');

@@ -1,0 +1,168 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  readExecutionPage,
+  ROWS,
+  type ListedExecution,
+} from '../../../dashboard/executions/execution-list.ts';
+import {
+  filterQuery,
+  readFilter,
+  type ListFilter,
+} from '../../../dashboard/executions/list-filter.ts';
+import type { Database } from '../../../shared/postgres/database.ts';
+import { recordFailure } from '../../../shared/postgres/failures.ts';
+import { serveDashboard } from '../../support/dashboard.ts';
+import { createExecutions } from '../../support/executions.ts';
+import { createStores } from '../../support/stores.ts';
+
+const MANY = 20_000;
+const EXAMINED_MAX = 5_000;
+
+const stores = await createStores();
+const { database } = stores;
+const { url } = await serveDashboard(stores);
+
+const filterOf = (query: Record<string, string>): ListFilter => readFilter(query);
+const idsOf = (rows: readonly ListedExecution[]): number[] => rows.map((row) => row.executionId);
+
+let stuck: number[] = [];
+let failed: number[] = [];
+let byHand: number[] = [];
+let running: number[] = [];
+
+beforeAll(async () => {
+  // Final ones lie between and on both sides of all others.
+  const final = (): Promise<unknown> =>
+    database.query(
+      `WITH made AS (
+         INSERT INTO execution (vendor_type, status, trigger, end_time, start_time)
+         SELECT 'SCAN', 'Success', 'MANUAL', now(), now() - interval '2 days' FROM generate_series(1, $1) RETURNING id)
+       INSERT INTO task (execution_id, status, status_code, vendor_type, end_time)
+       SELECT id, 'Success', 3, 'SCAN', now() FROM made`,
+      [MANY / 2],
+    );
+  await final();
+  stuck = await createExecutions(database, 3);
+  running = await createExecutions(database, 60, ['Running']);
+  failed = await createExecutions(database, 120);
+  byHand = await createExecutions(database, 2);
+  for (const executionId of failed) {
+    const jobId = `${executionId}:REPLICATION:~made`;
+    const failure = { error: 'no <b>quota</b>', sqlState: undefined, attempts: 5, attemptMs: 0 };
+    await recordFailure(database, { executionId, vendor: 'REPLICATION', jobId, ...failure });
+  }
+  await database.query(`UPDATE execution SET status = 'Error' WHERE id = ANY ($1)`, [byHand]);
+  await database.query(
+    `INSERT INTO tally.host_word
+     SELECT id, 0, 1, pg_current_xact_id(), pg_current_snapshot() FROM unnest($1::bigint[]) AS id`,
+    [byHand],
+  );
+  await final();
+});
+
+/** Every row of a list, page by page, and how many pages that took. */
+async function all(query: Record<string, string>): Promise<ListedExecution[]> {
+  const rows: ListedExecution[] = [];
+  for (let from: string | undefined = ''; from !== undefined;) {
+    const page = await readExecutionPage(database, filterOf({ ...query, from }));
+    expect(page.rows.length).toBeLessThanOrEqual(ROWS);
+    rows.push(...page.rows);
+    from = page.next;
+  }
+  return rows;
+}
+
+describe('the list of executions', () => {
+  it('has each of a state exactly once over its pages', async () => {
+    expect(idsOf(await all({ state: 'stuck' }))).toEqual(stuck);
+    expect(idsOf(await all({ state: 'failed' }))).toEqual(failed.toReversed());
+    expect(idsOf(await all({ state: 'by-hand' }))).toEqual(byHand.toReversed());
+    expect(idsOf(await all({ state: 'running' }))).toEqual(
+      [...failed, ...running, ...stuck].toSorted((a, b) => b - a),
+    );
+    expect(await all({ state: 'final' })).toHaveLength(MANY + byHand.length);
+  });
+
+  it('is limited to a vendor and an age', async () => {
+    expect(await all({ state: 'running', vendor: 'SCAN' })).toEqual([]);
+    expect(await all({ vendor: 'REPLICATION' })).toHaveLength(185);
+    expect(await all({ vendor: 'REPLICATION', age: 'over-1d' })).toEqual([]);
+    expect(await all({ state: 'final', age: 'over-1d' })).toHaveLength(MANY);
+  });
+
+  it.each(['/executions?state=nonsense&age=__proto__&from=x', '/executions?from=1~%00&vendor=%00'])(
+    'answers %s with its first page',
+    async (path) => {
+      const response = await fetch(`${url}${path}`, { headers: { accept: 'application/json' } });
+      expect(response.status).toBe(200);
+      const { executions } = (await response.json()) as { executions: unknown[] };
+      expect(executions).toHaveLength(ROWS);
+    },
+  );
+
+  it('leads to the executions, to the next page, and says what failed as text', async () => {
+    const text = await (await fetch(`${url}/executions?state=failed`)).text();
+    const last = failed.at(-1) ?? 0;
+    expect(text).toContain(`href="/executions/${last}"`);
+    expect(text).not.toContain('<b>quota</b>');
+    const next = /href="(\/executions\?[^"]*)" rel="next"/.exec(text)?.[1] ?? '';
+    const second = await fetch(`${url}${next.replaceAll('&#38;', '&')}`);
+    expect(await second.text()).toContain(`href="/executions/${last - ROWS}"`);
+  });
+});
+
+interface Plan {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Actual Rows': number;
+  readonly 'Actual Loops': number;
+  readonly Plans?: readonly Plan[];
+}
+
+/** A database that also explains each statement, and what its plans read. */
+function explained(): { readonly database: Database; readonly scans: Plan[] } {
+  const scans: Plan[] = [];
+  const collect = (plan: Plan): void => {
+    if (plan['Relation Name'] !== undefined) scans.push(plan);
+    plan.Plans?.forEach(collect);
+  };
+  const query: Database['query'] = async (sql, values, settings) => {
+    const [row] = await database.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+      `EXPLAIN (ANALYZE, FORMAT JSON) ${sql}`,
+      values,
+      settings,
+    );
+    if (row !== undefined) collect(row['QUERY PLAN'][0].Plan);
+    return database.query(sql, values, settings);
+  };
+  return { database: { ...database, query }, scans };
+}
+
+describe.each(['without statistics', 'with statistics'])('%s, the list', (which) => {
+  it.each(['all', 'stuck', 'failed', 'by-hand', 'running', 'final'])(
+    'of state %s reads a bounded number of rows, by index',
+    async (state) => {
+      if (which === 'with statistics') await database.query('ANALYZE execution, task');
+      const { database: watched, scans } = explained();
+      await readExecutionPage(watched, filterOf({ state, vendor: 'REPLICATION' }));
+      const host = scans.filter(({ 'Relation Name': name }) =>
+        ['execution', 'task', 'failure', 'host_word'].includes(name ?? ''),
+      );
+      expect(host.length).toBeGreaterThan(0);
+      expect(host.filter((scan) => scan['Node Type'] === 'Seq Scan')).toEqual([]);
+      for (const scan of host) {
+        expect(
+          scan['Actual Rows'] * scan['Actual Loops'],
+          JSON.stringify(scan),
+        ).toBeLessThanOrEqual(EXAMINED_MAX);
+      }
+    },
+  );
+});
+
+it('an address says the filter again', () => {
+  const filter = { state: 'failed', vendor: 'A&B', age: 'over-1d', from: '17~4:A~B:x' } as const;
+  const query = Object.fromEntries(new URLSearchParams(filterQuery(filter, { from: filter.from })));
+  expect(readFilter(query)).toEqual(filter);
+  expect(filterQuery(filter, { state: 'all', vendor: '', age: '' })).toBe('');
+});
