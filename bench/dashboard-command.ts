@@ -114,7 +114,13 @@ async function pagesOf(
   return {
     overview: '/',
     'overview, a day': '/?range=24h',
-    'executions, search': '/executions',
+    ...Object.fromEntries(
+      ['all', 'stuck', 'failed', 'by-hand', 'running', 'final'].map((state) => [
+        `executions, ${state}`,
+        `/executions?state=${state}`,
+      ]),
+    ),
+    'executions, a vendor that is none': '/executions?vendor=none',
     'execution that is right': `/executions/${executions}`,
     'execution that waits': `/executions/${failed + 1}`,
     'execution that has failed': '/executions/1',

@@ -133,7 +133,8 @@ function table({ page, filter, links, nowMs }: ListView, canSelect: boolean): Ht
 }
 
 function noteOf(row: ListedExecution, state: ListState, nowMs: number): Html {
-  if (state === 'failed') return longText(row.error ?? 'recorded without its error');
+  if (state === 'failed')
+    return row.error ? longText(row.error) : html`<span class="none">no message</span>`;
   if (state === 'stuck') return statusTag(row.computed);
   return since(row.endTime, nowMs);
 }

@@ -45,7 +45,9 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     const causes = await Promise.all(
       links.slice(0, 2).map(async (link) => String(await link.getAttribute('href'))),
     );
-    for (const path of ['/', '/?range=24h', '/executions', '/stuck', ...causes, ...executions]) {
+    const lists = ['', '?state=failed', '?state=by-hand&vendor=none', `/refresh?id=${ids[0]}`];
+    const pages = ['/', '/?range=24h', '/stuck', ...lists.map((rest) => `/executions${rest}`)];
+    for (const path of [...pages, ...causes, ...executions]) {
       await page.goto(`${url}${path}`);
       for (const details of await page.locator('details > summary').all()) await details.click();
       expect(await findings(), path).toEqual([]);
