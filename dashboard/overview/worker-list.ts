@@ -42,16 +42,16 @@ export async function listWorkers(
     readActive(queue, redis, activeIds),
   ]);
   const nowMs = Date.now();
+  const inHand = byWorker(jobs);
   return connected
     .map(({ name, connectedSeconds }, at) => {
-      const own = jobs.filter(({ worker }) => worker === name);
-      const longest = own.toSorted((a, b) => a.startedMs - b.startedMs)[0];
+      const { count = 0, longest } = inHand.get(name) ?? {};
       const heartbeat = heartbeats[at];
       return {
         name,
         since: heartbeat?.startedAt ?? new Date(nowMs - connectedSeconds * 1_000).toISOString(),
         concurrency: heartbeat?.concurrency ?? null,
-        active: own.length,
+        active: count,
         longest:
           longest === undefined
             ? null
@@ -59,6 +59,21 @@ export async function listWorkers(
       };
     })
     .toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+/** How many jobs each worker has, and which of them longest; in one pass, for thousands of workers. */
+function byWorker(
+  jobs: readonly ActiveJob[],
+): Map<string, { readonly count: number; readonly longest: ActiveJob }> {
+  const found = new Map<string, { count: number; longest: ActiveJob }>();
+  for (const job of jobs) {
+    const { count = 0, longest = job } = found.get(job.worker) ?? {};
+    found.set(job.worker, {
+      count: count + 1,
+      longest: job.startedMs < longest.startedMs ? job : longest,
+    });
+  }
+  return found;
 }
 
 interface ActiveJob {

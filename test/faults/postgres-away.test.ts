@@ -11,7 +11,7 @@ import {
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
-import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
+import { until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
 
 const postgres = await controlledPostgres();
@@ -31,14 +31,13 @@ it('Postgres stopping under load costs no attempt, and the API answers 503 until
   await postgres.stop();
   await worker.said('Postgres is unavailable');
 
-  const askedMs = performance.now();
+  // It answers while Postgres is still stopped.
   const answer = await fetch(`${producer.url}/v1/refreshes`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: '{"executionId":1,"vendor":"REPLICATION"}',
   });
   expect(answer.status).toBe(503);
-  expect(performance.now() - askedMs).toBeLessThan(3_000 + BUSY_MACHINE_MS);
 
   // None runs any more: each was given back, and the worker takes no other.
   await until('no job to run', async () => (await countJobs(queue)).active === 0);

@@ -47,7 +47,7 @@ function faultTable({ machine, tests }: Measured): string {
   return [
     '| | fault | what the tests do | right again after |\n| --: | --- | --- | --: |',
     ...rows,
-    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}. Lost: nothing, in every row.`,
+    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}. Lost: nothing, in every row that was measured.`,
   ].join('\n');
 }
 

