@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { TallyError, UsageError } from '../shared/errors.ts';
-import { printableText } from '../shared/printable.ts';
+import { printableText } from '../shared/process/printable.ts';
 import { scrubSecrets, silentLogger } from '../shared/process/logger.ts';
-import { readVersion } from '../shared/installation.ts';
+import { readVersion } from '../shared/process/installation.ts';
 import { addExamples } from './examples.ts';
 import { logLibraryLines } from './library-lines.ts';
 import { outliveReaders } from './output.ts';

@@ -1,4 +1,4 @@
-import { printableJson } from '../shared/printable.ts';
+import { printableJson } from '../shared/process/printable.ts';
 
 /**
  * The text that `--json` prints for a value; every command uses it. Texts from outside (a vendor,

@@ -4,14 +4,15 @@ import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
 import { Router, type Express, type RequestHandler } from 'express';
-import { retryInBulk } from '../shared/queue/bulk-retry.ts';
+import { retryInBulk } from '../shared/failures/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
-import { printableText, shortened } from '../shared/printable.ts';
+import { printableText } from '../shared/process/printable.ts';
+import { shortened } from '../shared/errors.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { dropFailures } from '../shared/postgres/failures.ts';
 import type { BacklogQueue } from '../shared/queue/backlog-queue.ts';
-import type { FailureStores } from '../shared/queue/failures.ts';
+import type { FailureStores } from '../shared/failures/standing-failures.ts';
 import {
   enqueueRefreshes,
   queueIdentity,

@@ -1,4 +1,4 @@
-import { printableText } from '../shared/printable.ts';
+import { printableText } from '../shared/process/printable.ts';
 
 /** HTML that is safe to send: made by `html`, which escapes every value. */
 export class Html {

@@ -1,5 +1,5 @@
 import { html, type Html } from './html.ts';
-import { shortened } from '../shared/printable.ts';
+import { shortened } from '../shared/errors.ts';
 
 // In characters. More would make the page slow; nobody reads it to the end.
 const TEXT_MAX = 20_000;

@@ -1,6 +1,6 @@
 import type { Express, Response } from 'express';
 import type { Config } from '../shared/process/config.ts';
-import { readVersion } from '../shared/installation.ts';
+import { readVersion } from '../shared/process/installation.ts';
 import { linksBelow, type Links } from './links.ts';
 
 /** What is the same on every page of one dashboard. */

@@ -1,5 +1,3 @@
-import { shortened } from './printable.ts';
-
 /**
  * An error that a person can act on: a stable code for programs, and a sentence that says what is
  * wrong and what to do. Commands print the sentence alone. Anything else that is thrown is a
@@ -39,4 +37,12 @@ export function describeError(error: unknown): string {
   }
   const text = error instanceof Error ? error.message || error.name : String(error);
   return shortened(text, MESSAGE_MAX).replaceAll(/\s*[\r\n]+\s*/g, ' ');
+}
+
+/** Cuts a text after `max` characters and says how long it was. */
+export function shortened(text: string, max: number): string {
+  if (text.length <= max) return text;
+  // Don't cut a surrogate pair in half.
+  const begin = text.slice(0, max).replace(/[\uD800-\uDBFF]$/, '');
+  return `${begin}… (${text.length} characters in all)`;
 }

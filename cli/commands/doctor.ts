@@ -33,7 +33,7 @@ import { openRefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { outboxChecks, queueChecks } from '../doctor-checks.ts';
 import { jsonText } from '../output.ts';
-import { printable } from '../../shared/printable.ts';
+import { printable } from '../../shared/process/printable.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 const CONNECTION = 'connection';

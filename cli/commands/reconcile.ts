@@ -10,7 +10,7 @@ import { readIrreparable, type Irreparable } from '../../shared/postgres/irrepar
 import { UsageError } from '../../shared/errors.ts';
 import { schemaProblem } from '../../shared/postgres/schema.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
-import { printable } from '../../shared/printable.ts';
+import { printable } from '../../shared/process/printable.ts';
 import { jsonText } from '../output.ts';
 import { noBar, progressBar } from '../progress-bar.ts';
 import { withDatabase } from '../with-database.ts';

@@ -3,11 +3,11 @@ import {
   retryInBulk,
   type BulkRetryProgress,
   type FailureSelection,
-} from '../../shared/queue/bulk-retry.ts';
+} from '../../shared/failures/bulk-retry.ts';
 import { describeError, TallyError, UsageError } from '../../shared/errors.ts';
 import { executionIdProblem, vendorProblem } from '../../shared/execution.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
-import type { FailureStores } from '../../shared/queue/failures.ts';
+import type { FailureStores } from '../../shared/failures/standing-failures.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';

@@ -21,7 +21,7 @@ import {
 } from '../queue-status.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 import { jsonText } from '../output.ts';
-import { printable } from '../../shared/printable.ts';
+import { printable } from '../../shared/process/printable.ts';
 
 type NullValues<T> = { readonly [Key in keyof T]: T[Key] | null };
 

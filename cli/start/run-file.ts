@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { TallyError } from '../../shared/errors.ts';
-import { startCommand } from '../../shared/installation.ts';
+import { startCommand } from '../../shared/process/installation.ts';
 import { makeFolder, writeDurably } from '../embedded/kept-files.ts';
 import { isAlive } from '../embedded/programs.ts';
 import { ClaimedError, claimFile } from './claim.ts';

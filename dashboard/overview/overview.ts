@@ -10,7 +10,7 @@ import { countBacklog } from '../../shared/postgres/backlog.ts';
 import type { Database } from '../../shared/postgres/database.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
 import { FailureCauses, type FailureCause } from '../../shared/queue/failure-causes.ts';
-import { newestStandingFailures } from '../../shared/queue/failures.ts';
+import { newestStandingFailures } from '../../shared/failures/standing-failures.ts';
 import { summarizeOutbox, type OutboxSummary } from '../../shared/postgres/outbox.ts';
 import {
   countJobs,

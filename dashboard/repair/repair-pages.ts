@@ -3,9 +3,12 @@ import type { Logger } from '../../shared/process/logger.ts';
 import type { Database } from '../../shared/postgres/database.ts';
 import { recordDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
-import { retryInBulk } from '../../shared/queue/bulk-retry.ts';
+import { retryInBulk } from '../../shared/failures/bulk-retry.ts';
 import type { Failure } from '../../shared/queue/failure-causes.ts';
-import { newestStandingFailures, type FailureStores } from '../../shared/queue/failures.ts';
+import {
+  newestStandingFailures,
+  type FailureStores,
+} from '../../shared/failures/standing-failures.ts';
 import { causeOf } from '../../shared/queue/fold-error.ts';
 import { describeError } from '../../shared/errors.ts';
 import { nameSubject } from '../audit.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import helmet, { crossOriginOpenerPolicy } from 'helmet';
 import type { Registry } from 'prom-client';
-import { readVersion } from '../installation.ts';
+import { readVersion } from '../process/installation.ts';
 import type { TrustedProxies } from '../process/setting-kinds.ts';
 import { cannotListen } from './cannot-listen.ts';
 import { checkHealth, type HealthCheck } from './health.ts';

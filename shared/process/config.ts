@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { UsageError } from '../errors.ts';
-import { startCommand } from '../installation.ts';
+import { startCommand } from './installation.ts';
 import { withHashTag } from './hash-tag.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { parseDatabaseUrl } from './database-url.ts';

@@ -1,7 +1,7 @@
 import { pino, type Logger } from 'pino';
 import type { PrettyOptions } from 'pino-pretty';
 import type { Config } from './config.ts';
-import { printable, printableJson } from '../printable.ts';
+import { printable, printableJson } from './printable.ts';
 import { parseRedisUrl } from './redis-url.ts';
 import { parseDatabaseUrl } from './database-url.ts';
 

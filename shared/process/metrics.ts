@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import { readVersion } from '../installation.ts';
+import { readVersion } from './installation.ts';
 
 // Gauges with names of counters, which Prometheus' linter rejects. Each is the sum of one that
 // stays.

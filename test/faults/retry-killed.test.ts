@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { retryInBulk } from '../../shared/queue/bulk-retry.ts';
+import { retryInBulk } from '../../shared/failures/bulk-retry.ts';
 import { retryFailedRefresh } from '../../shared/queue/refresh-queue.ts';
 import { createFailedJobs, failuresOf } from '../support/failed-jobs.ts';
 import { killAt } from '../support/killing.ts';

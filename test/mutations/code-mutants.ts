@@ -64,7 +64,7 @@ export const CODE_MUTANTS: readonly Mutant[] = [
   {
     name: 'removes failed jobs in bulk before they are enqueued again',
     breaks: 'no lost refresh',
-    file: 'shared/queue/bulk-retry.ts',
+    file: 'shared/failures/bulk-retry.ts',
     edits: [
       [
         '      await enqueueRefreshes(stores.queue, [...fresh.values()]);\n      await removing;',

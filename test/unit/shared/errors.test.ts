@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { describeError, TallyError, UsageError } from '../../../shared/errors.ts';
+import { describeError, TallyError, UsageError, shortened } from '../../../shared/errors.ts';
 
 it.each([
   ['an error', new Error('it broke'), 'it broke'],
@@ -42,4 +42,10 @@ it('a wrong setting is a TallyError that commands can tell from others', () => {
     code: 'SOME_CODE',
     name: 'TallyError',
   });
+});
+
+it('a long text is cut between characters and tells how long it was', () => {
+  expect(shortened('abcdef', 6)).toBe('abcdef');
+  expect(shortened('abcdef', 5)).toBe('abcde… (6 characters in all)');
+  expect(shortened('abc😀', 4)).toBe('abc… (5 characters in all)');
 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { countJobs } from '../../../../shared/queue/refresh-queue.ts';
-import { retryInBulk } from '../../../../shared/queue/bulk-retry.ts';
+import { retryInBulk } from '../../../../shared/failures/bulk-retry.ts';
 import { countByRevision, createExecution, refreshOf } from '../../../support/executions.ts';
 import { createFailedJobs, failuresOf } from '../../../support/failed-jobs.ts';
 import { openWorker } from '../../../support/in-process.ts';

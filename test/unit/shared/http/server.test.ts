@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import type { Express } from 'express';
 import { httpAddress } from '../../../../shared/http/address.ts';
 import type { HealthCheck } from '../../../../shared/http/health.ts';
-import { readVersion } from '../../../../shared/installation.ts';
+import { readVersion } from '../../../../shared/process/installation.ts';
 import {
   addHealth,
   addMetrics,

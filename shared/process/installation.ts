@@ -19,8 +19,8 @@ export function startCommand(options?: string): string {
 }
 
 function findPackage(): { readonly folder: URL; readonly version: string } | undefined {
-  // Works from dist/shared and from shared/: the first package.json above.
-  for (const path of ['../', '../../']) {
+  // Works from dist/ and from the sources: the first package.json above.
+  for (const path of ['../../', '../../../']) {
     const folder = new URL(path, import.meta.url);
     try {
       const { name, version } = JSON.parse(

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { printable, printableJson, printableText, shortened } from '../../../shared/printable.ts';
+import { printable, printableJson, printableText } from '../../../../shared/process/printable.ts';
 
 it.each([
   ['\u001b[2J\u0007', '\\u{1b}[2J\\u{7}'],
@@ -23,10 +23,4 @@ it('a JSON text without unprintable characters means what it meant', () => {
   expect(json).not.toMatch(/[\u007f-\u009f\u202a-\u202e\u2028\u2029]/);
   expect(json.endsWith('}\n')).toBe(true);
   expect(JSON.parse(json)).toEqual(value);
-});
-
-it('a long text is cut between characters and tells how long it was', () => {
-  expect(shortened('abcdef', 6)).toBe('abcdef');
-  expect(shortened('abcdef', 5)).toBe('abcde… (6 characters in all)');
-  expect(shortened('abc😀', 4)).toBe('abc… (5 characters in all)');
 });

@@ -1,9 +1,9 @@
 import { formatIdentity, type Identity } from '../execution.ts';
-import { removeFailed } from './failed-jobs.ts';
-import type { Failure } from './failure-causes.ts';
-import { causeOf, foldError } from './fold-error.ts';
-import { failurePages, type FailureStores } from './failures.ts';
-import { enqueueRefreshes } from './refresh-queue.ts';
+import { removeFailed } from '../queue/failed-jobs.ts';
+import type { Failure } from '../queue/failure-causes.ts';
+import { causeOf, foldError } from '../queue/fold-error.ts';
+import { failurePages, type FailureStores } from './standing-failures.ts';
+import { enqueueRefreshes } from '../queue/refresh-queue.ts';
 
 // Identities remembered as retried, at about 100 bytes each. Forgetting them costs an identity with
 // many failed jobs one more run.

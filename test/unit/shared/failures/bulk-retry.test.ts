@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isSelected } from '../../../../shared/queue/bulk-retry.ts';
+import { isSelected } from '../../../../shared/failures/bulk-retry.ts';
 
 const failure = {
   jobId: '42:SCAN:x',

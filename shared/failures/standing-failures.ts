@@ -12,8 +12,8 @@ import {
   readFailedJobs,
   readFailedReasons,
   type QueueAccess,
-} from './failed-jobs.ts';
-import type { Failure } from './failure-causes.ts';
+} from '../queue/failed-jobs.ts';
+import type { Failure } from '../queue/failure-causes.ts';
 
 /** What reading failures takes: Postgres has the records, Redis the jobs. */
 export interface FailureStores extends QueueAccess {

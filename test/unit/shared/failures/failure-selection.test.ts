@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isSelected } from '../../../../shared/queue/bulk-retry.ts';
+import { isSelected } from '../../../../shared/failures/bulk-retry.ts';
 import { causeOf } from '../../../../shared/queue/fold-error.ts';
 
 it('what tally failed shows of a violated constraint selects all its failures and no others', () => {

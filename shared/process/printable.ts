@@ -25,14 +25,6 @@ export function printableJson(json: string): string {
   );
 }
 
-/** Cuts a text after `max` characters and says how long it was. */
-export function shortened(text: string, max: number): string {
-  if (text.length <= max) return text;
-  // Don't cut a surrogate pair in half.
-  const begin = text.slice(0, max).replace(/[\uD800-\uDBFF]$/, '');
-  return `${begin}… (${text.length} characters in all)`;
-}
-
 function escaped(character: string): string {
   return `\\u{${hexOf(character)}}`;
 }
