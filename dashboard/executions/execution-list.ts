@@ -105,12 +105,18 @@ function readStep(
       return readStuck(database, from, size);
     case 'failed':
       return readFailed(database, from, size);
+    case 'waiting':
+      return readWaiting(database, from, size);
     case 'by-hand':
       return readSetByHand(database, from, size);
     case 'running':
       return readByKey(database, from, size, `coalesce(status NOT IN ${FINAL}, true)`);
     case 'final':
       return readByKey(database, from, size, `status IN ${FINAL}`);
+    case 'Success':
+    case 'Error':
+    case 'Stopped':
+      return readByKey(database, from, size, `coalesce(status = '${filter.state}', false)`);
     case 'all':
       return readByKey(database, from, size, 'true');
   }
@@ -180,6 +186,33 @@ async function readFailed(database: Database, from: string, size: number): Promi
       error,
     }));
   return stepOf(found, rows.length, rows.length < size ? undefined : rows.at(-1)?.at);
+}
+
+/**
+ * Newest execution first: those with rows in the outbox. One lookup finds the next of them, however
+ * many rows the one before has.
+ */
+async function readWaiting(database: Database, from: string, size: number): Promise<Step> {
+  const next = (before: string): string =>
+    `SELECT o.execution_id AS id FROM tally.outbox o WHERE o.execution_id < ${before} ORDER BY o.execution_id DESC LIMIT 1`;
+  const rows = await database.query<Row & { isThere: boolean }>(
+    `WITH RECURSIVE walk AS (
+       (${next('$1::bigint')})
+       UNION ALL
+       SELECT following.id FROM walk CROSS JOIN LATERAL (${next('walk.id')}) following
+     )
+     SELECT w.id AS "executionId", ${COLUMNS}, e.id IS NOT NULL AS "isThere"
+       FROM (SELECT id FROM walk LIMIT $2) w
+       LEFT JOIN LATERAL (SELECT * FROM execution WHERE id = w.id OFFSET 0) e ON true
+      ORDER BY w.id DESC`,
+    [idBefore(from), size],
+    ORDERED_BY_INDEX,
+  );
+  return stepOf(
+    rows.filter(({ isThere }) => isThere).map(({ isThere: _isThere, ...row }) => listed(row)),
+    rows.length,
+    rows.length < size ? undefined : String(rows.at(-1)?.executionId),
+  );
 }
 
 /** Newest first: final statuses that the host stored and that no refresh has overruled. */

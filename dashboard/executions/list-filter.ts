@@ -1,5 +1,16 @@
 /** What the list of executions can be limited to, because an index or a short scan answers it. */
-export const STATES = ['all', 'stuck', 'failed', 'by-hand', 'running', 'final'] as const;
+export const STATES = [
+  'all',
+  'stuck',
+  'failed',
+  'waiting',
+  'by-hand',
+  'running',
+  'final',
+  'Success',
+  'Error',
+  'Stopped',
+] as const;
 export type ListState = (typeof STATES)[number];
 
 /** Ages that are offered: since the execution started, in seconds. */

@@ -25,9 +25,13 @@ const NAMES: Readonly<Record<ListState, string>> = {
   all: 'All',
   stuck: 'Stuck',
   failed: 'Failed',
+  waiting: 'Waiting',
   'by-hand': 'Set by hand',
   running: 'Running',
   final: 'Final',
+  Success: 'Success',
+  Error: 'Error',
+  Stopped: 'Stopped',
 };
 
 const MEANINGS: Readonly<Record<ListState, string>> = {
@@ -35,9 +39,13 @@ const MEANINGS: Readonly<Record<ListState, string>> = {
   stuck:
     'Final by their tasks but not as stored, with no refresh on its way. Oldest first. The reconciler finds them too.',
   failed: 'Their refresh failed for good and needs a person. Newest failure first.',
+  waiting: 'A refresh of them is requested and not done yet. Newest execution first.',
   'by-hand': 'A person or the host stored a final status that no refresh has overruled.',
   running: 'Stored as not final. Newest first.',
   final: 'Stored as Success, Error or Stopped. Newest first.',
+  Success: 'Stored as Success. Newest first.',
+  Error: 'Stored as Error. Newest first.',
+  Stopped: 'Stored as Stopped. Newest first.',
 };
 
 const AGE_NAMES = [
