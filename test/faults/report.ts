@@ -11,20 +11,24 @@ const [BEGIN, END] = ['<!-- faults -->', '<!-- /faults -->'];
 /** What the suite measured, the latest run of each test. */
 export interface Measured {
   readonly machine: string;
+  /** Of the machine's last minute, in the run that had most. */
+  readonly highestLoad: number;
   /** By file and name of the test, so that a part of the suite can be measured anew. */
   readonly tests: Readonly<Record<string, readonly FaultRecord[]>>;
 }
 
 export function readMeasured(): Measured {
-  if (!existsSync(MEASURED)) return { machine: describeMachine(), tests: {} };
+  if (!existsSync(MEASURED)) return { machine: describeMachine(), highestLoad: 0, tests: {} };
   return JSON.parse(readFileSync(MEASURED, 'utf8')) as Measured;
 }
 
 /** Adds the tests of a run to those measured before. */
 export async function writeMeasured(tests: Measured['tests']): Promise<void> {
-  const all = { ...readMeasured().tests, ...tests };
+  const before = readMeasured();
+  const all = { ...before.tests, ...tests };
+  const highestLoad = Math.max(before.highestLoad, Math.round(loadavg()[0] ?? 0));
   const sorted = Object.fromEntries(Object.entries(all).toSorted(([a], [b]) => a.localeCompare(b)));
-  const text = JSON.stringify({ machine: describeMachine(), tests: sorted });
+  const text = JSON.stringify({ machine: describeMachine(), highestLoad, tests: sorted });
   writeFileSync(MEASURED, await format(text, { parser: 'json' }));
 }
 
@@ -37,7 +41,7 @@ export async function reliabilityPage(measured: Measured): Promise<string> {
   return format(text, { ...(await resolveConfig(RELIABILITY_PAGE)), parser: 'markdown' });
 }
 
-function faultTable({ machine, tests }: Measured): string {
+function faultTable({ machine, highestLoad, tests }: Measured): string {
   const records = Object.values(tests).flat();
   const rows = Object.entries(FAULTS).map(([number, name]) => {
     const own = records.filter(({ fault }) => fault === Number(number));
@@ -47,7 +51,7 @@ function faultTable({ machine, tests }: Measured): string {
   return [
     '| | fault | what the tests do | right again after |\n| --: | --- | --- | --: |',
     ...rows,
-    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}. Lost: nothing, in every row that was measured.`,
+    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}, at a load of up to ${highestLoad}. Lost: nothing, in every row that was measured.`,
   ].join('\n');
 }
 
@@ -64,6 +68,6 @@ function describeMachine(): string {
   const all = cpus();
   return (
     `${all[0]?.model.trim() ?? 'unknown'}, ${all.length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ` +
-    `Node ${process.versions.node}, load ${loadavg()[0]?.toFixed(1)}`
+    `Node ${process.versions.node}`
   );
 }
