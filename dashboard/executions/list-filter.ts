@@ -1,3 +1,5 @@
+import { vendorProblem } from '../../shared/execution.ts';
+
 /** What the list of executions can be limited to, because an index or a short scan answers it. */
 export const STATES = [
   'all',
@@ -31,22 +33,27 @@ export interface ListFilter {
   readonly from: string;
 }
 
-const VENDOR_MAX = 255;
+const FROM = /^\d{1,16}(?:~[^\0]{1,400})?$/s;
 
-/** Reads the filter from an address. What it doesn't understand is as if it weren't there. */
-export function readFilter(query: Readonly<Record<string, unknown>>): ListFilter {
+/** Reads the filter from an address. @returns or what is wrong with it */
+export function readFilter(
+  query: Readonly<Record<string, unknown>>,
+): ListFilter | { readonly problem: string } {
   const text = (name: string): string => {
-    const value = query[name];
-    return typeof value === 'string' && !value.includes('\0') ? value.trim() : '';
+    const value = query[name] ?? '';
+    return typeof value === 'string' ? value.trim() : '\0';
   };
-  const age = text('age');
-  const from = text('from');
-  return {
-    state: STATES.find((state) => state === text('state')) ?? 'all',
-    vendor: text('vendor').slice(0, VENDOR_MAX),
-    age: Object.hasOwn(AGES, age) ? age : '',
-    from: /^\d{1,16}(?:~.{1,400})?$/s.test(from) ? from : '',
-  };
+  const [given, vendor, age, from] = [text('state'), text('vendor'), text('age'), text('from')];
+  const state = STATES.find((one) => one === (given || 'all'));
+  if (state === undefined) return { problem: `state is one of ${STATES.join(', ')}` };
+  if (vendor !== '' && vendorProblem(vendor) !== undefined) {
+    return { problem: vendorProblem(vendor) ?? '' };
+  }
+  if (age !== '' && !Object.hasOwn(AGES, age)) {
+    return { problem: `age is one of ${Object.keys(AGES).join(', ')}` };
+  }
+  if (from !== '' && !FROM.test(from)) return { problem: 'from is what the page before named' };
+  return { state, vendor, age, from };
 }
 
 /** The query of a list's address; a page other than the first is named with `from`. */

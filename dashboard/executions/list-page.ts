@@ -20,6 +20,15 @@ export function executionList(stores: {
 }): RequestHandler {
   return async (request, response) => {
     const filter = readFilter(request.query);
+    if ('problem' in filter) {
+      refuse(
+        response,
+        400,
+        'BAD_FILTER',
+        `The list can't be limited like this: ${filter.problem}.`,
+      );
+      return;
+    }
     const [page, total, failed] = await Promise.all([
       inTime(readExecutionPage(stores.database, filter)),
       inTime(estimateExecutions(stores.database)),
