@@ -9,6 +9,7 @@ import { liveOneExecution, type HarborStep, type Life } from '../test/support/ha
 import { HarborStatements } from '../test/support/harbor-statements.ts';
 import { until } from '../test/support/wait.ts';
 import { MARKER_SET } from './contenders/harbor-loop.ts';
+import { bindToTally, setHostApart } from './cores.ts';
 import { describeMachine } from './machine.ts';
 import { setCapture, startContender, startTally, type MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
@@ -31,14 +32,18 @@ export interface HostOptions {
   readonly rate: number;
   /** Other executions that are recorded at the beginning of each slice, to compare the lanes that drain them. */
   readonly backlog?: number;
+  /** Whether the host has a core for itself, and Tally and Redis another one. */
+  readonly apart?: boolean;
 }
 
 /** What Harbor's calls are measured beside. */
 interface Mode {
   readonly title: string;
   readonly captured: boolean;
-  readonly settings?: Readonly<Record<string, string>>;
+  readonly settings?: Settings;
 }
+
+type Settings = Readonly<Record<string, string>>;
 
 const CAPTURE: readonly Mode[] = [
   { title: 'Harbor alone', captured: false },
@@ -59,7 +64,7 @@ type Times = Record<HarborStep, number[]>;
  */
 export async function hostReport(
   servers: Servers,
-  { minutes, rate, backlog }: HostOptions,
+  { minutes, rate, backlog, apart = false }: HostOptions,
   command: string,
 ): Promise<Report> {
   const machine = await describeMachine(servers);
@@ -71,10 +76,15 @@ export async function hostReport(
     await arena.database.query(
       'SELECT FROM tally.refresh_executions(ARRAY(SELECT id::bigint FROM execution), true)',
     );
+    if (apart) await setHostApart(arena);
+    const started = async (process: Promise<MeasuredProcess>): Promise<MeasuredProcess> => {
+      if (apart) bindToTally((await process).pid);
+      return process;
+    };
     const workers = await Promise.all(
-      Array.from({ length: WORKERS }, () => startTally('worker', arena)),
+      Array.from({ length: WORKERS }, () => started(startTally('worker', arena))),
     );
-    const producer = new Producer(arena);
+    const producer = new Producer((settings) => started(startTally('producer', arena, settings)));
     const marked: number[] = [];
     // The first round only warms up.
     for (let round = 0; round <= rounds; round++) {
@@ -119,7 +129,8 @@ export async function hostReport(
   const text =
     markdownTable(["Harbor's call", 'calls', ...titles], rows) +
     `\n\n${rate} executions a second over ${DRIVERS} connections, ${WORKERS} workers, ${rounds} rounds of ${SLICE_SECONDS} s each` +
-    `${backlog === undefined ? '' : `, a backlog of ${number(backlog)} in each`}; medians of the slices' p99, ` +
+    (backlog === undefined ? '' : `, a backlog of ${number(backlog)} in each`) +
+    `${apart ? '; Postgres and the calls on one core, Tally and Redis on the other' : ''}; medians of the slices' p99, ` +
     'in parentheses the smallest and the largest. Nothing wrong, no deadlock, no failed job.';
   const data = [...measured].map(([{ title }, slices]) => ({ title, slices }));
   return { command, machine, text, data };
@@ -127,23 +138,19 @@ export async function hostReport(
 
 /** The one producer, started anew only for other settings: a process that was just started is slow. */
 class Producer {
-  readonly #arena: Arena;
+  readonly #start: (settings: Settings) => Promise<MeasuredProcess>;
   #settings = '';
   #process: MeasuredProcess | undefined;
 
-  constructor(arena: Arena) {
-    this.#arena = arena;
+  constructor(start: (settings: Settings) => Promise<MeasuredProcess>) {
+    this.#start = start;
   }
 
-  get pid(): number {
-    return this.#process?.pid ?? 0;
-  }
-
-  async runWith(settings: Readonly<Record<string, string>>): Promise<void> {
+  async runWith(settings: Settings): Promise<void> {
     this.#process?.mustRun();
     if (this.#process !== undefined && this.#settings === JSON.stringify(settings)) return;
     await this.stop();
-    this.#process = await startTally('producer', this.#arena, settings);
+    this.#process = await this.#start(settings);
     this.#settings = JSON.stringify(settings);
   }
 

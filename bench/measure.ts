@@ -82,20 +82,27 @@ async function countStatements(arena: Arena): Promise<number | undefined> {
   }
 }
 
-/** Every process of a Postgres is a child of one, which keeps the time of those that have ended. */
-async function databaseCpuUs(arena: Arena): Promise<number | undefined> {
+/** The process of a Postgres that starts its others, and then those; empty where it can't be told. */
+export async function databaseProcesses(arena: Arena): Promise<number[]> {
   const [backend] = await arena.database.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
   const postmaster = stat(backend?.pid ?? 0)?.parent;
-  if (postmaster === undefined) return undefined;
+  if (postmaster === undefined) return [];
   const children = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .map((name) => stat(Number(name)))
-    .filter((found) => found?.parent === postmaster);
-  const own = stat(postmaster);
-  return (
-    ((own?.ownTicks ?? 0) + (own?.endedTicks ?? 0) + sum(children.map((c) => c?.ownTicks ?? 0))) *
-    TICK_US
-  );
+    .map(Number)
+    .filter((pid) => stat(pid)?.parent === postmaster);
+  return [postmaster, ...children];
+}
+
+/** The process that starts the others keeps the time of those that have ended. */
+async function databaseCpuUs(arena: Arena): Promise<number | undefined> {
+  const [postmaster, ...children] = (await databaseProcesses(arena)).map(stat);
+  if (postmaster === undefined) return undefined;
+  const ticks =
+    postmaster.ownTicks +
+    postmaster.endedTicks +
+    sum(children.map((child) => child?.ownTicks ?? 0));
+  return ticks * TICK_US;
 }
 
 function processCpuUs(pid: number): number | undefined {

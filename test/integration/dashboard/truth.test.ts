@@ -51,7 +51,7 @@ it('an execution that is right again shows no failure beside it that would need 
 });
 
 const disagree = (page: string): string | undefined =>
-  /<dt>Disagree<\/dt>\s*<dd>(\S+)/.exec(page)?.[1];
+  /<dt>Disagree<\/dt>\s*<dd>(?:<a[^>]*>)?([^<\s]+)/.exec(page)?.[1];
 
 it('a tile counts the executions that are stuck behind their tasks now, and says when it counted', async () => {
   // A dashboard of its own: another one has counted already.
