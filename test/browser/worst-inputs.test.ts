@@ -31,7 +31,9 @@ describe.each(WIDTHS)('%i px wide', (width) => {
       await page.goto(`${url}${path}`);
       expect(await page.evaluate('document.documentElement.scrollWidth'), path).toBe(width);
       const height = await page.evaluate<number>('document.documentElement.scrollHeight');
-      expect(height, path).toBeLessThan(3_500);
+      // A row of the list is a block of its own on a phone.
+      const rows = path === '/executions' ? await page.locator('main tbody tr').count() : 0;
+      expect(height, path).toBeLessThan(3_500 + 200 * rows);
     }
     expect(problems).toEqual([]);
   });

@@ -9,7 +9,10 @@ import { failRefreshes } from '../../support/sabotage.ts';
 import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
-const stores = await createStores({ settings: { JOB_ATTEMPTS: '1' } });
+// The reconciler may see the executions before they fail, and would repair both.
+const stores = await createStores({
+  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0' },
+});
 const { database, queue, environment } = stores;
 const { url } = await serveDashboard(stores);
 
