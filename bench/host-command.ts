@@ -110,15 +110,18 @@ export async function hostReport(
     await check(arena.database, marked);
     await Promise.all([producer.stop(), ...workers.map((worker) => worker.stop())]);
   });
-  const p99 = (mode: Mode, step: HarborStep): (number | undefined)[] =>
-    (measured.get(mode) ?? []).map(
-      (times) => times[step].toSorted((a, b) => a - b)[Math.floor(times[step].length * 0.99)],
-    );
+  const timesOf = (times: Times, step: HarborStep | 'all'): number[] =>
+    step === 'all' ? Object.values(times).flat() : times[step];
+  const p99 = (mode: Mode, step: HarborStep | 'all'): (number | undefined)[] =>
+    (measured.get(mode) ?? []).map((times) => {
+      const sorted = timesOf(times, step).toSorted((a, b) => a - b);
+      return sorted[Math.floor(sorted.length * 0.99)];
+    });
   const all = [...measured.values()].flat();
   const [first, ...others] = modes;
-  const rows = STEPS.map((step) => [
+  const rows = (['all', ...STEPS] as const).map((step) => [
     step,
-    number(all.reduce((sum, times) => sum + times[step].length, 0)),
+    number(all.reduce((sum, times) => sum + timesOf(times, step).length, 0)),
     ...modes.map((mode) => withSpread(spread(p99(mode, step)))),
     ...others.map((mode) => withSpread(ratio(p99(mode, step), first ? p99(first, step) : []), '×')),
   ]);

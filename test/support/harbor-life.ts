@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { HarborStatements } from './harbor-statements.ts';
 import { until } from './wait.ts';
 
 const TASKS = 4;
+const LOOK_MS = 20;
 const ENDS = ['hooks', 'retry', 'stop and mark', 'sweep'] as const;
 
 /** What Harbor does with an execution, by the statements that it takes. */
@@ -44,6 +46,8 @@ export async function liveOneExecution(
         await refresh?.(id);
         return ['Stopped', 'Error', 'Success'].includes((await harbor.storedStatus(id)) ?? '');
       });
+      // Harbor looks again after a pause, whoever refreshes: its next statement never follows another at once.
+      await sleep(LOOK_MS);
       await step('mark', () => harbor.mark(id, 'Error', 'stopped by the host'));
       return { id, marked: true };
     }
