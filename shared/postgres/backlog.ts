@@ -1,6 +1,7 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
-import { COUNTED_ROWS, IN_ORDER, type OutboxSummary, type RefreshSource } from './outbox.ts';
+import { ORDERED_BY_INDEX } from './pinned.ts';
+import { COUNTED_ROWS, type OutboxSummary, type RefreshSource } from './outbox.ts';
 
 /**
  * What one statement of the backlog lane did with the executions that share a vendor, an outcome
@@ -80,7 +81,7 @@ export async function readBacklogHead(
         AND due_at <= now() - $1 * interval '1 millisecond'
       ORDER BY sent_at, due_at LIMIT 1`,
     [olderMs, fromS ?? '-infinity'],
-    IN_ORDER,
+    ORDERED_BY_INDEX,
   );
   return head;
 }
@@ -102,7 +103,7 @@ export async function countBacklog(
               WHERE sent_at IS NULL AND due_at <= now() - $1 * interval '1 millisecond'
               ORDER BY sent_at, due_at LIMIT ${COUNTED_ROWS + 1}) AS oldest`,
     [olderMs],
-    IN_ORDER,
+    ORDERED_BY_INDEX,
   );
   const count = counted?.count ?? 0;
   return count <= COUNTED_ROWS ? count : (await outbox).unsent;
@@ -158,7 +159,7 @@ export async function oldestExecutions(
                 AND due_at <= now() - $2 * interval '1 millisecond'
               ORDER BY sent_at, due_at LIMIT $1) AS oldest`,
     [limit, olderMs, fromS ?? '-infinity'],
-    IN_ORDER,
+    ORDERED_BY_INDEX,
   );
   return rows.map(({ id }) => id);
 }

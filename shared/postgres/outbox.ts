@@ -1,4 +1,5 @@
 import type { Database } from './database.ts';
+import { ORDERED_BY_INDEX } from './pinned.ts';
 import type { Identity } from '../execution.ts';
 
 /** Who requested a refresh. */
@@ -62,13 +63,6 @@ export async function forgetHostWords(
   ]);
 }
 
-/**
- * Settings of statements that walk along an index. A sudden backlog is newer than the statistics,
- * and with those the planner may read and sort all of it, or read all sent rows to find unsent
- * ones.
- */
-export const IN_ORDER = { enable_bitmapscan: 'off', enable_seqscan: 'off' };
-
 /** Most rows that are counted exactly; above that, figures are estimates. */
 export const COUNTED_ROWS = 100_000;
 
@@ -122,7 +116,7 @@ async function countRows(database: Database, condition: string): Promise<number>
     `SELECT count(*) AS count
        FROM (SELECT FROM tally.outbox WHERE ${condition} ORDER BY sent_at LIMIT ${COUNTED_ROWS + 1}) AS counted`,
     [],
-    IN_ORDER,
+    ORDERED_BY_INDEX,
   );
   return counted?.count ?? 0;
 }
