@@ -4,13 +4,13 @@ import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecution } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { newRedis } from '../../support/servers.ts';
+import { slowCommands } from '../../support/slow-log.ts';
 import { createStores } from '../../support/stores.ts';
 
 const WAITING = 30_000;
 // BullMQ itself would remove the first 10,000 at once.
 const FAILED = 12_000;
-const SLOW_MICROSECONDS = 50_000;
-const TRIES = 5;
+const SLOW_MS = 50;
 
 // What is slow by its slow log is by this file.
 const ownRedis = await newRedis();
@@ -19,31 +19,8 @@ const stores = await createStores({ redisUrl: ownRedis.url });
 const { queue, redis, database } = stores;
 const { url } = await serveDashboard(stores);
 
-/** The slow log by command, or by script, with an example of each. */
-async function slowCommands(): Promise<Map<string, string>> {
-  const entries = (await redis.slowlog('GET', 20)) as [number, number, number, string[]][];
-  return new Map(
-    entries.map(([, , microseconds, command]) => [
-      command.slice(0, /^eval/i.test(command[0] ?? '') ? 2 : 1).join(' '),
-      `${microseconds} µs: ${command.join(' ').slice(0, 100)}`,
-    ]),
-  );
-}
-
-/**
- * Expects that no command takes long. Redis measures by the clock, so on a busy machine any command may be held up: one
- * that is slow by itself is slow each time.
- */
 async function expectQuick(what: string, action: () => Promise<unknown>): Promise<void> {
-  let slow: Map<string, string> | undefined;
-  for (let tries = 0; tries < TRIES; tries++) {
-    await redis.slowlog('RESET');
-    await action();
-    const now = await slowCommands();
-    slow = new Map([...now].filter(([name]) => slow?.has(name) ?? true));
-    if (slow.size === 0) return;
-  }
-  expect([...(slow ?? [])], what).toEqual([]);
+  expect(await slowCommands(redis, SLOW_MS, action), what).toEqual([]);
 }
 
 // Takes a while to make so many jobs, and to retry them.
@@ -58,7 +35,6 @@ it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000
   const failMany = (): Promise<void> =>
     addFailedJobs(stores, FAILED, (n) => ({ executionId: id + n, vendor: 'REPLICATION' }));
   await failMany();
-  await redis.config('SET', 'slowlog-log-slower-than', SLOW_MICROSECONDS);
 
   const [waiting] = await queue.getJobs(['waiting'], WAITING / 2, WAITING / 2);
   const [failed] = await queue.getFailed(FAILED / 2, FAILED / 2);
@@ -80,11 +56,10 @@ it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000
   }
   const change = async (path: string): Promise<void> => {
     if ((await queue.getFailedCount()) === 0) await failMany();
-    await redis.slowlog('RESET');
     await fetch(`${url}/board/api/queues/refresh/${path}`, { method: 'PUT' });
     expect(await queue.getFailedCount()).toBe(0);
   };
   await expectQuick('retry all', () => change('retry/failed'));
-  expect(await queue.getWaitingCount()).toBe(WAITING + FAILED);
+  expect(await queue.getWaitingCount()).toBeGreaterThanOrEqual(WAITING + FAILED);
   await expectQuick('clean', () => change('clean/failed'));
 });

@@ -6,7 +6,7 @@ import { countByRevision, createExecution, refreshOf } from '../../../support/ex
 import { createFailedJobs, failuresOf } from '../../../support/failed-jobs.ts';
 import { openWorker } from '../../../support/in-process.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
-import { slowCommands } from '../../../support/slow-log.ts';
+import { MANY_CALLS_SLOW_MS, slowCommands } from '../../../support/slow-log.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
@@ -170,10 +170,11 @@ describe('tally retry', () => {
 
   it('--all of 50,000 beside 300,000 waiting never blocks Redis and keeps memory bounded', async () => {
     const waiting = 300_000;
-    await fillWaiting(waiting);
-    await createFailedJobs(parts, failuresOf(50_000));
     let peakMb = 0;
-    const slow = await slowCommands(redis, async () => {
+    const slow = await slowCommands(redis, MANY_CALLS_SLOW_MS, async () => {
+      await queue.obliterate({ force: true });
+      await fillWaiting(waiting);
+      await createFailedJobs(parts, failuresOf(50_000));
       const retry = startTally(['retry', '--all'], environment);
       const watch = setInterval(() => (peakMb = Math.max(peakMb, residentMb(retry.pid))), 50);
       expect((await retry.ended).code).toBe(0);
