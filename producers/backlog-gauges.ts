@@ -4,7 +4,8 @@ import { countBacklog } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import type { Config } from '../shared/process/config.ts';
 import { createBacklogMetrics } from '../shared/process/metrics.ts';
-import { countFailures } from '../shared/postgres/failures.ts';
+import { countByClass } from '../shared/failures/cause-classes.ts';
+import { countFailuresByCause } from '../shared/postgres/failures.ts';
 import { summarizeOutbox } from '../shared/postgres/outbox.ts';
 import { findUnknownStatuses } from '../shared/postgres/unknown-statuses.ts';
 import { connectedWorkers } from '../shared/queue/connected-workers.ts';
@@ -37,7 +38,7 @@ export function measureBacklog(
       countJobs(queue),
       oldestWaitingSeconds(queue),
       connectedWorkers(queue, redis),
-      countFailures(database),
+      countFailuresByCause(database),
       findUnknownStatuses(database),
     ]);
     metrics.outboxRows.remove();
@@ -47,6 +48,7 @@ export function measureBacklog(
     metrics.oldestWaitingSeconds.remove();
     metrics.workers.remove();
     metrics.failures.remove();
+    metrics.failuresByCause.reset();
     metrics.unknownStatusTasks.reset();
     if (outbox.status === 'fulfilled') {
       metrics.outboxRows.set(outbox.value.rows);
@@ -60,7 +62,12 @@ export function measureBacklog(
     }
     if (oldest.status === 'fulfilled') metrics.oldestWaitingSeconds.set(oldest.value ?? 0);
     if (workers.status === 'fulfilled') metrics.workers.set(workers.value.length);
-    if (failures.status === 'fulfilled') metrics.failures.set(failures.value);
+    if (failures.status === 'fulfilled') {
+      metrics.failures.set(failures.value.reduce((sum, { count }) => sum + count, 0));
+      for (const [cause, count] of countByClass(failures.value)) {
+        metrics.failuresByCause.set({ cause }, count);
+      }
+    }
     if (unknown.status === 'fulfilled') {
       for (const { vendor, tasks } of unknown.value) {
         metrics.unknownStatusTasks.inc({ vendor }, tasks);

@@ -87,6 +87,7 @@ export function createJanitorMetrics(registry: Registry): JanitorMetrics {
 export interface BacklogMetrics {
   readonly queueJobs: Gauge<'state'>;
   readonly failures: Gauge;
+  readonly failuresByCause: Gauge<'cause'>;
   readonly outboxRows: Gauge;
   readonly outboxOldestSeconds: Gauge;
   readonly backlogRows: Gauge;
@@ -123,6 +124,13 @@ export function createBacklogMetrics(
     failures: new Gauge({
       name: 'tally_failures',
       help: 'Executions whose refresh failed for good and that still need a person.',
+      registers,
+      collect: measured,
+    }),
+    failuresByCause: new Gauge({
+      name: 'tally_failures_by_cause',
+      help: 'The same by SQLSTATE and violated constraint; none: without a SQLSTATE; other: all but the most frequent 20.',
+      labelNames: ['cause'],
       registers,
       collect: measured,
     }),
