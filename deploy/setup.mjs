@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bringHelm, helmIsMissing } from './setup-helm.mjs';
+import { bringTools, toolsAreMissing } from './setup-kubernetes.mjs';
 import {
   CHROMIUM,
   COMPOSE,
@@ -54,8 +54,8 @@ function steps() {
   if (FOR_DEPLOY) {
     all.push(programStep(PROMETHEUS), programStep(COMPOSE), programStep(UNZIP));
     all.push({
-      needed: () => helmIsMissing(ROOT),
-      act: () => bringHelm(ROOT, say),
+      needed: () => toolsAreMissing(ROOT),
+      act: () => bringTools(ROOT, say),
       writesHere: true,
     });
     all.push(packagesStep(TYPES, 'the types of Kubernetes'));

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { FILE_VARIABLES, loadConfig, SETTING_DEFAULTS } from '../../shared/process/config.ts';
-import { checkTypes, CHART, environmentOf, podsOf, render } from './manifests.ts';
+import { checkTypes, CHART, environmentOf, podsOf, render, SECRETS } from './manifests.ts';
 import { helm } from './programs.ts';
 
 const read = (file: string): unknown => parse(readFileSync(file, 'utf8'));
@@ -29,21 +29,6 @@ const renderings: [string, string[]][] = [
   ]),
 ];
 
-// What the secrets hold.
-const SECRETS = {
-  DATABASE_URL: 'postgres://tally:a1b2c3@db/registry',
-  REDIS_URL: 'redis://redis',
-  HARBOR_REDIS_URL: 'redis://harbor-redis:6379/0?idle_timeout_seconds=30',
-  API_TOKEN: 'f00dfeedf00d',
-  DASHBOARD_PASSWORD: 'cafecafecafe',
-  DASHBOARD_VIEWER_PASSWORD: 'beefbeefbeef',
-  HARBOR_DATABASE_HOST: 'harbor-database',
-  HARBOR_DATABASE_PORT: '5432',
-  HARBOR_DATABASE_USERNAME: 'postgres',
-  HARBOR_DATABASE_PASSWORD: 'p#ss?word@1',
-  HARBOR_DATABASE_DATABASE: 'registry',
-  HARBOR_DATABASE_SSLMODE: 'disable',
-};
 const ROLES_OWN = /^(?:HTTP_HOST|NODE_EXTRA_CA_CERTS|HARBOR_DATABASE_\w+)$/;
 
 describe.each(renderings)('the chart with %s', (_title, args) => {

@@ -7,6 +7,22 @@ import { helm, runProgram } from './programs.ts';
 
 export const CHART = 'deploy/helm/tally';
 
+/** What the secrets and Harbor's ConfigMap hold. */
+export const SECRETS = {
+  DATABASE_URL: 'postgres://tally:a1b2c3@db/registry',
+  REDIS_URL: 'redis://redis',
+  HARBOR_REDIS_URL: 'redis://harbor-redis:6379/0?idle_timeout_seconds=30',
+  API_TOKEN: 'f00dfeedf00d',
+  DASHBOARD_PASSWORD: 'cafecafecafe',
+  DASHBOARD_VIEWER_PASSWORD: 'beefbeefbeef',
+  HARBOR_DATABASE_HOST: 'harbor-database',
+  HARBOR_DATABASE_PORT: '5432',
+  HARBOR_DATABASE_USERNAME: 'postgres',
+  HARBOR_DATABASE_PASSWORD: 'p#ss?word@1',
+  HARBOR_DATABASE_DATABASE: 'registry',
+  HARBOR_DATABASE_SSLMODE: 'disable',
+};
+
 const labels = z.record(z.string(), z.string());
 const variable = z.object({
   name: z.string(),
@@ -33,7 +49,7 @@ export type PodTemplate = z.infer<typeof podTemplate>;
 const manifest = z.looseObject({
   apiVersion: z.string(),
   kind: z.string(),
-  metadata: z.looseObject({ name: z.string(), labels }),
+  metadata: z.looseObject({ name: z.string(), labels: labels.default({}) }),
   data: labels.optional(),
   spec: z.looseObject({ template: z.unknown().optional() }).optional(),
 });
@@ -47,7 +63,11 @@ export type Manifest = z.infer<typeof manifest>;
  * @throws Error with what Helm says
  */
 export async function render(...args: string[]): Promise<Manifest[]> {
-  const text = await helm('template', 'tally', CHART, '--namespace', 'jobs', ...args);
+  return parseManifests(await helm('template', 'tally', CHART, '--namespace', 'jobs', ...args));
+}
+
+/** The objects in a text of YAML documents. @throws Error if one is no object of Kubernetes */
+export function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text).flatMap((document) => {
     const value: unknown = document.toJS();
     return value === null ? [] : [manifest.parse(value)];

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { resolve } from 'node:path';
 import { isOnPath } from '../../deploy/setup-programs.mjs';
-import { ownHelm } from '../../deploy/setup-helm.mjs';
+import { ownTool } from '../../deploy/setup-kubernetes.mjs';
 
 /**
  * Runs a program and returns its standard output.
@@ -20,5 +20,10 @@ export async function runProgram(program: string, ...args: string[]): Promise<st
 
 /** Runs Helm: the one on PATH, else the one that set-up brought. */
 export function helm(...args: string[]): Promise<string> {
-  return runProgram(isOnPath(['helm']) ? 'helm' : ownHelm(resolve('.')), ...args);
+  return runProgram(isOnPath(['helm']) ? 'helm' : ownTool(resolve('.'), 'helm'), ...args);
+}
+
+/** Runs kubectl, likewise. */
+export function kubectl(...args: string[]): Promise<string> {
+  return runProgram(isOnPath(['kubectl']) ? 'kubectl' : ownTool(resolve('.'), 'kubectl'), ...args);
 }
