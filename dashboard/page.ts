@@ -96,19 +96,25 @@ export function sendPage(response: Response, status: number, page: Page): void {
   response.status(status).type('html').send(document.text);
 }
 
-/** Sends a page that says only what can't be shown, and why. */
+/** What can't be shown or done, and why. */
+export interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly text: string;
+  /** Text in the search field. */
+  readonly search?: string;
+}
+
+/** Sends a page that says only what can't be shown or done. */
 export function sendProblem(
   response: Response,
-  status: number,
-  title: string,
-  problem: string,
-  search = '',
+  { status, title, text, search = '' }: Problem,
 ): void {
   sendPage(response, status, {
     title,
     search,
     body: html`<h1>${title}</h1>
-      <p class="notice bad">${problem}</p>`,
+      <p class="notice bad">${text}</p>`,
   });
 }
 

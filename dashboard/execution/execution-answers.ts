@@ -1,6 +1,6 @@
 import type { Response } from 'express';
 import { executionIdProblem } from '../../shared/execution.ts';
-import { sendProblem } from '../page.ts';
+import { sendProblem, type Problem } from '../page.ts';
 
 /** The execution id that a text from outside names; undefined if it names none. */
 export function readId(text: string): number | undefined {
@@ -11,19 +11,20 @@ export function readId(text: string): number | undefined {
 /** Says that an execution isn't named like this. */
 export function badId(response: Response, asked = ''): void {
   const text = 'An execution is found by its number, for example 42, or by 42:REPLICATION.';
-  refuse(response, 400, 'BAD_ID', text, asked);
+  refuse(response, { status: 400, code: 'BAD_ID', text, search: asked });
+}
+
+/** Why something isn't shown or done. */
+interface Refusal extends Omit<Problem, 'title'> {
+  /** For programs, in the JSON answer. */
+  readonly code: string;
 }
 
 /** Says why something isn't shown or done, as a page or as JSON. */
-export function refuse(
-  response: Response,
-  status: number,
-  code: string,
-  text: string,
-  asked = '',
-): void {
+export function refuse(response: Response, { code, ...problem }: Refusal): void {
+  const { status, text } = problem;
   if (wantsJson(response)) response.status(status).json({ error: { code, message: text } });
-  else sendProblem(response, status, titleOf(status), text, asked);
+  else sendProblem(response, { ...problem, title: titleOf(status) });
 }
 
 function titleOf(status: number): string {

@@ -73,7 +73,7 @@ export function createExecutionPages(stores: Stores): Router {
 
 async function refresh(stores: Stores, identity: Identity, response: Response): Promise<void> {
   const problem = await refreshNow(stores, [identity]);
-  if (problem !== undefined) refuse(response, 503, problem.code, problem.text);
+  if (problem !== undefined) refuse(response, { status: 503, ...problem });
   else if (wantsJson(response)) response.status(202).json({ enqueued: formatIdentity(identity) });
   else response.redirect(303, `${siteOf(response).links.execution(identity.executionId)}?asked`);
 }
@@ -91,11 +91,12 @@ async function ask(
   if ('problem' in facts) {
     stores.log.warn(`execution ${executionId} was not read: ${describeError(facts.problem)}`);
     const text = 'Postgres does not answer, so nothing is known of this execution now; try again.';
-    refuse(response, 503, 'DATABASE_AWAY', text);
+    refuse(response, { status: 503, code: 'DATABASE_AWAY', text });
     return undefined;
   }
   if (facts.value === undefined) {
-    refuse(response, 404, 'NO_SUCH_EXECUTION', `There is no execution ${executionId}.`);
+    const text = `There is no execution ${executionId}.`;
+    refuse(response, { status: 404, code: 'NO_SUCH_EXECUTION', text });
     return undefined;
   }
   const jobs = await inTime(findJobs(stores.queue, stores.redis, identityOf(facts.value)));

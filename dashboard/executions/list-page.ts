@@ -21,12 +21,8 @@ export function executionList(stores: {
   return async (request, response) => {
     const filter = readFilter(request.query);
     if ('problem' in filter) {
-      refuse(
-        response,
-        400,
-        'BAD_FILTER',
-        `The list can't be limited like this: ${filter.problem}.`,
-      );
+      const text = `The list can't be limited like this: ${filter.problem}.`;
+      refuse(response, { status: 400, code: 'BAD_FILTER', text });
       return;
     }
     const [page, total, failed] = await Promise.all([
@@ -36,8 +32,8 @@ export function executionList(stores: {
     ]);
     if ('problem' in page) {
       stores.log.warn(`the executions were not listed: ${describeError(page.problem)}`);
-      const message = 'Postgres did not answer in time, so nothing can be listed now; try again.';
-      refuse(response, 503, 'DATABASE_AWAY', message);
+      const text = 'Postgres did not answer in time, so nothing can be listed now; try again.';
+      refuse(response, { status: 503, code: 'DATABASE_AWAY', text });
       return;
     }
     if (wantsJson(response)) {

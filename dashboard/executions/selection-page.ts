@@ -55,7 +55,7 @@ export function createSelectionPages(stores: Stores): Router {
     if (selected === undefined) return;
     nameSubject(response, `executions ${selected.map(formatIdentity).join(', ')}`);
     const problem = await refreshNow(stores, selected);
-    if (problem !== undefined) refuse(response, 503, problem.code, problem.text);
+    if (problem !== undefined) refuse(response, { status: 503, ...problem });
     else if (wantsJson(response))
       response.status(202).json({ enqueued: selected.map(formatIdentity) });
     else response.redirect(303, `${siteOf(response).links.executions}?asked=${selected.length}`);
@@ -73,7 +73,7 @@ async function readSelection(
   const known = ids.filter((id) => id !== undefined);
   if (known.length === 0 || known.length < ids.length || known.length > SELECTED_MAX) {
     const text = `Select from 1 to ${SELECTED_MAX} executions by their numbers.`;
-    refuse(response, 400, 'BAD_SELECTION', text);
+    refuse(response, { status: 400, code: 'BAD_SELECTION', text });
     return undefined;
   }
   const found = await inTime(
@@ -86,11 +86,13 @@ async function readSelection(
   );
   if ('problem' in found) {
     log.warn(`a selection of executions was not read: ${describeError(found.problem)}`);
-    refuse(response, 503, 'DATABASE_AWAY', 'Postgres does not answer; nothing was asked for.');
+    const text = 'Postgres does not answer; nothing was asked for.';
+    refuse(response, { status: 503, code: 'DATABASE_AWAY', text });
     return undefined;
   }
   if (found.value.length === 0) {
-    refuse(response, 404, 'NO_SUCH_EXECUTION', 'None of these executions exists.');
+    const text = 'None of these executions exists.';
+    refuse(response, { status: 404, code: 'NO_SUCH_EXECUTION', text });
     return undefined;
   }
   return found.value.map(({ id, vendor }) => ({ executionId: id, vendor: vendorOf(vendor) }));

@@ -113,12 +113,8 @@ function begin(
     return;
   }
   const running = subjectOf(repairs.newest?.cause ?? null);
-  sendProblem(
-    response,
-    409,
-    'Not now',
-    `This dashboard is still at work on ${running}. Try again when that has ended.`,
-  );
+  const text = `This dashboard is still at work on ${running}. Try again when that has ended.`;
+  sendProblem(response, { status: 409, title: 'Not now', text });
 }
 
 /** The same as `tally retry`, for one cause. */
@@ -171,7 +167,7 @@ async function findCause(parts: Parts, id: string, response: Response): Promise<
   if ('problem' in read) {
     parts.log.warn(`the failures were not read: ${describeError(read.problem)}`);
     const text = 'Postgres or Redis does not answer, so the failures are not known now; try again.';
-    sendProblem(response, 503, 'Not now', text);
+    sendProblem(response, { status: 503, title: 'Not now', text });
     return undefined;
   }
   const { recorded, unrecorded } = read.value;
@@ -183,7 +179,7 @@ async function findCause(parts: Parts, id: string, response: Response): Promise<
   const cause = first === undefined ? retriedCause(parts.repairs, id) : causeOf(first);
   if (cause === undefined) {
     const text = `None of the newest ${FAILURES_READ.toLocaleString('en')} failures has this cause, or has it any more.`;
-    sendProblem(response, 404, 'Nothing failed for this cause', text);
+    sendProblem(response, { status: 404, title: 'Nothing failed for this cause', text });
     return undefined;
   }
   const more = recorded.length === FAILURES_READ || unrecorded.length === FAILURES_READ;
