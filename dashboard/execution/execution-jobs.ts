@@ -1,11 +1,12 @@
-import type { Redis } from 'ioredis';
 import type { Identity } from '../../shared/execution.ts';
-import { queueIdentity, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import type { QueueAccess } from '../../shared/queue/failed-jobs.ts';
+import { queueIdentity } from '../../shared/queue/refresh-queue.ts';
 
 const FAILED_SHOWN = 20;
-// Failed jobs examined per ZSCAN step, which takes some milliseconds also among 50,000 of them.
-const SCAN_COUNT = 1_000;
-const SCAN_STEPS = 200;
+/** Most failed jobs of an execution that are looked for in Redis. */
+export const FAILED_READ = 100;
+// Failed jobs among which those without a record are found: the newest, in about a millisecond.
+const NEWEST_FAILED = 1_000;
 
 /** The job that holds an execution's deduplication key. Times are ISO 8601, UTC. */
 export interface CurrentJob {
@@ -40,25 +41,32 @@ export interface ExecutionJobs {
 }
 
 /**
- * Finds the jobs of one execution without scanning the waiting ones: the deduplication key names
- * the job that waits, runs or is delayed, and the ids of failed jobs contain the identity.
+ * Finds the jobs of one execution with a constant number of commands, however many wait or have
+ * failed: the deduplication key names the job that waits, runs or is delayed, and Postgres names
+ * those that failed.
+ * @param recorded the newest failed jobs of the execution that have a record, at most
+ *   {@link FAILED_READ}
  * @throws an error from `ioredis`
  */
 export async function findJobs(
-  queue: RefreshQueue,
-  redis: Redis,
+  { queue, redis }: QueueAccess,
   identity: Identity,
+  recorded: readonly string[],
 ): Promise<ExecutionJobs> {
   const id = queueIdentity(identity);
-  const [currentId, stored, failedIds] = await Promise.all([
+  const [currentId, stored, newestFailed] = await Promise.all([
     queue.getDeduplicationJobId(id),
     // BullMQ keeps the run that follows a running one under this key (storeDeduplicatedNextJob.lua).
     redis.exists(queue.toKey(`dn:${id}`)),
-    findFailed(queue, redis, id),
+    // One that failed while Postgres couldn't record it has no record until the failed-janitor
+    // comes by.
+    redis.zrevrange(queue.toKey('failed'), 0, NEWEST_FAILED - 1),
   ]);
+  const ofExecution = newestFailed.filter((jobId) => jobId.startsWith(`${id}:`));
+  const failedIds = [...new Set([...recorded, ...ofExecution.slice(0, FAILED_READ)])];
   const [current, failed] = await Promise.all([
-    currentId === null ? null : describeCurrent(queue, redis, currentId),
-    Promise.all(failedIds.map((jobId) => describeFailed(queue, redis, jobId))),
+    currentId === null ? null : describeCurrent({ queue, redis }, currentId),
+    Promise.all(failedIds.map((jobId) => describeFailed({ queue, redis }, jobId))),
   ]);
   return {
     current,
@@ -71,8 +79,7 @@ export async function findJobs(
 }
 
 async function describeCurrent(
-  queue: RefreshQueue,
-  redis: Redis,
+  { queue, redis }: QueueAccess,
   jobId: string,
 ): Promise<CurrentJob | null> {
   const [job, delayedUntil, runs, failed] = await Promise.all([
@@ -98,39 +105,17 @@ async function describeCurrent(
   };
 }
 
-async function findFailed(queue: RefreshQueue, redis: Redis, identity: string): Promise<string[]> {
-  const found: string[] = [];
-  let cursor = '0';
-  for (let step = 0; step < SCAN_STEPS; step++) {
-    const [next, entries] = await redis.zscan(
-      queue.toKey('failed'),
-      cursor,
-      'MATCH',
-      `${identity}:*`,
-      'COUNT',
-      SCAN_COUNT,
-    );
-    // ZSCAN returns ids and scores alternately, and may return one twice.
-    for (let at = 0; at < entries.length; at += 2) found.push(String(entries[at]));
-    cursor = next;
-    if (cursor === '0') break;
-  }
-  return [...new Set(found)].slice(0, 5 * FAILED_SHOWN);
-}
-
+/** Undefined if the job is gone, or on the queue again. */
 async function describeFailed(
-  queue: RefreshQueue,
-  redis: Redis,
+  { queue, redis }: QueueAccess,
   jobId: string,
 ): Promise<FailedJob | undefined> {
-  // Three fields instead of the whole job, which has a stack trace for each attempt.
-  const [error, finishedOn, attempts] = await redis.hmget(
-    queue.toKey(jobId),
-    'failedReason',
-    'finishedOn',
-    'atm',
-  );
-  if (error === null && finishedOn === null) return undefined;
+  const [isFailed, [error = null, finishedOn = null, attempts = null]] = await Promise.all([
+    redis.zscore(queue.toKey('failed'), jobId),
+    // Three fields instead of the whole job, which has a stack trace for each attempt.
+    redis.hmget(queue.toKey(jobId), 'failedReason', 'finishedOn', 'atm'),
+  ]);
+  if (isFailed === null || (error === null && finishedOn === null)) return undefined;
   return {
     jobId,
     failedAt: isoTime(finishedOn === null ? undefined : Number(finishedOn)),

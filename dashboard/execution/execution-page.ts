@@ -1,10 +1,11 @@
 import { Router, type RequestHandler, type Response } from 'express';
 import type { Redis } from 'ioredis';
 import type { Database } from '../../shared/postgres/database.ts';
+import { failedJobsOf } from '../../shared/postgres/failures.ts';
 import { describeError } from '../../shared/errors.ts';
 import { formatIdentity, vendorOf, type Identity } from '../../shared/execution.ts';
 import { readExecutionFacts, type ExecutionFacts } from './execution-facts.ts';
-import { findJobs, type ExecutionJobs } from './execution-jobs.ts';
+import { FAILED_READ, findJobs, type ExecutionJobs } from './execution-jobs.ts';
 import type { Logger } from '../../shared/process/logger.ts';
 import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { visitorOf } from '../auth.ts';
@@ -87,20 +88,27 @@ async function ask(
   executionId: number,
   response: Response,
 ): Promise<{ facts: ExecutionFacts; jobs: ExecutionJobs | null } | undefined> {
-  const facts = await inTime(readExecutionFacts(stores.database, executionId));
-  if ('problem' in facts) {
-    stores.log.warn(`execution ${executionId} was not read: ${describeError(facts.problem)}`);
+  const { database, log } = stores;
+  const read = await inTime(
+    Promise.all([
+      readExecutionFacts(database, executionId),
+      failedJobsOf(database, executionId, FAILED_READ),
+    ]),
+  );
+  if ('problem' in read) {
+    log.warn(`execution ${executionId} was not read: ${describeError(read.problem)}`);
     const text = 'Postgres does not answer, so nothing is known of this execution now; try again.';
     refuse(response, { status: 503, code: 'DATABASE_AWAY', text });
     return undefined;
   }
-  if (facts.value === undefined) {
+  const [facts, failed] = read.value;
+  if (facts === undefined) {
     const text = `There is no execution ${executionId}.`;
     refuse(response, { status: 404, code: 'NO_SUCH_EXECUTION', text });
     return undefined;
   }
-  const jobs = await inTime(findJobs(stores.queue, stores.redis, identityOf(facts.value)));
-  return { facts: facts.value, jobs: 'value' in jobs ? jobs.value : null };
+  const jobs = await inTime(findJobs(stores, identityOf(facts), failed));
+  return { facts, jobs: 'value' in jobs ? jobs.value : null };
 }
 
 function identityOf({ executionId, vendor }: ExecutionFacts): Identity {

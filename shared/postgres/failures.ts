@@ -178,6 +178,24 @@ export async function readFailureRecord(
 }
 
 /**
+ * The jobs of one execution that failed for good, newest first, obsolete ones included. Redis may
+ * have lost any of them.
+ * @throws an error from `pg`
+ */
+export async function failedJobsOf(
+  database: Database,
+  executionId: number,
+  limit: number,
+): Promise<string[]> {
+  const rows = await database.query<{ id: string }>(
+    `SELECT f.job_id AS id FROM tally.failure f WHERE f.execution_id = $1
+      ORDER BY f.failed_at DESC LIMIT $2`,
+    [executionId, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/**
  * Yields all records written before the call, page by page, in no particular order. Records that
  * are written or deleted meanwhile may be missing, so it always ends.
  * @throws an error from `pg`

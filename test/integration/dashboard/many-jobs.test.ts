@@ -54,6 +54,11 @@ it('no page or button holds Redis for 50 ms, with 30,000 jobs waiting and 12,000
       expect((await fetch(`${url}${path}`)).status, path).toBe(200);
     });
   }
+  // The failed jobs of one execution are found without stepping through all of them.
+  await redis.config('RESETSTAT');
+  await fetch(`${url}/executions/${id}`);
+  expect(await redis.info('commandstats')).not.toContain('cmdstat_zscan:');
+
   const change = async (path: string): Promise<void> => {
     if ((await queue.getFailedCount()) === 0) await failMany();
     await fetch(`${url}/board/api/queues/refresh/${path}`, { method: 'PUT' });
