@@ -2,6 +2,7 @@ import type { Database } from '../../shared/postgres/database.ts';
 import { readFailureRecord } from '../../shared/postgres/failures.ts';
 import { readSql } from '../../shared/postgres/schema.ts';
 import { KNOWN_STATUSES } from '../../shared/postgres/unknown-statuses.ts';
+import { readSetByHand } from '../set-by-hand.ts';
 
 const ISO = `'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'`;
 
@@ -20,6 +21,8 @@ export interface ExecutionFacts {
   };
   /** What `rollup.sql` derives from its tasks; null when it knows none of their statuses. */
   readonly computed: { readonly status: string; readonly endTime: string | null } | null;
+  /** Whether the stored status is set by hand, as {@link readSetByHand} defines it. */
+  readonly setByHand: boolean;
   /**
    * Its tasks by status, most frequent first; `known` says whether `rollup.sql` knows the status.
    */
@@ -58,7 +61,7 @@ interface OutboxOfExecution {
 }
 
 /**
- * Reads one execution with four statements, each served by an index.
+ * Reads one execution with five statements, each served by an index.
  * @returns undefined when there is no such execution
  * @throws an error from `pg`
  */
@@ -66,7 +69,7 @@ export async function readExecutionFacts(
   database: Database,
   executionId: number,
 ): Promise<ExecutionFacts | undefined> {
-  const [rows, tasks, outbox, failure] = await Promise.all([
+  const [rows, tasks, outbox, failure, setByHand] = await Promise.all([
     database.query<ExecutionRow>(
       `SELECT e.vendor_type, e.trigger, to_char(e.start_time, ${ISO}) AS start_time,
               e.status, to_char(e.end_time, ${ISO}) AS end_time, e.revision,
@@ -90,6 +93,7 @@ export async function readExecutionFacts(
       [executionId],
     ),
     readFailureRecord(database, executionId),
+    readSetByHand(database, [executionId]),
   ]);
   const row = rows[0];
   if (row === undefined) return undefined;
@@ -108,6 +112,7 @@ export async function readExecutionFacts(
       row.computed_status === null
         ? null
         : { status: row.computed_status, endTime: row.computed_end_time },
+    setByHand: setByHand.has(executionId),
     tasks: tasks.map((task) => ({ ...task, known: KNOWN_STATUSES.includes(task.status) })),
     outbox: outbox[0] ?? { rows: 0, unsent: 0, oldest: null, due: null, sources: [] },
     failure:

@@ -3,7 +3,13 @@ import type { ExecutionJobs } from './execution-jobs.ts';
 
 /** Where an execution stands; `explain` says what each state means. */
 export type ExecutionState =
-  'up to date' | 'on its way' | 'failed' | 'behind' | 'set by hand' | 'no known tasks';
+  | 'up to date'
+  | 'on its way'
+  | 'failed'
+  | 'behind'
+  | 'set by hand'
+  | 'left as it is'
+  | 'no known tasks';
 
 const FINAL = ['Success', 'Error', 'Stopped'];
 
@@ -12,15 +18,17 @@ const FINAL = ['Success', 'Error', 'Stopped'];
  * @param jobs null when Redis doesn't answer
  */
 export function stateOf(facts: ExecutionFacts, jobs: ExecutionJobs | null): ExecutionState {
-  const { stored, computed, outbox } = facts;
+  const { stored, computed, outbox, setByHand } = facts;
   if (outbox.rows > 0 || jobs?.current || jobs?.nextRunStored) return 'on its way';
-  if (computed === null) return 'no known tasks';
-  if (stored.status === computed.status && stored.endTime === computed.endTime) return 'up to date';
+  if (computed === null) return setByHand ? 'set by hand' : 'no known tasks';
+  const isEqual = stored.status === computed.status && stored.endTime === computed.endTime;
+  if (isEqual && !setByHand) return 'up to date';
   if (facts.failure !== null || (jobs !== null && jobs.failed.length > 0)) return 'failed';
-  // The reconciler's rule: a person or the host set a final status that the tasks don't imply.
+  if (setByHand) return 'set by hand';
+  // The reconciler's rule: it never changes a final status, whoever stored it.
   const isFinal = FINAL.includes(stored.status ?? '');
   const lacksItsEnd = stored.status === computed.status && stored.endTime === null;
-  return isFinal && !lacksItsEnd ? 'set by hand' : 'behind';
+  return isFinal && !lacksItsEnd ? 'left as it is' : 'behind';
 }
 
 /** A sentence for the operator and its severity. */
@@ -46,7 +54,12 @@ export function explain(state: ExecutionState): {
     case 'set by hand':
       return {
         level: 'warn',
-        text: 'It has a final status that its tasks do not say: a person or the host has set it. It stays so unless a refresh is asked for.',
+        text: 'A person or the host has stored a final status that its tasks do not say. It stays until a task changes or somebody presses “Refresh now”.',
+      };
+    case 'left as it is':
+      return {
+        level: 'warn',
+        text: 'What is stored is final, and its tasks say something else. Nothing records who stored it: that takes capture. The reconciler never changes a final status; “Refresh now” stores what the tasks say.',
       };
     case 'no known tasks':
       return {

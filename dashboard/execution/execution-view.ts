@@ -43,7 +43,7 @@ export function executionBody(view: ExecutionView): Html {
     </div>`;
 }
 
-function statusCard({ facts, nowMs }: ExecutionView): Html {
+function statusCard({ facts, state, nowMs }: ExecutionView): Html {
   const { stored, computed } = facts;
   const row = (name: string, left: Html | string, right: Html | string, same: boolean): Html =>
     html`<tr>
@@ -82,6 +82,7 @@ function statusCard({ facts, nowMs }: ExecutionView): Html {
         </tr>
       </tbody>
     </table>
+    ${facts.setByHand && state !== 'set by hand' && html`<p>Set by hand: a person or the host stored this status, and refreshes of earlier changes leave it.</p>`}
     <p class="small quiet">
       Times are UTC. A refresh writes revision and time even when the status stays as it is; the
       host may write them too.

@@ -1,6 +1,7 @@
 import type { Database } from '../../shared/postgres/database.ts';
 import { readDisagreements } from '../../shared/postgres/disagreements.ts';
 import { ORDERED_BY_INDEX } from '../../shared/postgres/pinned.ts';
+import { readSetByHand } from '../set-by-hand.ts';
 import { AGES, type ListFilter } from './list-filter.ts';
 
 /** Executions on a page. */
@@ -27,7 +28,7 @@ export interface ListedExecution {
   readonly startTime: string | null;
   readonly endTime: string | null;
   readonly ageSeconds: number | null;
-  /** What its tasks say, of one that is stuck. */
+  /** What its tasks say, of one that is stuck or set by hand; null also if the rule knows none. */
   readonly computed: string | null;
   /** Why its refresh failed for good, of one that failed. */
   readonly error: string | null;
@@ -108,7 +109,7 @@ function readStep(
     case 'waiting':
       return readWaiting(database, from, size);
     case 'by-hand':
-      return readSetByHand(database, from, size);
+      return readByHand(database, from, size);
     case 'running':
       return readByKey(database, from, size, `coalesce(status NOT IN ${FINAL}, true)`);
     case 'final':
@@ -149,16 +150,7 @@ async function readStuck(database: Database, from: string, size: number): Promis
   const after = from === '' ? 0 : Number(from.split('~')[0]);
   const { disagreements, last } = await readDisagreements(database, after, size);
   const computed = new Map(disagreements.map((one) => [one.executionId, one.computed]));
-  const rows = await database.query<Row>(
-    `SELECT e.id::bigint AS "executionId", ${COLUMNS} FROM execution e
-      WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id`,
-    [[...computed.keys()]],
-    ORDERED_BY_INDEX,
-  );
-  const found = rows.map((row) => ({
-    ...listed(row),
-    computed: computed.get(row.executionId) ?? null,
-  }));
+  const found = await readThese(database, computed);
   return stepOf(found, size, last === undefined ? undefined : String(last));
 }
 
@@ -215,23 +207,35 @@ async function readWaiting(database: Database, from: string, size: number): Prom
   );
 }
 
-/** Newest first: final statuses that the host stored and that no refresh has overruled. */
-async function readSetByHand(database: Database, from: string, size: number): Promise<Step> {
-  const rows = await database.query<Row & { stands: boolean }>(
-    `SELECT w.execution_id AS "executionId", ${COLUMNS},
-            e.status IN ${FINAL} AND e.revision IS NOT DISTINCT FROM w.revision AS stands
-       FROM (SELECT execution_id, revision FROM tally.host_word
-              WHERE execution_id < $1 ORDER BY execution_id DESC LIMIT $2) w
-       LEFT JOIN LATERAL (SELECT * FROM execution WHERE id = w.execution_id OFFSET 0) e ON true
-      ORDER BY w.execution_id DESC`,
+/** Newest execution first: those set by hand, found among the recorded words of the host. */
+async function readByHand(database: Database, from: string, size: number): Promise<Step> {
+  const words = await database.query<{ id: number }>(
+    `SELECT execution_id AS id FROM tally.host_word
+      WHERE execution_id < $1 ORDER BY execution_id DESC LIMIT $2`,
     [idBefore(from), size],
     ORDERED_BY_INDEX,
   );
-  return stepOf(
-    rows.filter(({ stands }) => stands).map(({ stands: _stands, ...row }) => listed(row)),
-    rows.length,
-    rows.length < size ? undefined : String(rows.at(-1)?.executionId),
+  const computed = await readSetByHand(
+    database,
+    words.map(({ id }) => id),
   );
+  const found = await readThese(database, computed);
+  const next = words.length < size ? undefined : String(words.at(-1)?.id);
+  return stepOf(found.toReversed(), words.length, next);
+}
+
+/** These executions, by primary key, with what their tasks say. */
+async function readThese(
+  database: Database,
+  computed: ReadonlyMap<number, string | null>,
+): Promise<Found[]> {
+  const rows = await database.query<Row>(
+    `SELECT e.id::bigint AS "executionId", ${COLUMNS} FROM execution e
+      WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id`,
+    [[...computed.keys()]],
+    ORDERED_BY_INDEX,
+  );
+  return rows.map((row) => ({ ...listed(row), computed: computed.get(row.executionId) ?? null }));
 }
 
 type Row = Omit<ListedExecution, 'computed' | 'error'> & Record<string, unknown>;

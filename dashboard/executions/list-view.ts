@@ -40,7 +40,8 @@ const MEANINGS: Readonly<Record<ListState, string>> = {
     'Final by their tasks but not as stored, with no refresh on its way. Oldest first. The reconciler finds them too.',
   failed: 'Their refresh failed for good and needs a person. Newest failure first.',
   waiting: 'A refresh of them is requested and not done yet. Newest execution first.',
-  'by-hand': 'A person or the host stored a final status that no refresh has overruled.',
+  'by-hand':
+    'A person or the host stored a final status that their tasks do not say, and it stands. Known where capture recorded it. Newest first.',
   running: 'Stored as not final. Newest first.',
   final: 'Stored as Success, Error or Stopped. Newest first.',
   Success: 'Stored as Success. Newest first.',
@@ -110,7 +111,7 @@ function nothing({ page, filter }: ListView): Html {
 
 function table({ page, filter, links, nowMs }: ListView, canSelect: boolean): Html {
   const note =
-    filter.state === 'failed' ? 'Error' : filter.state === 'stuck' ? 'Its tasks say' : 'Ended';
+    filter.state === 'failed' ? 'Error' : comparesTasks(filter.state) ? 'Its tasks say' : 'Ended';
   return html`<table class="stack executions">
     <thead>
       <tr>
@@ -140,10 +141,14 @@ function table({ page, filter, links, nowMs }: ListView, canSelect: boolean): Ht
   </table>`;
 }
 
+function comparesTasks(state: ListState): boolean {
+  return state === 'stuck' || state === 'by-hand';
+}
+
 function noteOf(row: ListedExecution, state: ListState, nowMs: number): Html {
   if (state === 'failed')
     return row.error ? longText(row.error) : html`<span class="none">no message</span>`;
-  if (state === 'stuck') return statusTag(row.computed);
+  if (comparesTasks(state)) return statusTag(row.computed);
   return since(row.endTime, nowMs);
 }
 

@@ -33,6 +33,7 @@ const idsOf = (rows: readonly ListedExecution[]): number[] => rows.map((row) => 
 let stuck: number[] = [];
 let failed: number[] = [];
 let byHand: number[] = [];
+let agreed: number[] = [];
 let waiting: number[] = [];
 let running: number[] = [];
 
@@ -52,6 +53,7 @@ beforeAll(async () => {
   running = await createExecutions(database, 60, ['Running']);
   failed = await createExecutions(database, 120);
   byHand = await createExecutions(database, 2);
+  agreed = await createExecutions(database, 2);
   waiting = await createExecutions(database, 2);
   for (const executionId of failed) {
     const jobId = `${executionId}:REPLICATION:~made`;
@@ -59,10 +61,15 @@ beforeAll(async () => {
     await recordFailure(database, { executionId, vendor: 'REPLICATION', jobId, ...failure });
   }
   await database.query(`UPDATE execution SET status = 'Error' WHERE id = ANY ($1)`, [byHand]);
+  // What the host stored by hand is also what the tasks say.
+  await database.query(
+    `UPDATE execution SET status = 'Success', end_time = '2026-01-02 03:04:05' WHERE id = ANY ($1)`,
+    [agreed],
+  );
   await database.query(
     `INSERT INTO tally.host_word
      SELECT id, 0, 1, pg_current_xact_id(), pg_current_snapshot() FROM unnest($1::bigint[]) AS id`,
-    [byHand],
+    [[...byHand, ...agreed]],
   );
   // Far more rows of one execution than a page may read.
   await database.query(
@@ -96,12 +103,14 @@ describe('the list of executions', () => {
     expect(idsOf(await all({ state: 'running' }))).toEqual(
       [...failed, ...running, ...stuck, ...waiting].toSorted((a, b) => b - a),
     );
-    expect(await all({ state: 'final' })).toHaveLength(MANY + byHand.length);
+    expect(await all({ state: 'final' })).toHaveLength(
+      MANY + byHand.length + agreed.length,
+    );
   });
 
   it('is limited to a vendor and an age', async () => {
     expect(await all({ state: 'running', vendor: 'SCAN' })).toEqual([]);
-    expect(await all({ vendor: 'REPLICATION' })).toHaveLength(187);
+    expect(await all({ vendor: 'REPLICATION' })).toHaveLength(189);
     expect(await all({ vendor: 'REPLICATION', age: 'over-1d' })).toEqual([]);
     expect(await all({ state: 'final', age: 'over-1d' })).toHaveLength(MANY);
   });

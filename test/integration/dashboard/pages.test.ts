@@ -65,6 +65,7 @@ describe('/executions/:id', () => {
       startTime: expect.stringMatching(/^\d{4}-.*Z$/),
       stored: { status: 'Running', endTime: null, revision: 0, updateTime: null },
       computed: { status: 'Success', endTime: END },
+      setByHand: false,
       tasks: [
         { status: 'Success', count: 2, known: true },
         { status: 'Weird', count: 1, known: false },

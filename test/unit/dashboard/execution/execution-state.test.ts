@@ -20,12 +20,15 @@ function facts(stored: Pair, computed: Pair | null, rows = 0): ExecutionFacts {
     trigger: 'MANUAL',
     startTime: null,
     stored: { status: stored[0], endTime: stored[1], revision: 1, updateTime: null },
+    setByHand: false,
     computed: computed === null ? null : { status: computed[0] ?? '', endTime: computed[1] },
     tasks: [],
     outbox: { rows, unsent: rows, oldest: null, due: null, sources: [] },
     failure: null,
   };
 }
+
+const byHand = (what: ExecutionFacts): ExecutionFacts => ({ ...what, setByHand: true });
 
 const RECORDED: ExecutionFacts = {
   ...facts(['Running', null], ['Success', END]),
@@ -53,8 +56,12 @@ it.each([
   ['on its way', facts(['Running', null], ['Success', END], 1), FAILED],
   ['on its way', facts(['Running', null], ['Success', END], 1), null],
   ['on its way', facts(['Running', null], ['Success', END]), STORED_NEXT],
-  ['set by hand', facts(['Stopped', END], ['Success', END]), NONE],
-  ['set by hand', facts(['Success', END], ['Running', null]), NONE],
+  ['set by hand', byHand(facts(['Stopped', END], ['Success', END])), NONE],
+  ['set by hand', byHand(facts(['Success', END], ['Running', null])), NONE],
+  ['set by hand', byHand(facts(['Success', END], null)), NONE],
+  ['on its way', byHand(facts(['Stopped', END], ['Success', END], 1)), NONE],
+  ['left as it is', facts(['Stopped', END], ['Success', END]), NONE],
+  ['left as it is', facts(['Success', END], ['Running', null]), NONE],
   ['no known tasks', facts(['Running', null], null), NONE],
 ] as const)('%s', (state, what, jobs) => {
   expect(stateOf(what, jobs)).toBe(state);
