@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeMachine } from './machine.ts';
 import { loadBadDay, type Load } from './dashboard-load.ts';
 import { processMemory } from './measure.ts';
@@ -16,8 +17,9 @@ export interface DashboardOptions extends Load {
 const LIMITS = { pageMs: 500, statementMs: 500, commandMs: 50 };
 // So many people look at once.
 const VIEWERS = 8;
-// No page: it puts all jobs on the queue again, some hundred at a time.
-const RETRY_ALL = 'board, retry all';
+const POLL_MS = 100;
+// No page: it ends when the last job is on the queue again.
+const RETRIED_ALL = 'until all are retried';
 
 interface Measured {
   readonly page: string;
@@ -46,7 +48,7 @@ export async function dashboardReport(
       page,
       String(status),
       number(times?.median),
-      page === RETRY_ALL ? number(times?.max) : over(times?.max, LIMITS.pageMs),
+      page === RETRIED_ALL ? number(times?.max) : over(times?.max, LIMITS.pageMs),
       over(most.statementMs, LIMITS.statementMs),
       over(most.commandMs, LIMITS.commandMs),
     ];
@@ -85,9 +87,18 @@ async function measureAll(
     const all = await Promise.all(Array.from({ length: VIEWERS }, () => get(`${url}/`)));
     return Math.max(...all);
   });
-  await run(RETRY_ALL, 1, async () => {
+  await run('board, retry all', 1, async () => {
     const response = await fetch(`${url}/board/api/queues/refresh/retry/failed`, { method: 'PUT' });
     return response.status;
+  });
+  await run(RETRIED_ALL, 1, async () => {
+    for (;;) {
+      const response = await fetch(`${url}/failures`);
+      const text = await response.text();
+      if (text.includes('<strong>It ended early')) throw new Error('not all were retried');
+      if (text.includes('<strong>Done.</strong>')) return response.status;
+      await sleep(POLL_MS);
+    }
   });
   const after = processMemory(dashboard.pid, 'peak');
   await day.close();
@@ -124,6 +135,7 @@ async function pagesOf(
     'execution that is right': `/executions/${executions}`,
     'execution that waits': `/executions/${failed + 1}`,
     'execution that has failed': '/executions/1',
+    'all failures': '/failures',
     metrics: '/metrics',
     readiness: '/readyz',
     'board, all queues': '/board/api/queues',

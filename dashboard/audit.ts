@@ -62,7 +62,8 @@ const QUEUE_ACTIONS = new Set(['retry', 'clean', 'rate-limit', 'job-schedulers']
 
 // Paths of Bull Board below /board/api/queues: <action>, refresh/<action>[/<state>] and
 // refresh/<job>/<action>.
-// Our own: /executions/<id>/<action>, /executions/refresh for a selection, /failures/<cause>/<action> and /stuck/<action>.
+// Our own: /executions/<id>/<action>, /executions/refresh for a selection, /failures/retry,
+// /failures/<cause>/<action> and /stuck/<action>.
 function describe(
   method: string,
   path: string,
@@ -72,6 +73,7 @@ function describe(
     return { action: String(parts[2]), about: `execution ${parts[1]}` };
   }
   if (parts.join('/') === 'executions/refresh') return { action: 'refresh' };
+  if (parts.join('/') === 'failures/retry') return { action: 'retry', about: 'all failures' };
   if (parts[0] === 'failures' && parts.length === 3) {
     return { action: String(parts[2]), about: `failures ${parts[1]}` };
   }

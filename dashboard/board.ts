@@ -4,7 +4,6 @@ import { ExpressAdapter } from '@bull-board/express';
 import type { QueueAdapterOptions } from '@bull-board/api/typings/app';
 import type { Job } from 'bullmq';
 import { Router, type Express, type RequestHandler } from 'express';
-import { retryInBulk } from '../shared/failures/bulk-retry.ts';
 import { TallyError } from '../shared/errors.ts';
 import { formatIdentity } from '../shared/execution.ts';
 import { printableText } from '../shared/process/printable.ts';
@@ -23,7 +22,9 @@ import {
 import { visitorOf } from './auth.ts';
 import { boardLook } from './board-look.ts';
 import { boardPolicy } from './board-policy.ts';
+import { retryAllFailed } from './board-retry.ts';
 import type { Links } from './links.ts';
+import type { Repairs } from './repair/repairs.ts';
 import type { Site } from './site.ts';
 
 // Longest text of a job, for example its error, in characters. Unbounded errors would make the page
@@ -34,25 +35,19 @@ const LOG_LINES_MAX = 1_000;
 // Jobs removed per script. BullMQ's own limit is 10,000, during which Redis answers nobody else.
 const CLEAN_CHUNK = 500;
 
-interface BoardStores extends FailureStores {
+interface BoardParts extends FailureStores {
   readonly backlogQueue: BacklogQueue;
+  readonly repairs: Repairs;
 }
 
 /** Bull Board over both queues: complete for operators, without its buttons for viewers. */
-export function createBoard(
-  { database, queue, backlogQueue, redis }: BoardStores,
-  site: Site,
-): Router {
+export function createBoard(parts: BoardParts, site: Site): Router {
   const router = Router();
   router.use(withoutOutsideFonts);
   // Replaces Bull Board's route, which gives up if none of the first hundred jobs is a refresh.
-  router.put(`/api/queues/${queue.name}/retry/failed`, async (_request, response) => {
-    const { retried, noRefresh } = await retryInBulk({ database, queue, redis }, {});
-    response.json({ retried, skipped: noRefresh });
-  });
-  const stores = { database, queue, backlogQueue };
-  const whole = boardFor(stores, site, { readOnly: false });
-  const readOnly = boardFor(stores, site, { readOnly: true });
+  router.put(`/api/queues/${parts.queue.name}/retry/failed`, retryAllFailed(parts));
+  const whole = boardFor(parts, site, { readOnly: false });
+  const readOnly = boardFor(parts, site, { readOnly: true });
   router.use((request, response, next) => {
     const board = visitorOf(response).role === 'viewer' ? readOnly : whole;
     void board(request, response, next);
@@ -61,7 +56,7 @@ export function createBoard(
 }
 
 function boardFor(
-  { database, queue, backlogQueue }: Omit<BoardStores, 'redis'>,
+  { database, queue, backlogQueue }: BoardParts,
   site: Site,
   { readOnly }: { readonly readOnly: boolean },
 ): RequestHandler {

@@ -8,12 +8,18 @@ export interface Links {
   readonly chartScripts: readonly string[];
   readonly logo: string;
   readonly executions: string;
+  /** The executions that failed. */
+  readonly failedExecutions: string;
   /** Page of one execution. */
   readonly execution: (executionId: number | string) => string;
   /** Where the form of "Refresh now" is sent. */
   readonly refreshExecution: (executionId: number) => string;
   /** What refreshing a selection of executions asks before it does, and where its form is sent. */
   readonly refreshSelected: string;
+  /** Page of all failures. */
+  readonly allFailures: string;
+  /** Where the form that retries them all is sent. */
+  readonly retryAllFailures: string;
   /** Page of the failures of one cause, by `causeId`. */
   readonly failures: (causeId: string) => string;
   /** Where the form that retries them is sent. */
@@ -39,7 +45,8 @@ export const BOARD_PATH = '/board';
 export function linksBelow(basePath: string): Links {
   const board = `${basePath}${BOARD_PATH}`;
   const execution = (id: number | string): string => `${basePath}/executions/${id}`;
-  const failures = (causeId: string): string => `${basePath}/failures/${causeId}`;
+  const allFailures = `${basePath}/failures`;
+  const failures = (causeId: string): string => `${allFailures}/${causeId}`;
   const stuck = `${basePath}/stuck`;
   return {
     overview: `${basePath}/`,
@@ -48,9 +55,12 @@ export function linksBelow(basePath: string): Links {
     chartScripts: ['uplot.js', 'charts.js'].map((file) => `${basePath}/scripts/${file}`),
     logo: `${basePath}/tally.svg`,
     executions: `${basePath}/executions`,
+    failedExecutions: `${basePath}/executions?state=failed`,
     execution,
     refreshExecution: (id) => `${execution(id)}/refresh`,
     refreshSelected: `${basePath}/executions/refresh`,
+    allFailures,
+    retryAllFailures: `${allFailures}/retry`,
     failures,
     retryFailures: (causeId) => `${failures(causeId)}/retry`,
     stuck,

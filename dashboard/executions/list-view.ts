@@ -69,6 +69,7 @@ export function listBody(view: ListView): Html {
       ${STATES.map((state) => html`<a href="${links.executions}${filterQuery(filter, { state })}" ${state === filter.state && html`aria-current="true"`}>${NAMES[state]}${state === 'failed' && view.failed !== null && html` <span class="count">${number(view.failed)}</span>`}</a>`)}
     </nav>
     ${filter.state === 'stuck' && mayRefresh && page.rows.length > 0 && html`<p><a class="button" href="${links.stuck}">Refresh all stuck…</a></p>`}
+    ${filter.state === 'failed' && mayRefresh && page.rows.length > 0 && html`<p><a class="button" href="${links.allFailures}">Retry all failures…</a></p>`}
     <section class="card" data-key="list">
       ${filterForm(filter, links)}
       <p class="quiet small">${MEANINGS[filter.state]}</p>

@@ -204,6 +204,7 @@ function causesCard({ causes, more }: Failures, { links, mayRepair, nowMs }: Vie
         )}
       </tbody>
     </table>
+    <p><a href="${links.allFailures}">${mayRepair ? 'Retry all failures…' : 'All failures'}</a></p>
   </section>`;
 }
 

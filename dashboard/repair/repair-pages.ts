@@ -1,9 +1,6 @@
 import { Router, type Response } from 'express';
 import type { Logger } from '../../shared/process/logger.ts';
-import type { Database } from '../../shared/postgres/database.ts';
-import { recordDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countFailures } from '../../shared/postgres/failures.ts';
-import { retryInBulk } from '../../shared/failures/bulk-retry.ts';
 import type { Failure } from '../../shared/queue/failure-causes.ts';
 import {
   newestStandingFailures,
@@ -18,11 +15,10 @@ import { FAILURES_READ } from '../overview/overview.ts';
 import { inTime, sendPage, sendProblem } from '../page.ts';
 import { siteOf } from '../site.ts';
 import { causeId } from './cause-id.ts';
-import { causeBody, stuckBody } from './repair-view.ts';
-import { subjectOf, type Repairs, type RepairWork } from './repairs.ts';
+import { refreshOfStuck, retryOf } from './repair-work.ts';
+import { allFailuresBody, causeBody, stuckBody, type RepairView } from './repair-view.ts';
+import { nameOf, whyNotNow, type RepairSubject, type Repairs, type RepairWork } from './repairs.ts';
 
-// Executions per statement, which must end within the dashboard's own time limit.
-const PAGE = 500;
 const LIVE_SECONDS = 5;
 
 interface Parts extends FailureStores {
@@ -32,19 +28,38 @@ interface Parts extends FailureStores {
 }
 
 /**
- * Routes that repair many executions at once: all that failed for one cause, and all that are stuck.
+ * Routes that repair many executions at once: all that failed, those that failed for one cause, and
+ * all that are stuck.
  * A page says what will happen and has the button; the button begins it and leads back to the page,
  * which shows how far it is.
  */
 export function createRepairPages(parts: Parts): Router {
   const { repairs, disagreements } = parts;
   const router = Router();
+  router.get('/failures', async (_request, response) => {
+    const count = await inTime(countFailures(parts.database));
+    sendPage(response, 'value' in count ? 200 : 503, {
+      title: 'All failures',
+      here: 'overview',
+      liveSeconds: LIVE_SECONDS,
+      body: allFailuresBody({
+        count: 'value' in count ? count.value : null,
+        ...viewOf(repairs, 'failures', response),
+      }),
+    });
+  });
+  router.post('/failures/retry', (_request, response) => {
+    begin(parts, response, {
+      subject: 'failures',
+      page: siteOf(response).links.allFailures,
+      work: retryOf(parts),
+    });
+  });
   router.get('/failures/:id', async (request, response) => {
     const { id } = request.params;
     const found = await findCause(parts, id, response);
     if (found === undefined) return;
     const { cause, failures, more } = found;
-    const repair = repairs.newest?.cause === cause ? repairs.newest : undefined;
     sendPage(response, 200, {
       title: 'Failures of one cause',
       here: 'overview',
@@ -54,11 +69,7 @@ export function createRepairPages(parts: Parts): Router {
         cause,
         failures,
         more,
-        repair,
-        other: otherThan(repair, repairs),
-        mayRepair: visitorOf(response).role === 'operator',
-        links: siteOf(response).links,
-        nowMs: Date.now(),
+        ...viewOf(repairs, { cause }, response),
       }),
     });
   });
@@ -67,30 +78,25 @@ export function createRepairPages(parts: Parts): Router {
     const found = await findCause(parts, id, response);
     if (found === undefined) return;
     begin(parts, response, {
-      cause: found.cause,
+      subject: { cause: found.cause },
       page: siteOf(response).links.failures(id),
       work: retryOf(parts, found.cause),
     });
   });
   router.get('/stuck', (_request, response) => {
-    const repair = repairs.newest?.cause === null ? repairs.newest : undefined;
     sendPage(response, 200, {
       title: 'Stuck executions',
       here: 'overview',
       liveSeconds: LIVE_SECONDS,
       body: stuckBody({
         count: disagreements.read(),
-        repair,
-        other: otherThan(repair, repairs),
-        mayRepair: visitorOf(response).role === 'operator',
-        links: siteOf(response).links,
-        nowMs: Date.now(),
+        ...viewOf(repairs, 'stuck', response),
       }),
     });
   });
   router.post('/stuck/refresh', (_request, response) => {
     begin(parts, response, {
-      cause: null,
+      subject: 'stuck',
       page: siteOf(response).links.stuck,
       work: refreshOfStuck(parts.database),
     });
@@ -98,56 +104,30 @@ export function createRepairPages(parts: Parts): Router {
   return router;
 }
 
-function otherThan(repair: Repairs['newest'], { newest }: Repairs): Repairs['newest'] {
-  return newest !== repair && newest?.endedMs === undefined ? newest : undefined;
+/** What the page about a subject shows of repairs. */
+function viewOf(repairs: Repairs, subject: RepairSubject, response: Response): RepairView {
+  const { newest } = repairs;
+  const repair = repairs.about(subject);
+  return {
+    repair,
+    other: newest !== repair && newest?.endedMs === undefined ? newest : undefined,
+    mayRepair: visitorOf(response).role === 'operator',
+    links: siteOf(response).links,
+    nowMs: Date.now(),
+  };
 }
 
 function begin(
   { repairs }: Parts,
   response: Response,
-  { cause, page, work }: { cause: string | null; page: string; work: RepairWork },
+  { subject, page, work }: { subject: RepairSubject; page: string; work: RepairWork },
 ): void {
-  nameSubject(response, subjectOf(cause));
-  if (repairs.begin(cause, visitorOf(response).user, work)) {
+  nameSubject(response, nameOf(subject));
+  if (repairs.begin(subject, visitorOf(response).user, work) !== undefined) {
     response.redirect(303, page);
     return;
   }
-  const running = subjectOf(repairs.newest?.cause ?? null);
-  const text = `This dashboard is still at work on ${running}. Try again when that has ended.`;
-  sendProblem(response, { status: 409, title: 'Not now', text });
-}
-
-/** The same as `tally retry`, for one cause. */
-function retryOf(stores: FailureStores, cause: string): RepairWork {
-  return async (report, signal) => {
-    const total = (await countFailures(stores.database)) + (await stores.queue.getFailedCount());
-    await retryInBulk(
-      stores,
-      { cause },
-      { signal, onPage: ({ retried, seen }) => report({ done: retried, seen, total }) },
-    );
-  };
-}
-
-/** The same as `tally reconcile`. */
-function refreshOfStuck(database: Database): RepairWork {
-  return async (report, signal) => {
-    const [table] = await database.query<{ estimate: number }>(
-      `SELECT greatest(reltuples, 0)::bigint AS estimate FROM pg_class WHERE oid = to_regclass('execution')`,
-    );
-    let [done, seen] = [0, 0];
-    for (let after: number | undefined = 0; after !== undefined && !signal.aborted;) {
-      const page: Awaited<ReturnType<typeof recordDisagreements>> = await recordDisagreements(
-        database,
-        after,
-        PAGE,
-      );
-      done += page.disagreements.length;
-      seen += PAGE;
-      report({ done, seen, total: table?.estimate ?? 0 });
-      after = page.last;
-    }
-  };
+  sendProblem(response, { status: 409, title: 'Not now', text: whyNotNow(repairs) });
 }
 
 interface Found {
@@ -187,6 +167,7 @@ async function findCause(parts: Parts, id: string, response: Response): Promise<
 }
 
 function retriedCause({ newest }: Repairs, id: string): string | undefined {
-  const cause = newest?.cause ?? undefined;
-  return cause !== undefined && causeId(cause) === id ? cause : undefined;
+  if (typeof newest?.subject !== 'object') return undefined;
+  const { cause } = newest.subject;
+  return causeId(cause) === id ? cause : undefined;
 }

@@ -4,11 +4,12 @@ import { html, type Html } from '../html.ts';
 import type { Links } from '../links.ts';
 import { longText } from '../long-text.ts';
 import type { DisagreementCount } from '../overview/disagreement-count.ts';
-import { subjectOf, type Repair } from './repairs.ts';
+import { nameOf, type Repair } from './repairs.ts';
 
 const SHOWN = 100;
 
-interface RepairView {
+/** What every page of a repair shows of it. */
+export interface RepairView {
   /** The repair of this page that runs or ended last. */
   readonly repair: Repair | undefined;
   /** One of another page, which runs. */
@@ -93,6 +94,30 @@ function failuresCard({ failures, more, links, nowMs }: CauseView): Html {
   </section>`;
 }
 
+/** Body of the page of all failures: how many there are, what a retry does, and how far it is. */
+export function allFailuresBody(view: RepairView & { readonly count: number | null }): Html {
+  const { count, links } = view;
+  return html`<div class="head">
+      <h1>All failures</h1>
+      ${count !== 0 && button(view, links.retryAllFailures, 'Retry all failures')}
+    </div>
+    <div class="column">
+      <section class="card" data-key="failures">
+        <h2>What failed</h2>
+        <p>
+          ${count === null ? 'Postgres does not answer, so they can’t be counted now.' : count === 0 ? 'No execution has failed for good, or each has been refreshed since.' : html`The refresh of <a href="${links.failedExecutions}">${counted(count, 'execution')}</a> failed for good and ${count === 1 ? 'needs' : 'need'} a person.`}
+        </p>
+        <p class="quiet">
+          Retrying puts each of these executions on the queue again, with all its attempts, whatever
+          it failed for. One that fails again comes back; nothing is lost. The overview has the
+          failures by cause, to retry only those whose cause is removed. Retry all on the board does
+          this too, and so does the command line: tally retry --all.
+        </p>
+      </section>
+      ${progressCard(view)}
+    </div>`;
+}
+
 /** Body of the page of what is stuck: what it means, how many there are, and how far a repair is. */
 export function stuckBody(view: RepairView & { readonly count: DisagreementCount | null }): Html {
   const { count, links, nowMs } = view;
@@ -137,13 +162,17 @@ function button(
 function progressCard({ repair, other, nowMs }: RepairView): Html {
   if (other !== undefined) {
     return html`<p class="notice warn">
-      This dashboard is at work on ${subjectOf(other.cause)}; one repair runs at a time.
+      This dashboard is at work on ${nameOf(other.subject)}; one repair runs at a time.
     </p>`;
   }
   if (repair === undefined) return html``;
   const { progress, beganMs, endedMs, problem, user } = repair;
   const who = user === null ? '' : `, asked for by ${user}`;
   const done = counted(progress.done, 'refresh', 'refreshes');
+  const left =
+    progress.left > 0 &&
+    html` ${counted(progress.left, 'failed job')} ${progress.left === 1 ? 'is' : 'are'} no refresh
+    and stayed.`;
   if (endedMs === undefined) {
     return html`<section class="card" data-key="progress" role="status">
       <h2>At work</h2>
@@ -152,7 +181,7 @@ function progressCard({ repair, other, nowMs }: RepairView): Html {
         value="${progress.seen}"
         aria-label="Examined"
       ></progress>
-      <p>Asked for ${done} in ${duration(nowMs - beganMs)}${who}.</p>
+      <p>Asked for ${done} in ${duration(nowMs - beganMs)}${who}.${left}</p>
     </section>`;
   }
   const when = html`<span class="quiet"
@@ -160,7 +189,7 @@ function progressCard({ repair, other, nowMs }: RepairView): Html {
   >`;
   return problem === undefined
     ? html`<p class="notice good" role="status" data-key="progress">
-        <strong>Done.</strong> Asked for ${done}. ${when}
+        <strong>Done.</strong> Asked for ${done}.${left} ${when}
       </p>`
     : html`<p class="notice bad" role="status" data-key="progress">
         <strong>It ended early:</strong> ${problem}. Asked for ${done}; begin it again for the rest.

@@ -74,7 +74,11 @@ it("failed jobs that aren't JSON, or have an error of 20,000 characters, break n
   expect(code).toBe(0);
   expect(JSON.parse(output)).toMatchObject({ failed: 3 });
   const retried = await fetch(`${url}/api/queues/refresh/retry/failed`, { method: 'PUT' });
-  expect(await retried.json()).toEqual({ retried: 1, skipped: 2 });
+  expect(retried.status).toBeLessThan(300);
+  await until('the one that is a refresh to be retried', async () => {
+    const left = await queue.getFailed();
+    return left.length === 2 && (await queue.getWaitingCount()) === 1;
+  });
 });
 
 it('an unreadable heartbeat or running job leaves the others on the Workers card', async () => {

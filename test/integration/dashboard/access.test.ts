@@ -21,12 +21,14 @@ const CHANGES = boardRoutes().filter(({ method }) => method !== 'get');
 const OWN_CHANGES = [
   '/executions/1/refresh',
   '/executions/refresh',
+  '/failures/retry',
   '/failures/0123456789abcdef/retry',
   '/stuck/refresh',
 ];
 const OWN_PAGES = [
   '/executions?state=failed',
   '/executions/refresh?id=1',
+  '/failures',
   '/failures/0123456789abcdef',
   '/stuck',
 ];

@@ -112,6 +112,68 @@ describe('the failures of one cause', () => {
   });
 });
 
+describe('all failures', () => {
+  const retryOnBoard = (): Promise<Response> =>
+    fetch(`${url}/board/api/queues/refresh/retry/failed`, {
+      method: 'PUT',
+      headers: login(OPERATOR),
+    });
+
+  it('are retried together, whatever they failed for', async () => {
+    await failFor((id) => `the quota of project ${id} is used up`, 2);
+    await failFor((id) => `project ${id} is locked`, 2);
+    const standing = (await queue.getFailed()).map(({ data }) => data.executionId);
+    expect((await page('/')).text).toContain('<a href="/failures">Retry all failures…</a>');
+    const list = await page('/executions?state=failed');
+    expect(list.text).toContain('href="/failures">Retry all failures…</a>');
+    expect((await page('/failures')).text).toMatch(/\d+ executions<\/a> failed for good/);
+    const response = await press('/failures/retry', login(OPERATOR));
+    expect(response.status).toBe(303);
+    expect(response.headers.get('location')).toBe('/failures');
+    expect(await ended('/failures')).toMatch(/Asked for \d+ refreshes/);
+    const waiting = (await queue.getWaiting()).map(({ data }) => data.executionId);
+    expect(waiting).toEqual(expect.arrayContaining(standing));
+    expect(await queue.getFailedCount()).toBe(0);
+    expect(await audited('retry all failures: done')).toMatchObject({ user: 'admin', status: 303 });
+    expect(await audited('refreshes of all failures')).toMatchObject({ problem: null });
+    await queue.drain();
+  });
+
+  it('are retried by the board in the background, which says how far it is and refuses a second', async () => {
+    await database.query('TRUNCATE tally.failure');
+    const ids = await failFor((id) => `project ${id} is locked`, 3);
+    const gate = await openClient(environment.DATABASE_URL);
+    await gate.query('BEGIN; LOCK TABLE tally.failure');
+    const begun = await retryOnBoard();
+    expect(begun.status).toBe(202);
+    expect(await begun.json()).toEqual({ retried: 0, skipped: 0 });
+    const second = await retryOnBoard();
+    expect(second.status).toBe(409);
+    expect(await second.json()).toMatchObject({
+      message: expect.stringContaining('still at work on all failures'),
+    });
+    expect((await press('/failures/retry', login(OPERATOR))).status).toBe(409);
+    await gate.query('COMMIT');
+    expect(await ended('/failures')).toContain('Asked for 3 refreshes');
+    const waiting = (await queue.getWaiting()).map(({ data }) => data.executionId);
+    expect(waiting.toSorted((a, b) => a - b)).toEqual(ids);
+    expect(await audited('retry failed all failures: done')).toMatchObject({ status: 202 });
+    await queue.drain();
+  });
+
+  it('are retried by the board within its answer if they are few', async () => {
+    await failFor((id) => `project ${id} is locked`, 1);
+    // A machine that is busy for 400 ms makes it 202.
+    const { status } = await until('a quick answer', async () => {
+      const response = await retryOnBoard();
+      return response.status === 200 ? response : undefined;
+    });
+    expect(status).toBe(200);
+    expect(await queue.getFailedCount()).toBe(0);
+    await queue.drain();
+  });
+});
+
 describe('what is stuck', () => {
   it('gets a refresh recorded, all of it, while another repair has to wait', async () => {
     const stuck = await createExecution(database, ['Success', 'Success']);
@@ -140,7 +202,7 @@ describe('what is stuck', () => {
 });
 
 describe('a repair', () => {
-  const changes = [`/failures/${causeId(QUOTA)}/retry`, '/stuck/refresh'];
+  const changes = ['/failures/retry', `/failures/${causeId(QUOTA)}/retry`, '/stuck/refresh'];
 
   it.each(changes)('by POST %s is refused to a viewer, another site and nobody', async (path) => {
     const before = await queue.getJobCounts();
@@ -153,7 +215,7 @@ describe('a repair', () => {
     expect(await queue.getJobCounts()).toEqual(before);
   });
 
-  it.each([`/failures/${causeId(QUOTA)}`, '/stuck'])(
+  it.each(['/failures', `/failures/${causeId(QUOTA)}`, '/stuck'])(
     "isn't offered to the viewer on %s",
     async (path) => {
       expect((await page(path)).text).toContain('<form method="post"');
@@ -163,18 +225,19 @@ describe('a repair', () => {
 
   it('stops with the dashboard after the page in hand, and says so', async () => {
     const repairs = new Repairs(silent);
-    const begun = repairs.begin(null, 'admin', async (report, signal) => {
-      report({ done: 7, seen: 500, total: 1_000 });
+    const begun = repairs.begin('stuck', 'admin', async (report, signal) => {
+      report({ done: 7, left: 0, seen: 500, total: 1_000 });
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     });
-    expect(begun).toBe(true);
-    expect(repairs.begin('another', 'admin', async () => undefined)).toBe(false);
+    expect(begun).toBeDefined();
+    expect(repairs.begin('failures', 'admin', async () => undefined)).toBeUndefined();
     await repairs.close();
     expect(repairs.newest).toMatchObject({
-      cause: null,
+      subject: 'stuck',
       progress: { done: 7 },
       problem: 'the dashboard was stopped',
     });
-    expect(repairs.begin(null, 'admin', async () => undefined)).toBe(false);
+    expect(await begun).toBe(repairs.newest);
+    expect(repairs.begin('stuck', 'admin', async () => undefined)).toBeUndefined();
   });
 });
