@@ -25,6 +25,21 @@ beforeAll(async () => {
   await recordRefreshes(database, [{ executionId: ids[8] ?? 0, vendor: 'REPLICATION' }], 'api');
 });
 
+// The list of executions with its filters in use, after a request, and as the question before one.
+const LISTS = [
+  '',
+  '?state=failed&vendor=REPLICATION',
+  '?state=waiting',
+  '?state=stuck&age=over-1h',
+  '?vendor=REPLICATION&asked=2',
+  '/refresh?id=1&id=2',
+].map((rest) => `/executions${rest}`);
+const LISTS_OF_NOTHING = [
+  '/executions?state=by-hand&vendor=none',
+  '/executions?state=Stopped&age=over-7d',
+];
+const WRONG = ['/executions?state=faild', '/executions?vendor=%00', '/executions?age=old'];
+
 /** What axe finds serious or critical on the page that is open, with where. */
 async function findings(): Promise<string[]> {
   await page.evaluate(axe.source);
@@ -45,10 +60,19 @@ describe.each(['light', 'dark'] as const)('%s', (colorScheme) => {
     const causes = await Promise.all(
       links.slice(0, 2).map(async (link) => String(await link.getAttribute('href'))),
     );
-    const lists = ['', '?state=failed', '?state=by-hand&vendor=none', `/refresh?id=${ids[0]}`];
-    const pages = ['/', '/?range=24h', '/stuck', ...lists.map((rest) => `/executions${rest}`)];
+    const pages = [
+      '/',
+      '/?range=24h',
+      '/failures',
+      '/stuck',
+      ...LISTS,
+      ...LISTS_OF_NOTHING,
+      ...WRONG,
+    ];
     for (const path of [...pages, ...causes, ...executions]) {
       await page.goto(`${url}${path}`);
+      if (LISTS_OF_NOTHING.includes(path)) await page.locator('.empty').waitFor();
+      if (WRONG.includes(path)) await page.getByText("can't be limited like this").waitFor();
       for (const details of await page.locator('details > summary').all()) await details.click();
       expect(await findings(), path).toEqual([]);
     }

@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import {
   readExecutionPage,
   ROWS,
@@ -10,17 +10,18 @@ import {
   STATES,
   type ListFilter,
 } from '../../../dashboard/executions/list-filter.ts';
-import type { Database } from '../../../shared/postgres/database.ts';
+import { openDatabase, type Database } from '../../../shared/postgres/database.ts';
 import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecutions } from '../../support/executions.ts';
-import { createStores } from '../../support/stores.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
+import { BUSY_MACHINE_MS, until } from '../../support/wait.ts';
 
 const MANY = 20_000;
 const EXAMINED_MAX = 5_000;
 
 const stores = await createStores();
-const { database } = stores;
+const { database, environment } = stores;
 const { url } = await serveDashboard(stores);
 
 const filterOf = (query: Record<string, string>): ListFilter => {
@@ -103,9 +104,7 @@ describe('the list of executions', () => {
     expect(idsOf(await all({ state: 'running' }))).toEqual(
       [...failed, ...running, ...stuck, ...waiting].toSorted((a, b) => b - a),
     );
-    expect(await all({ state: 'final' })).toHaveLength(
-      MANY + byHand.length + agreed.length,
-    );
+    expect(await all({ state: 'final' })).toHaveLength(MANY + byHand.length + agreed.length);
   });
 
   it('is limited to a vendor and an age', async () => {
@@ -168,6 +167,45 @@ describe.each(['without statistics', 'with statistics'])('%s, the list', (which)
         EXAMINED_MAX,
       );
     }
+  });
+});
+
+it('while somebody has locked the table of executions, every list says so in time, as page and as JSON', async () => {
+  // With the limits that `tally dashboard` has.
+  const limited = openDatabase(environment.DATABASE_URL, silent, {
+    connections: 4,
+    name: 'dashboard',
+    statementTimeoutMs: 2_000,
+  });
+  onTestFinished(() => limited.close());
+  const served = await serveDashboard({ ...stores, database: limited });
+  const holder = await openClient(environment.DATABASE_URL);
+  await holder.query('BEGIN; LOCK TABLE execution IN ACCESS EXCLUSIVE MODE');
+  const ask = async (state: string, accept: string): Promise<{ status: number; text: string }> => {
+    const response = await fetch(`${served.url}/executions?state=${state}`, {
+      headers: { accept },
+      signal: AbortSignal.timeout(2_500 + BUSY_MACHINE_MS),
+    });
+    return { status: response.status, text: await response.text() };
+  };
+  const [pages, answers] = await Promise.all(
+    ['text/html', 'application/json'].map((accept) =>
+      Promise.all(STATES.map((state) => ask(state, accept))),
+    ),
+  );
+  for (const { status, text } of pages ?? []) {
+    expect(status).toBe(503);
+    expect(text.match(/class="notice bad">[^<]*/g)).toEqual([
+      expect.stringContaining('Postgres did not answer in time'),
+    ]);
+  }
+  for (const { status, text } of answers ?? []) {
+    expect(status).toBe(503);
+    expect(JSON.parse(text)).toMatchObject({ error: { code: 'DATABASE_AWAY' } });
+  }
+  await holder.query('ROLLBACK');
+  await until('the list to be there again', async () => {
+    return (await ask('all', 'text/html')).status === 200;
   });
 });
 
