@@ -32,7 +32,7 @@ type JobEnd = { readonly kind: 'done'; readonly report: RefreshReport } | Failur
  */
 export class RefreshJobs {
   readonly #parts: Parts;
-  // BullMQ's `failed` event passes the same object that was run.
+  // Of jobs that failed, until BullMQ's `failed` event, which passes the same object that was run.
   readonly #payloads = new WeakMap<RefreshJob, Payload>();
 
   constructor(parts: Parts) {
@@ -46,8 +46,9 @@ export class RefreshJobs {
    */
   async run(job: RefreshJob, token?: string): Promise<void> {
     this.#parts.recorder.claimed(1);
-    const payload = this.#parse(job);
+    const payload = parsePayload(job.data);
     const end = await this.#settle(job, payload);
+    if (end.kind !== 'done') this.#payloads.set(job, payload);
     this.#record(payload, end);
     await tellQueue(job, token, end, this.#parts.config);
   }
@@ -56,17 +57,12 @@ export class RefreshJobs {
    * Records that BullMQ has moved a failed job, either to a later attempt or to the failed jobs.
    */
   failed(job: RefreshJob, error: Error): void {
-    const payload = this.#parse(job);
+    // One that BullMQ failed without running it has not been read yet.
+    const payload = this.#payloads.get(job) ?? parsePayload(job.data);
     this.#parts.recorder.failed('identity' in payload ? payload.identity.vendor : undefined);
     // BullMQ sets this only on a job that won't be retried.
     if (job.finishedOn === undefined) return;
     this.#parts.log.error(`${job.id} failed for good: ${describeError(error)}`);
-  }
-
-  #parse(job: RefreshJob): Payload {
-    const payload = this.#payloads.get(job) ?? parsePayload(job.data);
-    this.#payloads.set(job, payload);
-    return payload;
   }
 
   async #settle(job: RefreshJob, payload: Payload): Promise<JobEnd> {

@@ -27,7 +27,9 @@ export const createReadableBackend = (
     const client = await backend.client;
     const fields = await client.hgetall(backend.toKey(jobId));
     if (Object.keys(fields).length === 0) return undefined;
-    const [job] = bullmq.raw2NextJobData([Object.entries(readable(fields)).flat(), jobId]) as [
+    const flat = Object.entries(fields).flat();
+    makeReadable(flat);
+    const [job] = bullmq.raw2NextJobData([flat, jobId]) as [
       Awaited<ReturnType<RedisQueueBackend['getJobData']>>,
     ];
     return job;
@@ -50,25 +52,37 @@ export function isNotJson(data: unknown): data is NotJson {
  *   number
  */
 function withReadableJob(answer: unknown): unknown {
-  if (!Array.isArray(answer) || !Array.isArray(answer[0])) return answer;
-  const [flat, ...rest] = answer as [string[], ...unknown[]];
-  const fields: Record<string, string> = {};
-  for (let at = 0; at + 1 < flat.length; at += 2) fields[flat[at] ?? ''] = flat[at + 1] ?? '';
-  return [Object.entries(readable(fields)).flat(), ...rest];
+  if (Array.isArray(answer) && Array.isArray(answer[0])) makeReadable(answer[0] as string[]);
+  return answer;
 }
 
-function readable(fields: Readonly<Record<string, string>>): Record<string, string> {
-  // Tally uses neither parent jobs nor schedulers; fields of these, written by hand, would block
-  // the job.
-  const { parent: _parent, parentKey: _parentKey, rjk: _scheduler, ...job } = fields;
-  const { data = '{}', opts = '{}', progress = '0' } = job;
-  const notJson: NotJson = { notJson: data.slice(0, SHOWN) };
-  return {
-    ...job,
-    data: parsed(data) === undefined ? JSON.stringify(notJson) : data,
-    opts: isObject(parsed(opts)) ? opts : '{}',
-    progress: parsed(progress) === undefined ? '0' : progress,
-  };
+/** @param flat a job's fields and values alternately; changed in place, as it is done with every job */
+function makeReadable(flat: string[]): void {
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    const field = flat[at] ?? '';
+    const value = flat[at + 1] ?? '';
+    switch (field) {
+      case 'data':
+        if (parsed(value) === undefined) {
+          const notJson: NotJson = { notJson: value.slice(0, SHOWN) };
+          flat[at + 1] = JSON.stringify(notJson);
+        }
+        break;
+      case 'opts':
+        if (!isObject(parsed(value))) flat[at + 1] = '{}';
+        break;
+      case 'progress':
+        if (parsed(value) === undefined) flat[at + 1] = '0';
+        break;
+      // Tally uses neither parent jobs nor schedulers; fields of these, written by hand, would block
+      // the job.
+      case 'parent':
+      case 'parentKey':
+      case 'rjk':
+        flat.splice(at, 2);
+        at -= 2;
+    }
+  }
 }
 
 function parsed(text: string): unknown {
