@@ -17,6 +17,7 @@ import {
   newHarborRedis,
   range,
 } from '../../support/markers.ts';
+import { injectFault } from '../../support/fault.ts';
 import { controlledRedis } from '../../support/server-control.ts';
 import { newRedis } from '../../support/servers.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
@@ -130,6 +131,7 @@ describe('the marker intake', () => {
   });
 
   it('drops malformed markers, with one log line and a count, and takes in the others', async () => {
+    injectFault(20, 'markers that name no execution, in a set and as keys');
     const bad: (string | Buffer)[] = ['abc', ':SCAN', '0:SCAN', '9007199254740992:SCAN', '7:'];
     await harbor.sadd(
       'execution:status_outdate',
