@@ -84,7 +84,8 @@ function optionsOf(data: ChartData, width: number): uPlotModule.Options {
   return {
     width,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    // A time at the right end has half of its label beyond it.
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1_000), 'Etc/UTC'),
     // Pointers are followed below, where a finger and the keyboard do the same as a mouse.

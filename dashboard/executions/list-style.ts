@@ -24,7 +24,7 @@ a.button:hover { border-color: var(--accent); text-decoration: none; }
 progress { width: 100%; height: 10px; margin: 12px 0; accent-color: var(--accent); }
 @media (min-width: 641px) {
   table.executions { table-layout: fixed; }
-  .executions th { width: 14%; } .executions th:last-child { width: auto; }
+  .executions th { width: 13%; } .executions th.vendor { width: 19%; } .executions th:last-child { width: auto; }
   .executions th:has(.hidden) { width: 2.5rem; }
 }
 `;

@@ -118,7 +118,7 @@ function table({ page, filter, links, nowMs }: ListView, canSelect: boolean): Ht
       <tr>
         ${canSelect && html`<th scope="col"><span class="hidden">Select</span></th>`}
         <th scope="col">Execution</th>
-        <th scope="col">Vendor</th>
+        <th scope="col" class="vendor">Vendor</th>
         <th scope="col">Stored</th>
         <th scope="col">Started</th>
         <th scope="col">${note}</th>

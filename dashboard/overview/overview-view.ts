@@ -204,7 +204,11 @@ function causesCard({ causes, more }: Failures, { links, mayRepair, nowMs }: Vie
         )}
       </tbody>
     </table>
-    <p><a href="${links.allFailures}">${mayRepair ? 'Retry all failures…' : 'All failures'}</a></p>
+    <p class="actions">
+      <a class="button" href="${links.allFailures}"
+        >${mayRepair ? 'Retry all failures…' : 'All failures'}</a
+      >
+    </p>
   </section>`;
 }
 

@@ -1,4 +1,5 @@
-// Takes the pictures of the documents from a running demonstration, in a real browser: npm run screenshots
+// Takes the pictures of the documents in a real browser: npm run screenshots. What they show is the round of
+// test/browser/repair.test.ts, in a running demonstration.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -11,10 +12,13 @@ import { openDatabase } from '../../shared/postgres/database.ts';
 import { silentLogger } from '../../shared/process/logger.ts';
 import { openBrowser } from '../support/browser.ts';
 import { newFolder } from '../support/new-folder.ts';
+import { repairOneOfTwoCauses } from '../support/two-causes.ts';
 import { until } from '../support/wait.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const IMAGES = fileURLToPath(new URL('../../docs/images/', import.meta.url));
+
+const FAILING = 200;
 
 const data = newFolder();
 // Large enough to be still at work when the browser has started.
@@ -37,8 +41,8 @@ const database = openDatabase(run?.databaseUrl ?? '', silentLogger(), {
 try {
   mkdirSync(IMAGES, { recursive: true });
   const page = await browser.newPage();
-  const take = async (name: string): Promise<void> => {
-    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: true });
+  const take = async (name: string, fullPage = true): Promise<void> => {
+    await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage });
   };
   await until('the dashboard to answer', () =>
     fetch(`${url}/readyz`).then(
@@ -46,28 +50,11 @@ try {
       () => false,
     ),
   );
-  // Some executions can't be refreshed, for two reasons.
   const shown = async (text: RegExp): Promise<boolean> => {
     await page.goto(`${url}/`);
     return text.test(await page.locator('.tile').first().innerText());
   };
   await until('the queue to be short', () => shown(/^Waiting\s+\d{1,2}\b/), 180_000);
-  const bad = 'id % 9000 = 7 OR id % 40000 = 11';
-  await database.query(`UPDATE execution SET status = 'Running', end_time = NULL WHERE ${bad}`);
-  await database.query(
-    `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-       IF NEW.id % 40000 = 11 THEN RAISE EXCEPTION 'canceling statement due to lock timeout'; END IF;
-       RAISE EXCEPTION 'quota of project % is used up: % of % bytes', NEW.id, NEW.id * 3, NEW.id * 2;
-     END $$`,
-  );
-  await database.query(
-    `CREATE TRIGGER refuse BEFORE UPDATE ON execution FOR EACH ROW
-       WHEN (NEW.id % 9000 = 7 OR NEW.id % 40000 = 11) EXECUTE FUNCTION refuse()`,
-  );
-  await database.query(
-    `INSERT INTO tally.outbox (execution_id, vendor, source)
-     SELECT id, vendor_type, 'api' FROM execution WHERE ${bad}`,
-  );
   await until(
     'a minute and a half to be seen',
     async () => {
@@ -81,8 +68,30 @@ try {
     },
     180_000,
   );
-  await take('overview');
-  await page.goto(`${url}/executions/9007`);
+  // Of every vendor; the simulated job service leaves those alone that it did not start.
+  const rows = await database.query<{ id: number }>(
+    `UPDATE execution SET status = 'Running', end_time = NULL, trigger = 'MANUAL'
+      WHERE id IN (SELECT id FROM execution ORDER BY id LIMIT ${FAILING}) RETURNING id::bigint AS id`,
+  );
+  const ids = rows.map(({ id }) => id).toSorted((one, other) => one - other);
+  await repairOneOfTwoCauses({
+    page,
+    database,
+    ids,
+    request: async () => {
+      await database.query(
+        `INSERT INTO tally.outbox (execution_id, vendor, source)
+         SELECT id, vendor_type, 'api' FROM execution WHERE id IN (${ids.join(',')})`,
+      );
+    },
+    look: async (step) => {
+      if (step === 'failed') await take('overview');
+      if (step === 'cause') await take('cause', false);
+    },
+  });
+  await page.goto(`${url}/executions?state=failed`);
+  await take('executions', false);
+  await page.goto(`${url}/executions/${ids.at(-1)}`);
   await take('execution');
 } finally {
   await browser.close();
