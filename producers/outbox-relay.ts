@@ -25,7 +25,7 @@ import { SendInterval } from './send-interval.ts';
 
 const CLAIM_LIMIT = 1_000;
 const IDLE_POLL_FACTOR = 4;
-const MIN_PAUSE_MS = 1;
+const MIN_IDLE_POLL_MS = 100;
 const RETRY = { firstMs: 100, maxMs: 2_000 };
 
 interface Parts {
@@ -95,11 +95,12 @@ export class OutboxRelay {
       throw error;
     }
     if (claimed === CLAIM_LIMIT) return 0;
-    this.#pollMs =
-      claimed > 0 ? OUTBOX_POLL_MS : Math.min(this.#pollMs * 2, OUTBOX_POLL_MS * IDLE_POLL_FACTOR);
+    const idlePollMs = Math.max(OUTBOX_POLL_MS * IDLE_POLL_FACTOR, MIN_IDLE_POLL_MS);
+    this.#pollMs = claimed > 0 ? OUTBOX_POLL_MS : Math.min(this.#pollMs * 2, idlePollMs);
     // Measured from start to start: pausing after each cycle would add the cycle's own time to
-    // every refresh's lag.
-    return Math.max(MIN_PAUSE_MS, beginMs + this.#pollMs - performance.now());
+    // every refresh's lag. After one that took longer than half of that, the stores get a rest.
+    const tookMs = performance.now() - beginMs;
+    return Math.max(tookMs, this.#pollMs - tookMs);
   }
 
   /** @returns the number of rows in the larger of the two claims */
