@@ -23,7 +23,7 @@ it.each([
 ])(
   'a change that commits after its refresh was done is refreshed, where %s',
   async (how, stores) => {
-    const fault = injectFault(24, `a refresh by the API before the change commits; ${how}`);
+    const fault = injectFault(24, `a refresh by the API before the change commits, where ${how}`);
     const { database } = stores;
     const id = await createExecution(database, ['Running']);
     await Promise.all([startProducer(stores.environment), startWorker(stores.environment)]);

@@ -51,7 +51,7 @@ function faultTable({ machine, highestLoad, tests }: Measured): string {
   return [
     '| | fault | what the tests do | right again after |\n| --: | --- | --- | --: |',
     ...rows,
-    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}, at a load of up to ${highestLoad}. Lost: nothing, in every row that was measured.`,
+    `\nMeasured with \`npm run test:faults -- --report\` on ${machine}, at a load of up to ${highestLoad}. Lost: nothing.`,
   ].join('\n');
 }
 
