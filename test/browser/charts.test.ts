@@ -5,6 +5,7 @@ import { openBrowser, openPage } from '../support/browser.ts';
 import { serveDashboard } from '../support/dashboard.ts';
 import { writeHistory } from '../support/history.ts';
 import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
 
 const stores = await createStores();
 const { url } = await serveDashboard(stores);
@@ -123,9 +124,7 @@ it('another range comes without a reload, and updates keep it, the time that is 
   await page.evaluate('globalThis.isFirstLoad = true');
   await page.getByRole('link', { name: '24 h' }).focus();
   await page.keyboard.press('Enter');
-  await page.waitForFunction(
-    `Number(document.querySelector('.chart .value').textContent.replace(/[^0-9]/g, '')) > 900`,
-  );
+  await until('the other range', async () => (await shown()).express > 900);
   expect(new URL(page.url()).search).toBe('?range=24h');
   await page.keyboard.press('Tab');
   for (let n = 0; n < 30; n++) await page.keyboard.press('ArrowLeft');

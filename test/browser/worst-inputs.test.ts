@@ -4,6 +4,7 @@ import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions } from '../support/executions.ts';
 import { createStores } from '../support/stores.ts';
 import { LONG_VENDOR, recordWorstFailures } from '../support/worst-failures.ts';
+import { until } from '../support/wait.ts';
 
 const WIDTHS = [390, 768, 1280, 1920];
 const SAME_CAUSE = 200;
@@ -68,5 +69,6 @@ it('a folded error opens and scrolls with the keyboard alone', async () => {
   await last.waitFor();
   await page.keyboard.press('Tab');
   await page.keyboard.press('End');
-  await page.waitForFunction('document.activeElement.scrollTop > 0');
+  // Asked from here: to ask again from the page, Playwright would need the eval that its policy forbids.
+  await until('it to scroll', () => page.evaluate('document.activeElement.scrollTop > 0'));
 });
