@@ -98,9 +98,10 @@ export class OutboxRelay {
     const idlePollMs = Math.max(OUTBOX_POLL_MS * IDLE_POLL_FACTOR, MIN_IDLE_POLL_MS);
     this.#pollMs = claimed > 0 ? OUTBOX_POLL_MS : Math.min(this.#pollMs * 2, idlePollMs);
     // Measured from start to start: pausing after each cycle would add the cycle's own time to
-    // every refresh's lag. After one that took longer than half of that, the stores get a rest.
+    // every refresh's lag. After a slow cycle the stores get a rest, but a short one: whatever held
+    // them up may be over.
     const tookMs = performance.now() - beginMs;
-    return Math.max(tookMs, this.#pollMs - tookMs);
+    return Math.max(Math.min(tookMs, MIN_IDLE_POLL_MS), this.#pollMs - tookMs);
   }
 
   /** @returns the number of rows in the larger of the two claims */
