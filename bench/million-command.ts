@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { lineChart } from './chart.ts';
+import { lineChart } from '../test/support/line-chart.ts';
 import { tallyFromMarkers } from './contenders/tally-from-markers.ts';
 import { tally, tallyExpress } from './contenders/tally.ts';
 import { describeMachine } from './machine.ts';

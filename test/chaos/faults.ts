@@ -134,11 +134,30 @@ export const FAULTS: readonly Fault[] = [
   },
 ];
 
+/** Lets a fault strike within three seconds; one that another fault cuts short is over. */
+export async function strike(
+  fault: Fault,
+  world: World,
+  random: Random,
+  population: Population,
+  say: (line: string) => void,
+): Promise<void> {
+  await delay(random.whole(0, 3_000));
+  const ms = random.whole(500, 8_000);
+  say(`${fault.name}, ${ms} ms`);
+  try {
+    await fault.strike(world, random, ms, population);
+  } catch (error) {
+    // Its server was struck by another fault meanwhile.
+    say(`${fault.name} was cut short: ${String(error)}`);
+  }
+}
+
 /** Puts right what a fault may have left behind when it was cut short by another. */
 export async function putRight(world: World): Promise<void> {
   world.redisProxy.mode = 'pass';
   world.postgresProxy.mode = 'pass';
-  for (const actor of [...world.workers, ...world.producers]) {
+  for (const actor of world.actors) {
     actor.thaw();
     actor.start();
   }

@@ -22,6 +22,8 @@ export interface World {
   readonly redisProxy: TcpProxy;
   readonly workers: readonly Actor[];
   readonly producers: readonly Actor[];
+  /** All processes of Tally's. */
+  readonly actors: readonly Actor[];
   /** What a process did that nobody asked it to. */
   readonly problems: string[];
   /** Asks Postgres over a connection of its own, again and again until it has answered. */
@@ -43,8 +45,20 @@ export interface World {
   close(): Promise<void>;
 }
 
+/** What a run wants beside workers and producers. */
+interface Beside {
+  /** Processes that no fault strikes, by name, with their arguments. */
+  readonly others?: Readonly<Record<string, readonly string[]>>;
+  /** More settings. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
 /** Starts everything, with capture on. */
-export async function startWorld(setup: Setup, folder: string): Promise<World> {
+export async function startWorld(
+  setup: Setup,
+  folder: string,
+  { others = {}, settings: more = {} }: Beside = {},
+): Promise<World> {
   const silent = silentLogger();
   const postgres = await controlledPostgres();
   const redis = await startRedisServer(() => [
@@ -58,21 +72,21 @@ export async function startWorld(setup: Setup, folder: string): Promise<World> {
   await withClient(postgres.url, 'chaos', enableCapture);
   const [postgresProxy, redisProxy] = [await openProxy(postgres.url), await openProxy(redisUrl)];
   const problems: string[] = [];
-  const settings = environmentOf(setup);
+  const settings = { ...environmentOf(setup), ...more };
   const through = {
     ...settings,
     DATABASE_URL: postgresProxy.through(postgres.url),
     REDIS_URL: redisProxy.through(redisUrl),
   };
   const direct = { ...settings, DATABASE_URL: postgres.url, REDIS_URL: redisUrl };
-  const actors = (kind: 'worker' | 'producer', count: number): Actor[] =>
-    Array.from(
-      { length: count },
-      (_none, n) =>
-        new Actor(`${kind} ${n + 1}`, [kind], through, (problem) => problems.push(problem)),
-    );
-  const [workers, producers] = [actors('worker', WORKERS), actors('producer', setup.producers)];
-  for (const actor of [...producers, ...workers]) actor.start();
+  const actor = (name: string, args: readonly string[]): Actor =>
+    new Actor(name, args, through, (problem) => problems.push(problem));
+  const several = (kind: 'worker' | 'producer', count: number): Actor[] =>
+    Array.from({ length: count }, (_none, n) => actor(`${kind} ${n + 1}`, [kind]));
+  const [workers, producers] = [several('worker', WORKERS), several('producer', setup.producers)];
+  const beside = Object.entries(others).map(([name, args]) => actor(name, args));
+  const actors = [...producers, ...workers, ...beside];
+  for (const one of actors) one.start();
 
   const ask = async (...command: string[]): Promise<unknown> => {
     for (;;) {
@@ -93,6 +107,7 @@ export async function startWorld(setup: Setup, folder: string): Promise<World> {
     redisProxy,
     workers,
     producers,
+    actors,
     problems,
     sql: async (statement, values = []) => {
       let last: unknown;
@@ -128,13 +143,13 @@ export async function startWorld(setup: Setup, folder: string): Promise<World> {
     },
     saveLogs: () => {
       mkdirSync(folder, { recursive: true });
-      for (const { name, lines } of [...workers, ...producers]) {
+      for (const { name, lines } of actors) {
         writeFileSync(join(folder, `${name.replace(' ', '-')}.log`), lines.join('\n'));
       }
       return folder;
     },
     close: async () => {
-      await Promise.all([...workers, ...producers].map((actor) => actor.end('SIGKILL')));
+      await Promise.all(actors.map((one) => one.end('SIGKILL')));
       await Promise.all([postgresProxy.close(), redisProxy.close()]);
       await Promise.all([postgres.remove(), redis.remove()]);
     },

@@ -5,7 +5,7 @@ import type { Population } from './ledger.ts';
 import { Random } from './random.ts';
 import type { World } from './world.ts';
 
-const WRITERS = 3;
+export const WRITERS = 3;
 
 // What a change makes of a task follows from its place in the ledger, so no two changes store the same end, and
 // each is a change indeed: a host's statement that stores what is there already asks for no refresh.
@@ -29,7 +29,13 @@ export interface Writers {
   stop(): Promise<void>;
 }
 
-export function startWriters(world: World, population: Population, random: Random): Writers {
+/** @param pauseMs milliseconds that each rests after a transaction, at least and at most */
+export function startWriters(
+  world: World,
+  population: Population,
+  random: Random,
+  pauseMs: readonly [number, number] = [2, 40],
+): Writers {
   const stopped = new AbortController();
   const writers = { changes: 0 };
   const write = async (own: Random): Promise<void> => {
@@ -44,7 +50,7 @@ export function startWriters(world: World, population: Population, random: Rando
         client = undefined;
         await delay(200);
       }
-      await delay(own.whole(2, 40));
+      await delay(own.whole(...pauseMs));
     }
     await client?.end().catch(() => undefined);
   };

@@ -64,7 +64,8 @@ function recovery(records: readonly FaultRecord[]): string {
   return least === most ? `${least} s` : `${least} to ${most} s`;
 }
 
-function describeMachine(): string {
+/** The machine, for below a table. */
+export function describeMachine(): string {
   const all = cpus();
   return (
     `${all[0]?.model.trim() ?? 'unknown'}, ${all.length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ` +

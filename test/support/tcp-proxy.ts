@@ -28,6 +28,11 @@ export interface TcpProxy {
   silence(): void;
   /** Ends all connections with a TCP reset, on both sides. */
   reset(): void;
+  /**
+   * Ends on the server's side what has lost bytes and whose client has given up: what a server's keepalive does to a
+   * connection whose other end has lost its power, after minutes.
+   */
+  bury(): void;
   close(): Promise<void>;
 }
 
@@ -36,6 +41,7 @@ export async function openProxy(url: string): Promise<TcpProxy> {
   let target = addressOf(url);
   const sockets = new Set<Socket>();
   const pairs = new Set<{ dead: boolean }>();
+  const abandoned = new Set<Socket>();
   const server = createServer((client) => {
     if (proxy.mode === 'refuse') {
       client.resetAndDestroy();
@@ -44,7 +50,11 @@ export async function openProxy(url: string): Promise<TcpProxy> {
     const upstream = connect(target);
     const pair = { dead: false };
     pairs.add(pair);
-    client.on('close', () => pairs.delete(pair));
+    client.on('close', () => {
+      pairs.delete(pair);
+      if (pair.dead && !upstream.destroyed) abandoned.add(upstream);
+    });
+    upstream.on('close', () => abandoned.delete(upstream));
     forward(proxy, pair, client, upstream, 'client');
     forward(proxy, pair, upstream, client, 'server');
     for (const socket of [client, upstream]) {
@@ -65,6 +75,7 @@ export async function openProxy(url: string): Promise<TcpProxy> {
     leadTo: (to: string) => void (target = addressOf(to)),
     silence: () => pairs.forEach((pair) => (pair.dead = true)),
     reset: () => sockets.forEach((socket) => socket.resetAndDestroy()),
+    bury: () => abandoned.forEach((socket) => socket.resetAndDestroy()),
     close: async () => {
       const closed = once(server, 'close');
       server.close();

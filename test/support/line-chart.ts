@@ -42,7 +42,7 @@ export function lineChart(
       return `<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2"/>`;
     }),
     ...lines.flatMap(({ title: name, color }, index) => {
-      const left = LEFT + 90 + index * 210;
+      const left = LEFT + 90 + index * Math.min(210, (WIDTH - RIGHT - LEFT - 90) / lines.length);
       return [
         `<rect x="${left}" y="${TOP - 17}" width="18" height="4" fill="${color}"/>`,
         text(left + 24, TOP - 10, name, ''),
