@@ -25,6 +25,10 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'tally migrate                              # before the first start and after every upgrade',
     'tally migrate --uninstall                  # once the outbox is empty',
   ],
+  capture: [
+    'tally capture enable                       # record every change of a task from now on',
+    'tally capture status                       # enabled, disabled or incomplete',
+  ],
   enqueue: [
     'tally enqueue 42:REPLICATION 43:GARBAGE_COLLECTION',
     'tally enqueue - < identities.txt           # one a line',
@@ -38,15 +42,27 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'tally retry --vendor REPLICATION',
   ],
   reconcile: ['tally reconcile --dry-run --all'],
+  harbor: [
+    'HARBOR_REDIS_URL=redis://harbor-redis tally harbor import',
+    'tally harbor export --format keys          # before going back to Harbor 2.8 to 2.15',
+  ],
+  complete: [
+    'tally complete bash > ~/.tally.bash        # and in ~/.bashrc: . ~/.tally.bash',
+    'tally complete zsh > ~/.tally.zsh          # and in ~/.zshrc, after compinit: . ~/.tally.zsh',
+    'tally complete fish > ~/.config/fish/completions/tally.fish',
+  ],
 };
 
-/** Adds examples to the help of `tally` and of each of its commands that has some. */
+/**
+ * Adds examples to the help of `tally` and of each of its commands that has some. Those of a command
+ * with commands of its own are theirs, too.
+ */
 export function addExamples(program: Command): void {
   for (const command of [program, ...program.commands]) {
     const examples = EXAMPLES[command === program ? '' : command.name()];
     if (examples === undefined) continue;
     command.addHelpText(
-      'after',
+      command === program ? 'after' : 'afterAll',
       ['', 'Examples:', ...examples.map((line) => `  ${line}`)].join('\n'),
     );
   }

@@ -13,6 +13,9 @@ interface CommandFile {
   readonly load: () => Promise<(program: Command) => void>;
 }
 
+/** The command that needs to know all others. */
+const COMPLETE = 'complete';
+
 // In the order of the help. Only one is loaded: all of them take ten times as long as the shortest
 // command runs.
 const FILES: readonly CommandFile[] = [
@@ -60,15 +63,22 @@ const FILES: readonly CommandFile[] = [
     names: ['harbor'],
     load: async () => (await import('./commands/harbor.ts')).addHarborCommand,
   },
+  {
+    names: [COMPLETE],
+    load: async () => (await import('./commands/complete.ts')).addCompleteCommand,
+  },
 ];
 
-/** The file of the named command; all files if there is none, for the help and for suggestions. */
+/**
+ * The file of the named command; all files if there is none, for the help and for suggestions, and
+ * if the command is about all of them.
+ */
 function filesFor(args: readonly string[]): readonly CommandFile[] {
   const [first, second] = args.filter((argument) => !argument.startsWith('-'));
   if (first === undefined && args.some((argument) => /^(-V|--version)$/.test(argument))) return [];
   const name = first === 'help' ? second : first;
   const file = FILES.find(({ names }) => names.some((known) => known === name));
-  return file === undefined ? FILES : [file];
+  return file === undefined || name === COMPLETE ? FILES : [file];
 }
 
 outliveReaders(process);

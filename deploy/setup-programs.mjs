@@ -45,6 +45,12 @@ export const NGINX = { title: 'nginx', programs: ['nginx'], packages: {} };
 export const TMUX = { title: 'tmux', programs: ['tmux'], packages: {} };
 
 /** @type {Program} */
+export const ZSH = { title: 'zsh', programs: ['zsh'], packages: {} };
+
+/** @type {Program} */
+export const FISH = { title: 'fish', programs: ['fish'], packages: {} };
+
+/** @type {Program} */
 export const COMPOSE = {
   title: 'Docker Compose',
   programs: ['docker-compose'],

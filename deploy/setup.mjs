@@ -9,6 +9,7 @@ import { bringTools, toolsAreMissing } from './setup-kubernetes.mjs';
 import {
   CHROMIUM,
   COMPOSE,
+  FISH,
   installProgram,
   isOnPath,
   NGINX,
@@ -18,6 +19,7 @@ import {
   SENTINEL,
   TMUX,
   UNZIP,
+  ZSH,
 } from './setup-programs.mjs';
 import { lock, readIfThere } from './setup-lock.mjs';
 import { npm, Stopped } from './setup-npm.mjs';
@@ -48,7 +50,8 @@ function steps() {
   else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
   if (FOR_ENVIRONMENTS) {
-    all.push(programStep(PGBOUNCER), programStep(NGINX), programStep(SENTINEL), programStep(TMUX));
+    const programs = [PGBOUNCER, NGINX, SENTINEL, TMUX, ZSH, FISH];
+    all.push(...programs.map(programStep));
     all.push(packagesStep(SERVERS, 'older Postgres servers for the tests'));
   }
   if (FOR_DEPLOY) {

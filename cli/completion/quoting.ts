@@ -1,0 +1,4 @@
+/** A word as bash and zsh read it literally. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
