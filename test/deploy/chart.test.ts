@@ -11,6 +11,10 @@ const read = (file: string): unknown => parse(readFileSync(file, 'utf8'));
 const MORE = {
   'keda by Prometheus': ['--set', 'keda.enabled=true,keda.trigger=prometheus'],
   'keda by Postgres': ['--set', 'keda.enabled=true,keda.trigger=postgresql'],
+  'workers spread over zones': [
+    '--set',
+    'worker.topologySpreadConstraints[0].maxSkew=1,worker.topologySpreadConstraints[0].topologyKey=zone,worker.topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule',
+  ],
   'a StatefulSet that is scaled': ['--set', 'worker.kind=StatefulSet,hpa.enabled=true'],
   'no dashboard, no migration': ['--set', 'dashboard.enabled=false,migrate.enabled=false'],
   'a digest and a place': [
@@ -142,8 +146,68 @@ describe('the chart', () => {
     ['worker.kind=DaemonSet', 'worker/kind'],
     ['replicas=5', 'replicas'],
     ['hpa.enabled=true,keda.enabled=true', 'choose one'],
+    [
+      'hpa.enabled=true,hpa.minReplicas=11',
+      'hpa.minReplicas is 11, which is above hpa.maxReplicas (10)',
+    ],
+    [
+      'keda.enabled=true,keda.maxReplicas=1,keda.minReplicas=2',
+      'keda.minReplicas is 2, which is above',
+    ],
+    ['worker.topologySpreadConstraints[0].topologyKey=zone', 'maxSkew'],
+    ['worker.topologySpreadConstraints[0].maxSkew=0', 'maxSkew'],
   ])('refuses %s and says what is wrong', async (values, said) => {
     await expect(render('--set', `existingSecret=tally,${values}`)).rejects.toThrow(said);
+  });
+
+  it.each(['hpa', 'keda'])('takes as many workers at least as at most for %s', async (scaler) => {
+    const values = ['enabled=true', 'minReplicas=4', 'maxReplicas=4'];
+    const set = values.map((value) => `${scaler}.${value}`).join();
+    await render('--set', `existingSecret=tally,${set}`);
+    // As it is off, it can't contradict itself.
+    await render('--set', `existingSecret=tally,${scaler}.minReplicas=11`);
+  });
+
+  it('spreads the pods of each role over the nodes, unless told otherwise for that role', async () => {
+    const spread = async (...args: string[]) => {
+      const pods = podsOf(await render('--set', 'existingSecret=tally', ...args));
+      return Object.fromEntries(
+        pods.map(({ pod }) => [
+          pod.metadata.labels['app.kubernetes.io/component'],
+          pod.spec['topologySpreadConstraints'],
+        ]),
+      );
+    };
+    const overNodes = (role: string) => ({
+      maxSkew: 1,
+      topologyKey: 'kubernetes.io/hostname',
+      whenUnsatisfiable: 'ScheduleAnyway',
+      labelSelector: {
+        matchLabels: {
+          'app.kubernetes.io/name': 'tally',
+          'app.kubernetes.io/instance': 'tally',
+          'app.kubernetes.io/component': role,
+        },
+      },
+    });
+    const others = { producer: [overNodes('producer')], dashboard: [overNodes('dashboard')] };
+    expect(await spread()).toEqual({ ...others, worker: [overNodes('worker')] });
+    const zones = {
+      maxSkew: 2,
+      topologyKey: 'topology.kubernetes.io/zone',
+      whenUnsatisfiable: 'DoNotSchedule',
+    };
+    const labelSelector = { matchLabels: { own: 'label' } };
+    const constraints = [zones, { ...zones, labelSelector }];
+    const given = `worker.topologySpreadConstraints=${JSON.stringify(constraints)}`;
+    expect(await spread('--set-json', given)).toEqual({
+      ...others,
+      worker: [
+        { ...zones, labelSelector: overNodes('worker').labelSelector },
+        { ...zones, labelSelector },
+      ],
+    });
+    expect(await spread('--set-json', 'worker.topologySpreadConstraints=[]')).toEqual(others);
   });
 
   it('says that it needs a secret', async () => {

@@ -184,13 +184,17 @@ spec:
   {{- with include "tally.placement" .root }}
   {{- . | nindent 2 }}
   {{- end }}
+  {{- with (get .root.Values .role).topologySpreadConstraints }}
   topologySpreadConstraints:
-    - maxSkew: 1
-      topologyKey: kubernetes.io/hostname
-      whenUnsatisfiable: ScheduleAnyway
+    {{- range . }}
+    - {{- toYaml . | nindent 6 }}
+      {{- if not .labelSelector }}
       labelSelector:
         matchLabels:
-          {{- include "tally.selector" . | nindent 10 }}
+          {{- include "tally.selector" $ | nindent 10 }}
+      {{- end }}
+    {{- end }}
+  {{- end }}
   containers:
     - name: {{ .role }}
       image: {{ include "tally.image" .root }}
