@@ -2,7 +2,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { FILE_VARIABLES, loadConfig, SETTING_DEFAULTS } from '../../shared/process/config.ts';
-import { checkTypes, CHART, environmentOf, podsOf, render, SECRETS } from './manifests.ts';
+import {
+  checkTypes,
+  CHART,
+  environmentOf,
+  podsOf,
+  render,
+  SECRETS,
+  settingsOf,
+} from './manifests.ts';
 import { helm } from './programs.ts';
 
 const read = (file: string): unknown => parse(readFileSync(file, 'utf8'));
@@ -43,7 +51,7 @@ describe.each(renderings)('the chart with %s', (_title, args) => {
 
   it('gives every process settings that it accepts, and none that is misspelt', async () => {
     const manifests = await render(...args);
-    const settings = manifests.find(({ kind }) => kind === 'ConfigMap')?.data ?? {};
+    const settings = settingsOf(manifests);
     const known = [...SETTING_DEFAULTS.map(([name]) => name), ...FILE_VARIABLES];
     for (const { pod } of podsOf(manifests)) {
       const environment = environmentOf(pod, settings, SECRETS);
@@ -133,7 +141,7 @@ describe('the chart', () => {
         : [],
     );
     const manifests = await render('--set', 'existingSecret=tally', ...given);
-    expect(manifests.find(({ kind }) => kind === 'ConfigMap')?.data).toEqual({
+    expect(settingsOf(manifests)).toEqual({
       QUEUE_HIGH_WATER: '5000000',
       FAILED_KEEP_COUNT: '5000000',
       LOG_LEVEL: 'info',
@@ -228,6 +236,31 @@ describe('the chart', () => {
     expect(JSON.stringify(await rule(url))).toContain(
       `"runbook_url":"${url}docs/operations.md#tallynoworkers"`,
     );
+  });
+
+  it('ships the dashboard of deploy/grafana/, off unless asked for, labelled for the sidecar of Grafana', async () => {
+    const made = async (...values: string[]) =>
+      (await render('--set', ['existingSecret=tally', ...values].join())).find(
+        ({ metadata }) => metadata.name === 'tally-grafana',
+      );
+    expect(await made()).toBeUndefined();
+    const enabled = 'grafanaDashboard.enabled=true';
+    const configMap = await made(enabled);
+    expect(configMap).toMatchObject({
+      kind: 'ConfigMap',
+      metadata: { labels: { grafana_dashboard: '1' } },
+      data: { 'tally.json': readFileSync('deploy/grafana/tally.json', 'utf8') },
+    });
+    expect(configMap?.metadata).not.toHaveProperty('annotations');
+    const inFolder = await made(
+      enabled,
+      'grafanaDashboard.annotations.grafana_folder=Jobs',
+      'grafanaDashboard.labels.team=a',
+    );
+    expect(inFolder?.metadata).toMatchObject({
+      labels: { grafana_dashboard: '1', team: 'a' },
+      annotations: { grafana_folder: 'Jobs' },
+    });
   });
 
   const documented = ['docs/deploy.md', ...examples.map((name) => `${EXAMPLES}/${name}`)].flatMap(

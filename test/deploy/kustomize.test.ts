@@ -5,7 +5,14 @@ import { parse } from 'yaml';
 import { loadConfig } from '../../shared/process/config.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { BASE_FILE, byName, chartObjects, KUSTOMIZE, kustomizeBase } from './kustomize.ts';
-import { checkTypes, environmentOf, parseManifests, podsOf, SECRETS } from './manifests.ts';
+import {
+  checkTypes,
+  environmentOf,
+  parseManifests,
+  podsOf,
+  SECRETS,
+  settingsOf,
+} from './manifests.ts';
 import { kubectl } from './programs.ts';
 
 // A clone beside the folder of an operator's own kustomization, as in docs/deploy.md.
@@ -73,7 +80,7 @@ describe.each(overlays)('the overlay %s', (name) => {
   it('has only fields that Kubernetes knows, and settings that every process accepts', async () => {
     const objects = parseManifests(await kustomize(join(clone, 'overlays', name)));
     await checkTypes(objects);
-    const settings = objects.find(({ kind }) => kind === 'ConfigMap')?.data ?? {};
+    const settings = settingsOf(objects);
     for (const { pod } of podsOf(objects)) {
       loadConfig(['DATABASE_URL'], environmentOf(pod, settings, SECRETS));
     }

@@ -83,6 +83,14 @@ export function podsOf(
     .map((owner) => ({ owner, pod: podTemplate.parse(owner.spec?.template) }));
 }
 
+/** The settings that every process finds in its environment. */
+export function settingsOf(manifests: readonly Manifest[]): Readonly<Record<string, string>> {
+  const found = manifests.find(
+    ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith('tally-settings'),
+  );
+  return found?.data ?? {};
+}
+
 /** What the pod's process finds in its environment, with the given values for what secrets hold. */
 export function environmentOf(
   { spec }: PodTemplate,
