@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const ENVIRONMENTS = 'test/environments/**/*.test.ts';
 const DEPLOY = 'test/deploy/**/*.test.ts';
+const IMAGE = 'test/image/**/*.test.ts';
 // Of each project and not above them: there it would start a second set of servers that nobody uses.
 const globalSetup = ['test/support/servers.ts'];
 
@@ -21,13 +22,18 @@ export default defineConfig({
           name: 'core',
           globalSetup,
           include: ['test/**/*.test.ts'],
-          exclude: [ENVIRONMENTS, DEPLOY],
+          exclude: [ENVIRONMENTS, DEPLOY, IMAGE],
         },
       },
       // Servers, proxies and topologies of many kinds: minutes, and packages that `npm test` does without.
       { extends: true, test: { name: 'environments', globalSetup, include: [ENVIRONMENTS] } },
       // What deploy/ ships, with the tools that read it: Helm, promtool and the types of Kubernetes.
       { extends: true, test: { name: 'deploy', globalSetup, include: [DEPLOY] } },
+      // Containers of the image, with servers of their own.
+      {
+        extends: true,
+        test: { name: 'image', globalSetup: ['test/image/setup.ts'], include: [IMAGE] },
+      },
     ],
   },
 });

@@ -51,6 +51,20 @@ export const ZSH = { title: 'zsh', programs: ['zsh'], packages: {} };
 export const FISH = { title: 'fish', programs: ['fish'], packages: {} };
 
 /** @type {Program} */
+export const DOCKER = {
+  title: 'Docker',
+  programs: ['dockerd'],
+  packages: { 'apt-get': 'docker.io', brew: '--cask docker-desktop' },
+};
+
+/** @type {Program} */
+export const PODMAN = { title: 'Podman', programs: ['podman'], packages: {} };
+
+// Holds the network of a pod.
+/** @type {Program} */
+export const CATATONIT = { title: 'catatonit', programs: ['catatonit'], packages: {} };
+
+/** @type {Program} */
 export const COMPOSE = {
   title: 'Docker Compose',
   programs: ['docker-compose'],

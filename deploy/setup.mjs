@@ -5,15 +5,19 @@ import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { composeIsMissing, engineIsMissing } from './setup-docker.mjs';
 import { bringTools, toolsAreMissing } from './setup-kubernetes.mjs';
 import {
+  CATATONIT,
   CHROMIUM,
   COMPOSE,
+  DOCKER,
   FISH,
   installProgram,
   isOnPath,
   NGINX,
   PGBOUNCER,
+  PODMAN,
   PROMETHEUS,
   REDIS,
   SENTINEL,
@@ -32,10 +36,18 @@ const ONLY_BUILD = process.argv.includes('--build');
 const FOR_TESTS = process.argv.includes('--test');
 const FOR_ENVIRONMENTS = process.argv.includes('--environments');
 const FOR_DEPLOY = process.argv.includes('--deploy');
+const FOR_IMAGE = process.argv.includes('--image');
 const SERVERS = join(ROOT, 'test', 'environments', 'servers');
 const TYPES = join(ROOT, 'test', 'deploy', 'packages');
 
 /** @typedef {{ needed: () => boolean, act: () => void | Promise<void>, writesHere: boolean }} Step */
+
+/** @type {Step} */
+const KUBERNETES = {
+  needed: () => toolsAreMissing(ROOT),
+  act: () => bringTools(ROOT, say),
+  writesHere: true,
+};
 
 /** @returns {Step[]} */
 function steps() {
@@ -48,6 +60,12 @@ function steps() {
   // A test starts and kills servers of its own, whatever REDIS_URL says.
   if (FOR_TESTS) all.push(programStep({ ...REDIS, insteadSet: undefined }));
   else if (!process.env['REDIS_URL']) all.push(programStep(REDIS));
+  if (FOR_IMAGE) {
+    all.push({ ...programStep(DOCKER), needed: engineIsMissing });
+    all.push({ ...programStep(COMPOSE), needed: composeIsMissing });
+    all.push(programStep(PODMAN), programStep(CATATONIT), programStep(UNZIP), KUBERNETES);
+    return all;
+  }
   if (FOR_TESTS && !process.env['CHROMIUM_PATH']) all.push(programStep(CHROMIUM));
   if (FOR_ENVIRONMENTS) {
     const programs = [PGBOUNCER, NGINX, SENTINEL, TMUX, ZSH, FISH];
@@ -56,12 +74,7 @@ function steps() {
   }
   if (FOR_DEPLOY) {
     all.push(programStep(PROMETHEUS), programStep(COMPOSE), programStep(UNZIP));
-    all.push({
-      needed: () => toolsAreMissing(ROOT),
-      act: () => bringTools(ROOT, say),
-      writesHere: true,
-    });
-    all.push(packagesStep(TYPES, 'the types of Kubernetes'));
+    all.push(KUBERNETES, packagesStep(TYPES, 'the types of Kubernetes'));
   }
   return all;
 }
