@@ -19,10 +19,12 @@ import {
 } from '../../support/executions.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
+import { controlClock } from '../../support/process-clock.ts';
 import { startProducer } from '../../support/processes.ts';
 import { sabotage } from '../../support/sabotage.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
+import { withMethod } from '../../support/with-method.ts';
 import { injectFault } from '../../support/fault.ts';
 
 // Without the backlog lane, so that whatever a relay sends is a job of its own.
@@ -225,18 +227,52 @@ describe('the relay', () => {
     );
   });
 
+  it('rows whose jobs Redis refuses are unsent again', async () => {
+    const ids = await createExecutions(database, 50);
+    await recordRefreshes(database, refreshesOf(ids), 'api');
+    let refuse: (reason?: unknown) => void = () => undefined;
+    const refused = new Promise((resolve) => {
+      refuse = resolve;
+    });
+    const addBulk: RefreshQueue['addBulk'] = async () => {
+      refuse();
+      throw new Error('OOM command not allowed');
+    };
+    const relay = newRelay({ queue: withMethod(queue, { addBulk }) });
+    relay.start();
+    await refused;
+    // It finishes the turn in hand.
+    await relay.close();
+    expect(await unsentRows()).toBe(50);
+  });
+
+  it('a relay that was held up for minutes goes on at once', async () => {
+    const holdUp = controlClock();
+    let looks = 0;
+    let notice: (reason?: unknown) => void = () => undefined;
+    const held = new Promise((resolve) => {
+      notice = resolve;
+    });
+    const getJobCounts: RefreshQueue['getJobCounts'] = async (...states) => {
+      const counts = await queue.getJobCounts(...states);
+      if (++looks === 3) {
+        holdUp(600_000);
+        notice();
+      }
+      return counts;
+    };
+    const relay = newRelay({ queue: withMethod(queue, { getJobCounts }) });
+    onTestFinished(() => relay.close());
+    relay.start();
+    await held;
+    await until('it to look again', () => looks > 3);
+  });
+
   it('an enqueue in chunks puts every identity on the queue', async () => {
     await enqueueRefreshes(queue, refreshesOf(Array.from({ length: 2_500 }, (_, n) => n + 1)));
     expect(await queue.getWaitingCount()).toBe(2_500);
   });
 });
-
-/** The same queue with one method of the test's. */
-function withMethod(of: RefreshQueue, method: Partial<RefreshQueue>): RefreshQueue {
-  return new Proxy(of, {
-    get: (target, key) => Reflect.get(key in method ? method : target, key, target) as unknown,
-  });
-}
 
 function residentBytes(pid: number): number {
   const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];

@@ -12,6 +12,7 @@ import {
   outboxRows,
   readExecution,
 } from '../../support/executions.ts';
+import { endedOrWaits } from '../../support/lock-waits.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 
@@ -101,9 +102,10 @@ describe('tally.refresh_backlog', () => {
     const other = await openClient(environment.DATABASE_URL);
     await other.query('BEGIN');
     await other.query(`SELECT * FROM tally.refresh_backlog(2, $1, '-infinity')`, [AFTER_MS]);
-    const batch = await drain();
+    const draining = drain();
+    expect(await endedOrWaits(database, draining)).toBe('ended');
     await other.query('COMMIT');
-    expect(outcomes(batch)).toEqual({ changed: 2 });
+    expect(outcomes(await draining)).toEqual({ changed: 2 });
     expect(await outboxRows(database)).toBe(0);
     for (const id of ids) expect(await readExecution(database, id)).toMatchObject({ revision: 1 });
   });

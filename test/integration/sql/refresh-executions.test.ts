@@ -9,7 +9,7 @@ import {
   refreshOf,
   refreshesOf,
 } from '../../support/executions.ts';
-import { someoneToWait } from '../../support/lock-waits.ts';
+import { endedOrWaits, someoneToWait } from '../../support/lock-waits.ts';
 import { closeGate, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
 import { injectFault } from '../../support/fault.ts';
@@ -194,8 +194,10 @@ describe('two at a time', () => {
     const [held = 0, free = 0] = await createExecutions(database, 2);
     await recordRefreshes(database, [refreshOf(held)], 'api');
     const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
-    const reports = await refreshExecutions(database, [held, free], false);
+    const refreshing = refreshExecutions(database, [held, free], false);
+    expect(await endedOrWaits(database, refreshing)).toBe('ended');
     await unlock();
+    const reports = await refreshing;
     expect(reports.map(({ outcome }) => outcome)).toEqual(['busy', 'changed']);
     expect(await outboxRows(database)).toBe(1);
   });

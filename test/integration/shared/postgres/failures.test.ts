@@ -3,20 +3,21 @@ import { openDatabase } from '../../../../shared/postgres/database.ts';
 import { failureRecordPages, recordFailure } from '../../../../shared/postgres/failures.ts';
 import { recordRefreshes } from '../../../../shared/postgres/outbox.ts';
 import { refreshOf } from '../../../support/executions.ts';
+import { endedOrWaits } from '../../../support/lock-waits.ts';
 import { createStores, openClient, silent } from '../../../support/stores.ts';
 import { until } from '../../../support/wait.ts';
 
 const { config, database } = await createStores();
 const identity = refreshOf(42);
 
-const fail = (jobId: string): Promise<void> =>
+const fail = (jobId: string, attemptMs = 0): Promise<void> =>
   recordFailure(database, {
     ...identity,
     jobId,
     error: 'no',
     sqlState: undefined,
     attempts: 1,
-    attemptMs: 0,
+    attemptMs,
   });
 
 it('a failure is recorded while a refresh of the same execution has its rows, without a deadlock', async () => {
@@ -26,14 +27,34 @@ it('a failure is recorded while a refresh of the same execution has its rows, wi
   const refresh = await openClient(config.DATABASE_URL);
   await refresh.query('BEGIN');
   await refresh.query('DELETE FROM tally.outbox WHERE execution_id = 42');
-  await fail('second');
+  const recording = fail('second');
+  expect(await endedOrWaits(database, recording)).toBe('ended');
+  // What a refresh does next; it would wait for the record, and the record for its rows.
+  await refresh.query('UPDATE tally.failure SET refreshed = true WHERE execution_id = 42');
+  await refresh.query('COMMIT');
+  await recording;
   expect(await database.query("SELECT times FROM tally.failure WHERE job_id = 'second'")).toEqual([
     { times: 2 },
   ]);
-  // What a refresh does next; it waited for the record, and the record for its rows.
-  await refresh.query('UPDATE tally.failure SET refreshed = true WHERE execution_id = 42');
-  await refresh.query('COMMIT');
   expect(await database.query('SELECT FROM tally.outbox')).toEqual([]);
+});
+
+it('a recorded failure deletes the rows that its job was sent for, and no other', async () => {
+  await database.query('TRUNCATE tally.outbox');
+  const addRow = async (executionId: number, sentSecondsAgo: number | null): Promise<number> => {
+    const [row] = await database.query<{ id: number }>(
+      `INSERT INTO tally.outbox (execution_id, vendor, source, sent_at)
+       VALUES ($1, $2, 'api', clock_timestamp() - $3 * interval '1 second') RETURNING id`,
+      [executionId, identity.vendor, sentSecondsAgo],
+    );
+    return row?.id ?? 0;
+  };
+  await addRow(42, 600);
+  // Sent while the attempt ran, not sent at all, and of another execution.
+  const others = [await addRow(42, 60), await addRow(42, null), await addRow(43, 600)];
+  await fail('third', 300_000);
+  const left = await database.query<{ id: number }>('SELECT id FROM tally.outbox ORDER BY id');
+  expect(left.map(({ id }) => id)).toEqual(others);
 });
 
 it('all records are read once each, in pages, before the planner has statistics about them', async () => {
