@@ -45,7 +45,7 @@ async function start(role: 'worker' | 'producer'): Promise<Watched> {
 }
 
 interface Outage {
-  readonly inject: () => InjectedFault;
+  readonly inject: (lasts: string) => InjectedFault;
   readonly begin: () => Promise<unknown>;
   readonly end: () => Promise<unknown>;
   readonly lastsMs: number;
@@ -56,7 +56,8 @@ interface Outage {
 let locker: Awaited<ReturnType<typeof openClient>> | undefined;
 const OUTAGES: Record<string, Outage> = {
   'is read-only': {
-    inject: () => injectFault(35, 'ALTER DATABASE … SET default_transaction_read_only, for 20 s'),
+    inject: (lasts) =>
+      injectFault(35, `ALTER DATABASE … SET default_transaction_read_only, ${lasts}`),
     begin: async () => {
       await administer(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
       // Sessions keep the default that they began with.
@@ -66,11 +67,11 @@ const OUTAGES: Record<string, Outage> = {
       );
     },
     end: () => administer(`ALTER DATABASE ${name} RESET default_transaction_read_only`),
-    lastsMs: 20_000,
+    lastsMs: 60_000,
     forProducers: true,
   },
   'waits for a standby in each commit': {
-    inject: () => injectFault(36, 'synchronous_standby_names without a standby, for 45 s'),
+    inject: (lasts) => injectFault(36, `synchronous_standby_names without a standby, ${lasts}`),
     begin: async () => {
       await administer(`ALTER SYSTEM SET synchronous_standby_names = 'nobody'`);
       await administer('SELECT pg_reload_conf()');
@@ -79,26 +80,26 @@ const OUTAGES: Record<string, Outage> = {
       await administer(`ALTER SYSTEM RESET synchronous_standby_names`);
       await administer('SELECT pg_reload_conf()');
     },
-    lastsMs: 45_000,
+    lastsMs: 90_000,
     forProducers: true,
   },
   'has the table task locked': {
-    inject: () => injectFault(37, 'LOCK TABLE task, for 45 s'),
+    inject: (lasts) => injectFault(37, `LOCK TABLE task, ${lasts}`),
     begin: async () => {
       locker = await openClient(url);
       await locker.query('BEGIN; LOCK TABLE task');
     },
     end: async () => locker?.query('ROLLBACK').catch(() => undefined),
-    lastsMs: 45_000,
+    lastsMs: 90_000,
     forProducers: false,
   },
 };
 
 it.each(Object.entries(OUTAGES))(
   'while Postgres %s, no attempt is used and no process says ready; work resumes when that ends',
-  { timeout: 300_000 },
+  { timeout: 400_000 },
   async (_what, outage) => {
-    const fault = outage.inject();
+    const fault = outage.inject(`for ${outage.lastsMs / 1_000} s`);
     const [worker, producer] = await Promise.all([start('worker'), start('producer')]);
     for (const { watch } of [worker, producer]) {
       await until('it to be ready', () => watch.lastAnswer.includes('"ready"'), 90_000);

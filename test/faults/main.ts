@@ -1,10 +1,17 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { relative } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { startVitest, type Reporter, type TestCase } from 'vitest/node';
 import { FAULTS } from './catalogue.ts';
-import { readMeasured, RELIABILITY_PAGE, reliabilityPage, writeMeasured } from './report.ts';
-import type { FaultRecord } from '../support/fault.ts';
+import {
+  nameOfTest,
+  readMeasured,
+  RELIABILITY_PAGE,
+  reliabilityPage,
+  writeMeasured,
+  type MeasuredTest,
+} from './report.ts';
 
 const program = new Command('test:faults')
   .description('Injects the faults of the catalogue, one test after another, on real servers.')
@@ -14,14 +21,21 @@ const program = new Command('test:faults')
 const chosen = program.processedArgs[0] as number[];
 const { report } = program.opts<{ report?: true }>();
 
-const measured: Record<string, FaultRecord[]> = {};
+const before = readMeasured().tests;
+const measured: Record<string, MeasuredTest> = {};
 const collector: Reporter = {
   onTestCaseResult(test: TestCase) {
-    const { faults } = test.meta();
-    if (faults === undefined) return;
     const file = relative(process.cwd(), test.module.moduleId);
-    // What a test that failed has measured counts for nothing, now or before.
-    measured[`${file} > ${test.fullName}`] = test.result().state === 'passed' ? faults : [];
+    const name = nameOfTest(file, test.fullName);
+    const { state } = test.result();
+    // One that failed early hasn't said what it would inject; the last time it did.
+    const faults = test.meta().faults ?? before[name]?.faults;
+    if (faults === undefined || (state !== 'passed' && state !== 'failed')) return;
+    measured[name] = {
+      passed: state === 'passed',
+      load: Math.round((loadavg()[0] ?? 0) * 10) / 10,
+      faults,
+    };
   },
   // Not only at the end: a run that is interrupted keeps what it has.
   async onTestModuleEnd() {
