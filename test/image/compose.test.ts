@@ -124,17 +124,15 @@ it(
       changes += some.length;
     });
     const kills = { process: 0, container: 0, redis: 0 };
-    let nothingRuns = false;
     const killer = keepDoing(700, async () => {
       const running = (await stack.containers('worker', 'producer')).filter(
         ({ State }) => State.Status === 'running',
       );
-      nothingRuns = running.length === 0;
-      if (nothingRuns) return;
+      if (running.length === 0) return;
       const { Id } = random.pick(running);
       const dice = random.whole(1, 10);
-      if (dice <= 5) {
-        // All processes but the first, which then ends, too: Docker starts the container again.
+      if (dice <= 5 || running.length === 1) {
+        // All processes but the init, which then ends, too: Docker starts the container again.
         await stack.attempt(`docker exec ${Id} sh -c 'kill -9 -1'`);
         kills.process++;
       } else if (dice <= 8) {
@@ -154,7 +152,7 @@ it(
       await until(command, async () => (await stack.attempt(command)).code === 0, 120_000);
       if (documentedCommands().includes(command)) used.add(command);
       const before = killed();
-      await until('three more kills', () => nothingRuns || killed() >= before + 3, 120_000);
+      await until('three more kills', () => killed() >= before + 3, 120_000);
     }
     await killer();
     await load();
@@ -170,14 +168,11 @@ it(
   'stops on SIGTERM by itself and in time, with work in hand, and goes on when started again',
   async () => {
     const ids = await createExecutions(stack.database, 2_000);
-    const processes = await stack.containers(...PROCESSES);
-    const startMs = performance.now();
-    await runProgram(['docker', 'stop', '--time', '20', ...processes.map(({ Id }) => Id)], { env });
-    const seconds = (performance.now() - startMs) / 1_000;
+    await stack.run(`docker compose stop ${PROCESSES.join(' ')}`);
+    // What hasn't ended within its stop_grace_period is killed, and that gives another exit code.
     for (const { State } of await stack.containers(...PROCESSES)) {
       expect(State).toMatchObject({ Status: 'exited', ExitCode: 0, OOMKilled: false });
     }
-    expect(seconds).toBeLessThan(20);
     await documented('docker compose up --build --detach --scale worker=2');
     await allHealthy(2);
     await untilOutboxIsEmpty(stack.database, 120_000);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { isOnPath } from '../../deploy/setup-programs.mjs';
 import { until } from '../support/wait.ts';
+import { unmountBelow } from './mounts.ts';
 import { runProgram, tryProgram, type Environment } from './shell.ts';
 
 /** A Docker engine, and the folder of what these tests write. */
@@ -46,7 +47,12 @@ export async function openEngine(say: (line: string) => void): Promise<Engine> {
       const reason = await whyNot(clients[0] ?? 'docker', own);
       own = { ...environment, DOCKER_HOST: `unix://${join(folder, 'docker.sock')}` };
       say(`no Docker engine answers (${reason}); starting one in ${folder}`);
-      stop = await startDaemon(folder, own, reason);
+      const stopDaemon = await startDaemon(folder, own, reason);
+      stop = async () => {
+        const running = await firstThatAnswers(clients, own);
+        if (running !== undefined) await removeAll(running, own);
+        await stopDaemon();
+      };
       client = await until('a docker client that the engine understands', () =>
         firstThatAnswers(clients, own),
       );
@@ -126,8 +132,7 @@ async function startDaemon(
   const stop = async (): Promise<void> => {
     daemon.kill('SIGTERM');
     await ended;
-    // It leaves its network namespace behind, as a mount in the folder.
-    await tryProgram(['umount', join(folder, 'run', 'netns', 'default')], { env });
+    await unmountBelow(folder, env);
   };
   try {
     await until(
@@ -142,6 +147,13 @@ async function startDaemon(
     throw error;
   }
   return stop;
+}
+
+/** Removes what a failed test has left: the bridge of a network would outlive its engine. */
+async function removeAll(client: string, env: Environment): Promise<void> {
+  const ids = await runProgram([client, 'ps', '--all', '--quiet'], { env });
+  if (ids !== '') await runProgram([client, 'rm', '--force', ...ids.split('\n')], { env });
+  await runProgram([client, 'network', 'prune', '--force'], { env });
 }
 
 /** Compose as a plugin, else as a program; BuildKit, if it is there. */

@@ -52,6 +52,12 @@ it('leaves its files to root, even where the file system can be written', async 
   expect(await runProgram(['docker', 'run', ...args, command], { env })).toBe('');
 });
 
+it('prints its help when run as documented', async () => {
+  const [command = ''] =
+    /docker run --rm \S+ --help/.exec(readFileSync('docs/deploy.md', 'utf8')) ?? [];
+  expect(await runProgram(['sh', '-c', command], { env })).toContain('Usage: tally');
+});
+
 it('runs on the Node of the Dockerfile', async () => {
   const wanted = /^FROM node:([\d.]+)/m.exec(readFileSync('Dockerfile', 'utf8'))?.[1];
   expect(await shell('node --version')).toBe(`v${wanted}`);

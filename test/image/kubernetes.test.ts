@@ -13,6 +13,7 @@ import { IMAGE } from './setup.ts';
 import { runProgram } from './shell.ts';
 
 const LONG_MS = 600_000;
+const WORKERS = 5;
 const { environment, project } = inject('image');
 const folder = join(project, '..', 'podman');
 const podman = openPodman(folder, environment);
@@ -25,19 +26,6 @@ afterAll(async () => {
   await Promise.all([postgres.stop(), redis.stop()]);
 }, LONG_MS);
 
-const ports: Readonly<Record<string, number>> = {
-  producer: await freePort(undefined),
-  worker: await freePort(undefined),
-};
-const values: Readonly<Record<string, string>> = {
-  DATABASE_URL: postgres.url,
-  REDIS_URL: redis.url,
-  // On the network of this machine, where others have ports, too, and strangers no business.
-  HTTP_HOST: '127.0.0.1',
-  PRODUCER_PORT: `${ports['producer']}`,
-  WORKER_PORT: `${ports['worker']}`,
-};
-
 interface Container {
   readonly env: readonly { readonly name: string }[];
   readonly [name: string]: unknown;
@@ -47,12 +35,24 @@ interface PodSpec {
   readonly [name: string]: unknown;
 }
 
+/** What runs of the chart, and where it answers. */
+const pods: { readonly container: string; readonly port: number }[] = [];
+
 /**
- * The pod of the chart, as Podman can run it: the values of the Secret stand in it, because where Podman keeps them
- * differs by version; probes use the image's health check, because Podman would run a curl in the container; and on the
- * network of this machine it publishes no ports.
+ * The pod of the chart with what differs on one machine:
+ * - the values of the Secret stand in it, because where Podman keeps them differs by version;
+ * - it listens on a port of its own and on 127.0.0.1 alone, and names no ports, because all pods share the network of
+ *   the machine;
+ * - probes are the image's health check, because Podman would call a curl in the container.
  */
-function adapt(spec: PodSpec): PodSpec {
+function adapt(spec: PodSpec, port: number): PodSpec {
+  const values: Readonly<Record<string, string>> = {
+    DATABASE_URL: postgres.url,
+    REDIS_URL: redis.url,
+    HTTP_HOST: '127.0.0.1',
+    PRODUCER_PORT: `${port}`,
+    WORKER_PORT: `${port}`,
+  };
   return {
     ...spec,
     containers: spec.containers.map(({ ports: _ports, ...container }) => ({
@@ -75,52 +75,61 @@ function adapt(spec: PodSpec): PodSpec {
   };
 }
 
-/** Podman's name for it, which differs by version. */
-const containerOf = (role: string): Promise<string> =>
-  podman.run('ps', '--filter', `name=-${role}$`, '--format', '{{.Names}}');
-
 const templateOf = ({ spec }: Manifest): { readonly spec: PodSpec } & Record<string, unknown> =>
   spec?.template as { readonly spec: PodSpec };
 
 it(
-  'refreshes 1,000 executions from the pods that the chart renders',
+  'five worker pods that the chart renders, with ports and probes as Podman needs them, refresh 1,000 executions',
   async () => {
     const archive = join(folder, 'image.tar');
     await runProgram(['docker', 'save', '--output', archive, IMAGE], { env: environment });
     await podman.run('load', '--quiet', '--input', archive);
-    // Of the tag `latest` Podman looks for a newer one.
-    await podman.run('tag', `${IMAGE}:latest`, `docker.io/library/${IMAGE}:built`);
-    const image = `image.repository=docker.io/library/${IMAGE},image.tag=built`;
+    // As a full name, which no registry is asked for.
+    await podman.run('tag', IMAGE, `localhost/${IMAGE}`);
+    const [name = '', tag = ''] = IMAGE.split(':');
+    const image = `image.repository=localhost/${name},image.tag=${tag}`;
     const manifests = await render('--set', `existingSecret=tally,${image}`);
-    const find = (kind: string, name: string): Manifest => {
-      const found = manifests.find((one) => one.kind === kind && one.metadata.name === name);
-      if (found === undefined) throw new Error(`the chart renders no ${kind} ${name}`);
+    const find = (kind: string, wanted: string): Manifest => {
+      const found = manifests.find((one) => one.kind === kind && one.metadata.name === wanted);
+      if (found === undefined) throw new Error(`the chart renders no ${kind} ${wanted}`);
       return found;
     };
 
     // Podman knows no Jobs.
     const { spec } = templateOf(find('Job', 'tally-migrate'));
     const migration = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'migrate' } };
-    await podman.play('migrate', [{ ...migration, spec: adapt(spec) }]);
-    expect(await podman.run('wait', 'migrate-migrate')).toBe('0');
+    const migrate = await podman.play('migrate', [{ ...migration, spec: adapt(spec, 0) }]);
+    expect(await podman.run('wait', migrate), await podman.run('logs', migrate)).toBe('0');
 
-    const ids = await createExecutions(database, 1_000, ['Success', 'Stopped']);
     const settings = find('ConfigMap', 'tally-settings');
-    for (const role of ['producer', 'worker']) {
+    const roles = ['producer', ...Array.from({ length: WORKERS }, () => 'worker')];
+    for (const [at, role] of roles.entries()) {
       const deployment = find('Deployment', `tally-${role}`);
       const template = templateOf(deployment);
-      const replaced = { ...template, spec: adapt(template.spec) };
-      await podman.play(role, [
+      const port = await freePort(undefined);
+      const own = `tally-${role}-${at}`;
+      const container = await podman.play(own, [
         settings,
-        { ...deployment, spec: { ...deployment.spec, replicas: 1, template: replaced } },
+        {
+          ...deployment,
+          metadata: { ...deployment.metadata, name: own },
+          spec: {
+            ...deployment.spec,
+            replicas: 1,
+            template: { ...template, spec: adapt(template.spec, port) },
+          },
+        },
       ]);
+      pods.push({ container, port });
     }
-    for (const role of ['producer', 'worker']) {
-      await until(`the ${role} to be ready`, async () => {
-        const answer = await fetch(`http://127.0.0.1:${ports[role]}/readyz`).catch(() => undefined);
-        return answer?.ok;
-      });
+    for (const { port } of pods) {
+      await until(
+        `the process on port ${port} to be ready`,
+        async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.ok,
+        120_000,
+      );
     }
+    const ids = await createExecutions(database, 1_000, ['Success', 'Stopped']);
     await untilOutboxIsEmpty(database, 120_000);
     expect(await countDisagreements(database, 'outOfDate')).toBe(0);
     const rows = await database.query(
@@ -132,24 +141,24 @@ it(
   LONG_MS,
 );
 
-it('runs them as the chart says: not as root, on a read-only root file system, healthy', async () => {
-  for (const role of ['producer', 'worker']) {
-    const name = await containerOf(role);
+it('they run as the chart says: not as root, on a read-only root file system, healthy', async () => {
+  expect(pods).toHaveLength(1 + WORKERS);
+  for (const { container } of pods) {
     const command = 'id -u; touch /app/x 2>&1 || true';
-    const said = await podman.run('exec', name, 'sh', '-c', command);
+    const said = await podman.run('exec', container, 'sh', '-c', command);
     expect(said).toMatch(/^10000\n.*Read-only file system/);
-    await podman.run('healthcheck', 'run', name);
+    await podman.run('healthcheck', 'run', container);
   }
 });
 
 it(
-  'stops them within their grace period, by themselves',
+  'they stop within their grace period, by themselves',
   async () => {
-    for (const role of ['producer', 'worker']) {
-      const name = await containerOf(role);
-      await podman.run('pod', 'stop', name.slice(0, -`-${role}`.length));
+    expect(pods).toHaveLength(1 + WORKERS);
+    for (const { container } of pods) {
+      await podman.run('stop', container);
       const state = '{{.State.Status}} {{.State.ExitCode}}';
-      expect(await podman.run('inspect', '--format', state, name)).toBe('exited 0');
+      expect(await podman.run('inspect', '--format', state, container)).toBe('exited 0');
     }
   },
   LONG_MS,

@@ -2,12 +2,16 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { isOnPath } from '../../deploy/setup-programs.mjs';
+import { unmountBelow } from './mounts.ts';
 import { runProgram, tryProgram, type Environment } from './shell.ts';
 
 /** A Podman with a store of its own. */
 export interface Podman {
   run(...args: readonly string[]): Promise<string>;
-  /** Plays objects of Kubernetes on the network of this machine. */
+  /**
+   * Plays objects of Kubernetes on the network of this machine.
+   * @returns the id of the one container that runs for them, not counting those of Podman itself
+   */
   play(name: string, objects: readonly unknown[]): Promise<string>;
   /** Removes everything it made. */
   close(): Promise<void>;
@@ -28,6 +32,8 @@ export function openPodman(folder: string, environment: Environment): Podman {
     'podman',
     `--root=${join(folder, 'data')}`,
     `--runroot=${join(folder, 'run')}`,
+    // Without it Podman would note its state where that of the whole machine is.
+    `--tmpdir=${join(folder, 'tmp')}`,
     '--cgroup-manager=cgroupfs',
     ...(isOnPath(['runc']) ? ['--runtime=runc'] : []),
   ];
@@ -35,14 +41,22 @@ export function openPodman(folder: string, environment: Environment): Podman {
     runProgram([...own, ...args], { env });
   return {
     run,
-    play(name, objects) {
+    async play(name, objects) {
       const file = join(folder, `${name}.yaml`);
       writeFileSync(file, objects.map((object) => `---\n${stringify(object)}`).join(''));
-      return run('play', 'kube', '--network=host', file);
+      const printed = await run('play', 'kube', '--network=host', file);
+      const [, id, ...others] = /Containers?:\n(\w+)\n?(\w*)/.exec(`${printed}\n`) ?? [];
+      if (id === undefined || others.some((other) => other !== '')) {
+        throw new Error(`podman started no container or more than one:\n${printed}`);
+      }
+      return id;
     },
     async close() {
-      await tryProgram([...own, 'pod', 'rm', '--all', '--force'], { env });
-      await tryProgram([...own, 'system', 'reset', '--force'], { env });
+      // Not `system reset`: that also removes what is the whole machine's.
+      for (const kind of ['pod', 'image']) {
+        await tryProgram([...own, kind, 'rm', '--all', '--force'], { env });
+      }
+      await unmountBelow(folder, env);
     },
   };
 }

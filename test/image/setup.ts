@@ -6,7 +6,9 @@ import { runProgram, tryProgram, type Environment } from './shell.ts';
 import { provideBaseImages } from './stand-ins.ts';
 
 /** What docker-compose.yml and the chart call the image. */
-export const IMAGE = 'tally-refresh';
+const NAME = 'tally-refresh';
+/** The image that was built for the tests. What Compose builds meanwhile gets the tag `latest`. */
+export const IMAGE = `${NAME}:test`;
 
 /** What is built from, and where the documented commands run. */
 export interface BuiltImage {
@@ -38,11 +40,12 @@ export default async function buildImage(project: TestProject): Promise<() => Pr
       recursive: true,
       filter: (path) => !path.split('/').some((name) => LEFT_OUT.has(name)),
     });
-    undo.push(await keepTag(engine));
+    undo.push(await keepTags(engine));
     const startMs = performance.now();
     // The host's network: the engine's own has no way out of a sandbox. A REVISION, to look for it.
-    const build = ['build', '--network', 'host', '--build-arg', 'REVISION=abc123', '--tag', IMAGE];
-    await runProgram(['docker', ...build, folder], { env: engine.environment });
+    const build = ['build', '--network', 'host', '--build-arg', 'REVISION=abc123'];
+    const tags = ['--tag', IMAGE, '--tag', NAME];
+    await runProgram(['docker', ...build, ...tags, folder], { env: engine.environment });
     say(`built in ${Math.round((performance.now() - startMs) / 1_000)} s`);
     project.provide('image', { environment: engine.environment, project: folder });
     return close;
@@ -53,12 +56,12 @@ export default async function buildImage(project: TestProject): Promise<() => Pr
   }
 }
 
-/** An image that somebody else has under this name gets it back. @returns removes the one that is built */
-async function keepTag({ environment: env }: Engine): Promise<() => Promise<unknown>> {
-  const inspect = ['docker', 'image', 'inspect', '--format', '{{.Id}}', IMAGE];
+/** An image that somebody else has under this name gets it back. @returns removes those that were built */
+async function keepTags({ environment: env }: Engine): Promise<() => Promise<unknown>> {
+  const inspect = ['docker', 'image', 'inspect', '--format', '{{.Id}}', NAME];
   const { code, stdout } = await tryProgram(inspect, { env });
   return async () => {
-    await tryProgram(['docker', 'image', 'rm', '--force', IMAGE], { env });
-    if (code === 0) await runProgram(['docker', 'tag', stdout.trim(), IMAGE], { env });
+    await tryProgram(['docker', 'image', 'rm', '--force', IMAGE, NAME], { env });
+    if (code === 0) await runProgram(['docker', 'tag', stdout.trim(), NAME], { env });
   };
 }

@@ -46,7 +46,11 @@ export async function provideBaseImages(
     }),
   );
   for (const { name, recipe, reason } of missing.flat()) {
-    say(`${name} can't be pulled (${reason}): a stand-in is made of Debian's packages`);
+    const standIn =
+      recipe === 'grafana'
+        ? 'its stand-in shows no dashboard, and only looks for the files that it would show'
+        : "its stand-in is made of Debian's packages";
+    say(`${name} can't be pulled (${reason}): ${standIn}`);
     const context = join(engine.folder, recipe);
     fs.mkdirSync(context);
     if (recipe === 'node' || recipe === 'grafana') {
