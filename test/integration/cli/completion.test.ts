@@ -25,9 +25,10 @@ function offered(...lines: readonly (readonly string[])[]): string[][] {
       _tally tally ${quoted(last)} ${quoted(words.at(-2) ?? 'tally')}
       printf '%s\\n' "\${COMPREPLY[@]}" ''`;
   });
+  // bash reads its start-up file where its input is a socket, as here, unless told not to.
   const output = execFileSync(
     'bash',
-    ['-c', `PATH=''\n${script}\n${calls.join('\necho end of line\n')}`],
+    ['--norc', '-c', `PATH=''\n${script}\n${calls.join('\necho end of line\n')}`],
     {
       cwd: folder,
       encoding: 'utf8',
