@@ -2,7 +2,7 @@
 #   docker run tally-refresh worker | producer | dashboard | migrate | status | …
 #
 # On a base image of your own, or the same one pinned by its digest:
-#   docker build --build-arg NODE_IMAGE=node:24.22.3-bookworm-slim@sha256:… .
+#   docker build --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:… .
 
 # The stage below, unless set.
 ARG NODE_IMAGE=node

@@ -1,8 +1,10 @@
 import { TallyError } from '../errors.ts';
 import type { Query } from './database.ts';
 
-const OLDEST_MAJOR = 13;
-const NEWEST_TESTED_MAJOR = 18;
+/** Postgres: an older server is refused. */
+export const OLDEST_MAJOR = 13;
+/** Postgres: a newer server is used, untested. */
+export const NEWEST_TESTED_MAJOR = 18;
 
 interface HostFacts {
   readonly major: number;
