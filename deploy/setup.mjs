@@ -38,7 +38,7 @@ const FOR_ENVIRONMENTS = process.argv.includes('--environments');
 const FOR_DEPLOY = process.argv.includes('--deploy');
 const FOR_IMAGE = process.argv.includes('--image');
 const SERVERS = join(ROOT, 'test', 'environments', 'servers');
-const TYPES = join(ROOT, 'test', 'deploy', 'packages');
+const CHECKERS = join(ROOT, 'test', 'deploy', 'packages');
 
 /** @typedef {{ needed: () => boolean, act: () => void | Promise<void>, writesHere: boolean }} Step */
 
@@ -74,7 +74,8 @@ function steps() {
   }
   if (FOR_DEPLOY) {
     all.push(programStep(PROMETHEUS), programStep(COMPOSE), programStep(UNZIP));
-    all.push(KUBERNETES, packagesStep(TYPES, 'the types of Kubernetes'));
+    all.push(KUBERNETES);
+    all.push(packagesStep(CHECKERS, 'the types of Kubernetes and the checker of workflows'));
   }
   return all;
 }
