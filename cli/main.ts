@@ -81,9 +81,18 @@ function filesFor(args: readonly string[]): readonly CommandFile[] {
   return file === undefined || name === COMPLETE ? FILES : [file];
 }
 
+/**
+ * The words after `tally`, without the `--` of `npm start -- --once`, which npm takes out. pnpm and
+ * npx hand it on, and `start` would take the options behind it for arguments, of which it has none.
+ */
+function wordsOf([, , ...words]: readonly string[]): string[] {
+  return words[0] === 'start' && words[1] === '--' ? ['start', ...words.slice(2)] : words;
+}
+
 outliveReaders(process);
 logLibraryLines(console, silentLogger());
 
+const words = wordsOf(process.argv);
 const program = new Command('tally')
   .description('Keeps the stored status of every execution equal to what its tasks say.')
   .version(readVersion())
@@ -91,9 +100,9 @@ const program = new Command('tally')
   .configureHelp({ showGlobalOptions: true });
 
 try {
-  for (const { load } of filesFor(process.argv.slice(2))) (await load())(program);
+  for (const { load } of filesFor(words)) (await load())(program);
   addExamples(program);
-  await program.parseAsync();
+  await program.parseAsync(words, { from: 'user' });
 } catch (error) {
   if (error instanceof CommanderError) {
     // Commander has already printed its message.

@@ -1,6 +1,14 @@
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -77,6 +85,19 @@ describe('the npm package', () => {
   it('has no map of sources that are not in it', () => {
     const code = readFileSync(join(home, 'node_modules/tally-refresh/dist/cli/main.js'), 'utf8');
     expect(code).not.toContain('sourceMappingURL');
+  });
+
+  it('every relative link of its documents leads to a file in it', () => {
+    const installed = join(home, 'node_modules/tally-refresh');
+    const documents = files.filter((file) => file.endsWith('.md'));
+    const links = documents.flatMap((file) => {
+      const path = join(installed, file.replace('package/', ''));
+      return [...readFileSync(path, 'utf8').matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(
+        ([, link = '']) => join(dirname(path), link),
+      );
+    });
+    expect(links.length).toBeGreaterThan(50);
+    expect(links.filter((path) => !existsSync(path))).toEqual([]);
   });
 
   it('`npx tally --version` tells the version of the package', async () => {

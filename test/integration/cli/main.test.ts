@@ -61,3 +61,9 @@ it("an option's value that is the name of a command isn't taken for a command", 
   expect(code).toBe(2);
   expect(output).toContain("unknown option '--nonsense'");
 });
+
+it.each([[[]], [['--']]])('tally start takes its options after %j', async (dashes) => {
+  const { code, output } = await runTally(['start', ...dashes, '--workers', 'many'], {});
+  expect(code).toBe(2);
+  expect(output).toContain('It must be a whole number from 1 to 64.');
+});
