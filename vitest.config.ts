@@ -13,7 +13,8 @@ export default defineConfig({
     maxWorkers: 3,
     // One process after another runs many files: starting one and loading the libraries takes longer than most files do.
     isolate: false,
-    testTimeout: 120_000,
+    // Of a test that hangs. What a test waits for has time limits of its own.
+    testTimeout: 300_000,
     hookTimeout: 60_000,
     projects: [
       {

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { createExecutions, outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
 import { injectFault } from '../support/fault.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
@@ -36,7 +36,7 @@ it('a Redis that is killed under load and comes back empty costs no change, and 
   await witness.change(ids.slice(0, 100));
   await server.start();
   fault.over();
-  await until('the outbox to be empty', async () => (await outboxRows(database)) === 0);
+  await untilOutboxIsEmpty(database);
   fault.recovered();
   await witness.verify();
   await producer.said('has lost the queue');

@@ -58,7 +58,7 @@ beforeEach(async () => {
 
 describe('the relay', () => {
   it('stops at the high-water mark with flat memory while no worker runs, and drains when one does', async () => {
-    const ids = await createExecutions(database, 40_000, []);
+    const ids = await createExecutions(database, 10_000, []);
     await recordRefreshes(database, refreshesOf(ids), 'api');
     const producer = await startProducer(environment);
     await producer.said('the queue is at its high-water mark of 2000 jobs');
