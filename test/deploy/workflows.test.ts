@@ -54,32 +54,62 @@ it.each([
   expect((await complaints(read(name).replace(right, wrong))).join('\n')).toContain(said);
 });
 
-it('the released package names the repository that releases it, as npm asks of a provenance', () => {
-  const jobs = z.record(
-    z.string(),
-    z.object({ steps: z.array(z.object({ run: z.string().optional() })) }),
-  );
-  const { package: job } = z.object({ jobs }).parse(parse(read('release.yml'))).jobs;
-  const commands = job?.steps.flatMap(({ run }) => run ?? []) ?? [];
-  const naming = commands.findIndex((command) => command.startsWith('npm pkg set'));
-  expect(naming).toBeGreaterThan(-1);
-  expect(naming).toBeLessThan(commands.findIndex((command) => command.startsWith('npm publish')));
+const jobs = z.record(
+  z.string(),
+  z.object({ steps: z.array(z.object({ run: z.string().optional() })) }),
+);
+const { package: release } = z.object({ jobs }).parse(parse(read('release.yml'))).jobs;
+const commands = release?.steps.flatMap(({ run }) => run ?? []) ?? [];
+
+/** Runs the command of the release that begins so, in a folder with what describes the package. @returns the folder */
+function runOfRelease(begin: string): string {
   const folder = newFolder();
   onTestFinished(() => rmSync(folder, { recursive: true }));
-  copyFileSync('package.json', join(folder, 'package.json'));
+  for (const name of ['package.json', 'package-lock.json', '.npmrc']) {
+    copyFileSync(name, join(folder, name));
+  }
+  const command = commands.find((text) => text.startsWith(begin));
+  if (command === undefined) throw new Error(`the release doesn't run ${begin}`);
   const env = {
-    PATH: process.env['PATH'],
+    ...process.env,
     GITHUB_SERVER_URL: 'https://git.example',
     GITHUB_REPOSITORY: 'jobs/tally',
   };
-  execFileSync('bash', ['--norc', '-e', '-c', commands[naming] ?? ''], { cwd: folder, env });
-  const { repository, bugs, homepage, ...rest } = JSON.parse(
-    readFileSync(join(folder, 'package.json'), 'utf8'),
-  ) as Record<string, unknown>;
+  execFileSync('bash', ['--norc', '-e', '-c', command], { cwd: folder, env });
+  return folder;
+}
+
+function jsonIn(folder: string, name: string): Record<string, unknown> {
+  return JSON.parse(readFileSync(join(folder, name), 'utf8')) as Record<string, unknown>;
+}
+
+it('the released package names the repository that releases it, as npm asks of a provenance', () => {
+  const folder = runOfRelease('npm pkg set');
+  const { repository, bugs, homepage, ...rest } = jsonIn(folder, 'package.json');
   expect({ repository, bugs, homepage }).toEqual({
     repository: { type: 'git', url: 'git+https://git.example/jobs/tally.git' },
     bugs: { url: 'https://git.example/jobs/tally/issues' },
     homepage: 'https://git.example/jobs/tally#readme',
   });
-  expect(rest).toEqual(JSON.parse(readFileSync('package.json', 'utf8')));
+  expect(rest).toEqual(jsonIn('.', 'package.json'));
+  const order = commands.map((text) => text.split(' ').slice(0, 2).join(' '));
+  expect(order.indexOf('npm pkg')).toBeLessThan(order.indexOf('npm publish'));
+});
+
+it('the bill of materials of a release has what the package depends on, and no tool of its developers', () => {
+  const bill = z
+    .object({
+      bomFormat: z.literal('CycloneDX'),
+      components: z.array(z.object({ name: z.string(), version: z.string() })),
+    })
+    .parse(jsonIn(runOfRelease('npm pkg delete'), 'sbom.cdx.json'));
+  const listed = bill.components.map(({ name, version }) => `${name}@${version}`);
+  const packages = (kind: string): string[] =>
+    Object.entries(jsonIn('.', 'package.json')[kind] as Record<string, string>).map(
+      ([name, version]) => `${name}@${version}`,
+    );
+  for (const kind of ['dependencies', 'optionalDependencies']) {
+    expect(listed).toEqual(expect.arrayContaining(packages(kind)));
+  }
+  expect(packages('devDependencies').filter((name) => listed.includes(name))).toEqual([]);
 });
