@@ -36,6 +36,8 @@ const PAIRS = [
   ['tally-2', 'tally-express-2'],
   ['tally-express-2', 'graphile-worker'],
   ['tally-express-2', 'pg-boss'],
+  ['tally-traced-2', 'tally-express-2'],
+  ['tally-sampled-2', 'tally-express-2'],
   ['tally-queue-1', 'noop-1'],
   ['tally-queue-2', 'noop-2'],
   ['tally-queue-5', 'noop-5'],
@@ -121,7 +123,7 @@ export function contenderTable(measured: readonly Measured[]): string {
   return markdownTable(header, rows);
 }
 
-function ratioTable(measured: readonly Measured[]): string {
+export function ratioTable(measured: readonly Measured[]): string {
   const speeds = (name: string): number[] | undefined =>
     measured
       .find(({ contender }) => contender.name === name)

@@ -15,6 +15,7 @@ import { killAll } from './processes.ts';
 import { publish, reserveFile, type Report } from './report.ts';
 import { Servers } from './servers.ts';
 import { smallRun } from './small-command.ts';
+import { tracingReport, type TracingOptions } from './tracing-command.ts';
 import { binariesOf } from '../test/support/postgres-majors.ts';
 
 interface StartOptions {
@@ -164,6 +165,18 @@ program
     report('dashboard', options.json, (servers, command) =>
       dashboardReport(servers, options, command),
     ),
+  );
+
+program
+  .command('tracing')
+  .description('what OpenTelemetry costs: starts and refreshes, off and on by turns')
+  .addOption(executions(100_000))
+  .option('--rounds <n>', 'rounds; medians need 3', wholeNumber(1, 99), 3)
+  .option('--starts <n>', 'starts of each process', wholeNumber(1, 999), 15)
+  .option('--beside <main.js>', 'another build, whose starts are timed as well')
+  .addOption(json())
+  .action((options: TracingOptions & { json?: string }) =>
+    report('tracing', options.json, (servers, command) => tracingReport(servers, options, command)),
   );
 
 program

@@ -44,13 +44,17 @@ export function killAll(): void {
   for (const child of running) child.kill('SIGKILL');
 }
 
-/** Starts `tally <role>` as built, and waits until it works. */
+/**
+ * Starts `tally <role>` as built, and waits until it works.
+ * @param main its main.js, where another build is to run
+ */
 export function startTally(
   role: keyof typeof READY,
   arena: Arena,
   settings: Readonly<Record<string, string>> = {},
+  main = TALLY,
 ): Promise<MeasuredProcess> {
-  return start(role, [TALLY, role], environment(arena, settings), (child) =>
+  return start(role, [main, role], environment(arena, settings), (child) =>
     saysLine(child, READY[role]),
   );
 }

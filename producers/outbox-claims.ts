@@ -5,6 +5,10 @@ import type { Identity } from '../shared/execution.ts';
 /** An outbox row that this relay has claimed: marked as sent, and about to be sent. */
 export interface ClaimedRow extends Identity {
   readonly rowId: number;
+  /** The span that asked for it, in W3C's form. */
+  readonly traceparent: string | null;
+  /** When it was due, in seconds since 1970; not of a row that is sent again. */
+  readonly dueS?: number;
 }
 
 // A bitmap scan would read and sort every due row, on disk, for each claim. The planner chooses it
@@ -72,7 +76,7 @@ function claimDueRows(
              ORDER BY sent_at ${order}, due_at ${order}
              LIMIT $1
                FOR UPDATE SKIP LOCKED))
-     RETURNING id AS "rowId", execution_id AS "executionId", vendor,
+     RETURNING id AS "rowId", execution_id AS "executionId", vendor, traceparent,
                extract(epoch FROM due_at)::double precision AS "dueS"`,
     [limit, fromS ?? '-infinity', freshMs ?? null],
     CLAIM_IN_ORDER,
@@ -115,9 +119,9 @@ export async function claimSentRows(
      ), claimed AS (
        UPDATE tally.outbox SET sent_at = clock_timestamp()
         WHERE id = ANY (ARRAY(SELECT id FROM page))
-       RETURNING id, execution_id, vendor
+       RETURNING id, execution_id, vendor, traceparent
      )
-     SELECT id AS "rowId", execution_id AS "executionId", vendor,
+     SELECT id AS "rowId", execution_id AS "executionId", vendor, traceparent,
             (SELECT extract(epoch FROM max(sent_at))::double precision FROM page) AS "lastS"
        FROM claimed`,
     // Rounded down: a double can't represent every microsecond.

@@ -4,7 +4,7 @@ import type { Database } from '../shared/postgres/database.ts';
 import { releaseRows } from '../shared/postgres/outbox.ts';
 import { explainDatabaseError } from '../shared/postgres/advice.ts';
 import { classifyError } from '../shared/postgres/error-kinds.ts';
-import { formatIdentity, type Identity } from '../shared/execution.ts';
+import { formatIdentity } from '../shared/execution.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
@@ -18,6 +18,7 @@ import {
   relayMarkerKey,
   type RefreshQueue,
 } from '../shared/queue/refresh-queue.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 import { BacklogLane } from './backlog-lane.ts';
 import { OutboxClaims, type ClaimedRow } from './outbox-claims.ts';
 import { Resends } from './outbox-resends.ts';
@@ -38,6 +39,7 @@ interface Parts {
   /** Rejects while Postgres can't finish commits. */
   readonly probe: () => Promise<void>;
   readonly log: Logger;
+  readonly tracing?: Tracing | undefined;
 }
 
 /**
@@ -217,15 +219,17 @@ export class OutboxRelay {
   /** @throws an error from `ioredis`; then none of the rows counts as sent */
   async #send(rows: readonly ClaimedRow[]): Promise<void> {
     const nowMs = performance.now();
-    const due = new Map<string, Identity>();
+    const due = new Map<string, ClaimedRow>();
     const early: { rowId: number; waitMs: number }[] = [];
-    for (const { rowId, executionId, vendor } of rows) {
-      const identity = formatIdentity({ executionId, vendor });
+    for (const row of rows) {
+      const identity = formatIdentity(row);
       const waitMs = this.#interval.waitMs(identity, nowMs);
-      if (waitMs > 0) early.push({ rowId, waitMs });
-      else due.set(identity, { executionId, vendor });
+      if (waitMs > 0) early.push({ rowId: row.rowId, waitMs });
+      // Of several rows, a traced one, whose request somebody may be looking for.
+      else if (row.traceparent !== null || !due.has(identity)) due.set(identity, row);
     }
-    await enqueueRefreshes(this.#parts.queue, [...due.values()]);
+    const { queue, tracing } = this.#parts;
+    await enqueueRefreshes(queue, [...due.values()], tracing);
     for (const identity of due.keys()) this.#interval.markSent(identity, nowMs);
     await this.#release(early);
   }

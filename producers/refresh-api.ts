@@ -1,6 +1,7 @@
 import express, {
   Router,
   type ErrorRequestHandler,
+  type Request,
   type RequestHandler,
   type Response,
 } from 'express';
@@ -12,6 +13,7 @@ import { executionIdProblem, vendorProblem, type Identity } from '../shared/exec
 import { requireLocalHost } from '../shared/http/server.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import { recordRefreshes } from '../shared/postgres/outbox.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 
 const MAX_REFRESHES = 1_000;
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -25,7 +27,12 @@ interface ItemProblem {
  * `POST /v1/refreshes`: records refreshes in the outbox and answers 202 once they are committed,
  * whether or not Redis is available. A request is accepted completely or not at all.
  */
-export function createRefreshApi(config: Config, database: Database, log: Logger): Router {
+export function createRefreshApi(
+  config: Config,
+  database: Database,
+  log: Logger,
+  tracing?: Tracing,
+): Router {
   const router = Router();
   router.use(
     config.API_TOKEN === undefined ? requireLocalHost : requireToken(config.API_TOKEN, log),
@@ -35,28 +42,42 @@ export function createRefreshApi(config: Config, database: Database, log: Logger
     requireJson,
     express.json({ limit: MAX_BODY_BYTES, strict: false }),
     async (request, response) => {
-      const body = readBody(request.body);
-      if ('problem' in body) {
-        refuse(response, 400, 'BAD_REQUEST', body.problem, body.items);
-        return;
-      }
-      try {
-        await recordRefreshes(database, body.refreshes, 'api');
-      } catch (error) {
-        log.warn(`${body.refreshes.length} refreshes were not accepted: ${describeError(error)}`);
-        refuse(
-          response,
-          503,
-          'DATABASE_AWAY',
-          'Postgres does not answer; nothing was accepted, ask again',
-        );
-        return;
-      }
-      response.status(202).json({ accepted: body.refreshes.length });
+      const answer = (): Promise<void> =>
+        accept(database, log, request, response, tracing?.traceparent);
+      await (tracing === undefined
+        ? answer()
+        : tracing.request('/v1/refreshes', request, response, answer));
     },
   );
   router.use(answerBodyErrors);
   return router;
+}
+
+async function accept(
+  database: Database,
+  log: Logger,
+  request: Request,
+  response: Response,
+  traceparent?: string,
+): Promise<void> {
+  const body = readBody(request.body);
+  if ('problem' in body) {
+    refuse(response, 400, 'BAD_REQUEST', body.problem, body.items);
+    return;
+  }
+  try {
+    await recordRefreshes(database, body.refreshes, 'api', 0, traceparent);
+  } catch (error) {
+    log.warn(`${body.refreshes.length} refreshes were not accepted: ${describeError(error)}`);
+    refuse(
+      response,
+      503,
+      'DATABASE_AWAY',
+      'Postgres does not answer; nothing was accepted, ask again',
+    );
+    return;
+  }
+  response.status(202).json({ accepted: body.refreshes.length });
 }
 
 /**

@@ -30,6 +30,7 @@ import { warnOfServer } from '../shared/queue/redis-server.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
 import { openRefreshQueue, type RefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 import { measureBacklog } from './backlog-gauges.ts';
 import { MarkerIntake } from './marker-intake.ts';
 import { OutboxRelay } from './outbox-relay.ts';
@@ -54,6 +55,7 @@ interface Parts extends ProducerStores {
   readonly registry: Registry;
   /** Rejects while Postgres can't finish commits. */
   readonly probe: () => Promise<void>;
+  readonly tracing: Tracing | undefined;
 }
 
 /**
@@ -67,11 +69,12 @@ export async function runProducer(
   config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
+  tracing?: Tracing,
 ): Promise<void> {
   const stores = openStores(config, lifecycle, log);
   const registry = createRegistry();
   const probe = createCommitProbe(config.DATABASE_URL, 'rows');
-  const parts: Parts = { ...stores, config, lifecycle, log, registry, probe };
+  const parts: Parts = { ...stores, config, lifecycle, log, registry, probe, tracing };
   measureBacklog(registry, parts);
   await serve(parts);
   warnOfServer(stores.redis, log);
@@ -106,7 +109,7 @@ function openStores(config: StoresConfig, lifecycle: Lifecycle, log: Logger): Pr
 
 /** Health, API and metrics. Beyond this machine, the API is off unless it has a token. */
 async function serve(parts: Parts): Promise<void> {
-  const { config, lifecycle, log, registry, database, apiDatabase, redis, queue, probe } = parts;
+  const { config, lifecycle, log, registry, database, redis, queue, probe, tracing } = parts;
   const commits = new CommitReadiness(probe, log);
   const app = createApp(config.TRUST_PROXY);
   addHealth(
@@ -127,7 +130,8 @@ async function serve(parts: Parts): Promise<void> {
     log.warn('the API is off: it would listen beyond this machine; set API_TOKEN to turn it on');
     app.use('/v1', apiIsOff);
   } else {
-    app.use('/v1', createRefreshApi(config, apiDatabase, log));
+    const apiDatabase = tracing?.statementsOf(parts.apiDatabase) ?? parts.apiDatabase;
+    app.use('/v1', createRefreshApi(config, apiDatabase, log, tracing));
   }
   if (!exposed && config.API_TOKEN === undefined) app.use(requireLocalHost);
   addMetrics(app, registry);

@@ -8,6 +8,7 @@ import type { Logger } from '../shared/process/logger.ts';
 import { probeQueue } from '../shared/queue/queue-probe.ts';
 import { settingsOf } from '../shared/queue/redis.ts';
 import type { RefreshQueue } from '../shared/queue/refresh-queue.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 import { createBacklogWorker } from './backlog-worker.ts';
 import type { Recorder } from './recorder.ts';
 import { createRefreshWorker } from './refresh-worker.ts';
@@ -32,6 +33,7 @@ interface Parts extends WorkerStores {
   readonly recorder: Recorder;
   readonly log: Logger;
   readonly name: string;
+  readonly tracing: Tracing | undefined;
 }
 
 /** The workers of both lanes in one process, and what tells whether they can work. */
@@ -44,7 +46,7 @@ export class Lanes {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { config, database, backlogDatabase, redis, queue, recorder, log, name } = parts;
+    const { config, database, backlogDatabase, redis, queue, recorder, log, name, tracing } = parts;
     const probe = createCommitProbe(config.DATABASE_URL, 'refreshes');
     this.#commits = new CommitReadiness(probe, log);
     const stores = watchStores(
@@ -55,7 +57,11 @@ export class Lanes {
     this.#stores = stores;
     const shared = { config, redis, probe, stores, recorder, log, name };
     this.#workers = [
-      createRefreshWorker({ ...shared, database }),
+      createRefreshWorker({
+        ...shared,
+        database: tracing?.statementsOf(database) ?? database,
+        tracing,
+      }),
       createBacklogWorker({ ...shared, database: backlogDatabase, queue }),
     ];
   }

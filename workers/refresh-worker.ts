@@ -3,6 +3,8 @@ import type { Identity } from '../shared/execution.ts';
 import { bullmq } from '../shared/queue/packages.ts';
 import { FAILED_PAGE } from '../shared/queue/failed-jobs.ts';
 import { REFRESH_QUEUE } from '../shared/queue/queue-names.ts';
+import type { RefreshJob } from '../shared/queue/refresh-queue.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 import { Batcher } from './batcher.ts';
 import { LostAnswers } from './lost-answers.ts';
 import { refreshBatch } from './refresh-batch.ts';
@@ -23,6 +25,7 @@ const LOCKED_LANES = 4;
 
 interface Parts extends WorkerParts {
   readonly database: Database;
+  readonly tracing?: Tracing | undefined;
 }
 
 /**
@@ -31,7 +34,7 @@ interface Parts extends WorkerParts {
  * interval.
  */
 export function createRefreshWorker(parts: Parts): WatchedWorker {
-  const { config, database, probe, recorder, log } = parts;
+  const { config, database, probe, recorder, log, tracing } = parts;
 
   const batcher = new Batcher({
     maxBatchSize: config.REFRESH_BATCH_SIZE ?? config.WORKER_CONCURRENCY,
@@ -39,7 +42,9 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
     onBatch: (size) => recorder.batch(size),
     refresh: async (executionIds, wait) => {
       const begin = performance.now();
-      const results = await refreshBatch(database, probe, executionIds, wait);
+      const results = await (tracing === undefined
+        ? refreshBatch(database, probe, executionIds, wait)
+        : tracing.batch(executionIds, () => refreshBatch(database, probe, executionIds, wait)));
       recorder.statement(performance.now() - begin);
       return results;
     },
@@ -47,9 +52,11 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
 
   const jobs = new RefreshJobs({ ...parts, batcher });
   const lostAnswers = new LostAnswers(parts.redis, log);
+  const run = (job: RefreshJob, token?: string): Promise<void> =>
+    jobs.run(job, token).finally(() => lostAnswers.release(job.id));
   const worker = new bullmq.Worker<Identity, void, 'refresh'>(
     REFRESH_QUEUE,
-    (job, token) => jobs.run(job, token).finally(() => lostAnswers.release(job.id)),
+    tracing === undefined ? run : (job, token) => tracing.job(job, () => run(job, token)),
     {
       ...workerOptions(parts),
       concurrency: config.WORKER_CONCURRENCY,
@@ -69,7 +76,8 @@ export function createRefreshWorker(parts: Parts): WatchedWorker {
     }
     // The job may have failed before it started.
     lostAnswers.release(job.id);
-    jobs.failed(job, error);
+    if (tracing === undefined) jobs.failed(job, error);
+    else tracing.afterFailure(job, () => jobs.failed(job, error));
   });
   lostAnswers.watch(worker, parts.stores);
   return watchWorker(worker, parts);

@@ -14,6 +14,7 @@ import { warnOfServer } from '../shared/queue/redis-server.ts';
 import { connectRedis } from '../shared/queue/redis.ts';
 import { openRefreshQueue } from '../shared/queue/refresh-queue.ts';
 import { waitForSchema } from '../shared/postgres/schema.ts';
+import type { Tracing } from '../shared/tracing/tracing.ts';
 import { ActivityHistory } from './activity-history.ts';
 import { ActivityLog, type WorkerFigures } from './activity-log.ts';
 import { startFailedJanitor } from './failed-janitor.ts';
@@ -27,6 +28,7 @@ interface WorkerProcess {
   readonly name: string;
   /** Called at most once a second with what was done. */
   readonly onFigures?: (figures: WorkerFigures) => void;
+  readonly tracing?: Tracing | undefined;
 }
 
 /**
@@ -39,7 +41,7 @@ export async function runWorker(
   config: StoresConfig,
   lifecycle: Lifecycle,
   log: Logger,
-  { name, onFigures }: WorkerProcess,
+  { name, onFigures, tracing }: WorkerProcess,
 ): Promise<void> {
   const stores = openStores(config, lifecycle, log);
   const { database, redis, fastRedis, queue } = stores;
@@ -54,7 +56,7 @@ export async function runWorker(
     history,
   });
   const janitorMetrics = createJanitorMetrics(registry);
-  const lanes = new Lanes({ ...stores, config, recorder, log, name });
+  const lanes = new Lanes({ ...stores, config, recorder, log, name, tracing });
 
   const app = createApp();
   addHealth(app, lanes.checks, { details: true });

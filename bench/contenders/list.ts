@@ -4,7 +4,14 @@ import * as bare from './bare-function.ts';
 import * as harbor from './harbor-loop.ts';
 import * as noop from './noop-bullmq.ts';
 import * as plain from './plain-bullmq.ts';
-import { tally, tallyBurst, tallyExpress, tallyFromQueue } from './tally.ts';
+import {
+  tally,
+  tallyBurst,
+  tallyExpress,
+  tallyFromQueue,
+  tallySampled,
+  tallyTraced,
+} from './tally.ts';
 
 type Load = () => Promise<Contender>;
 
@@ -14,6 +21,8 @@ const CONTENDERS: ReadonlyMap<string, Load> = new Map<string, Load>([
   ...withWorkers(bare.contender),
   ...withWorkers(tallyBurst),
   ...withWorkers(tallyExpress),
+  ['tally-traced-2', async () => tallyTraced(2)],
+  ['tally-sampled-2', async () => tallySampled(2)],
   ...withWorkers(tallyFromQueue),
   ...withWorkers(noop.contender),
   ['harbor-main', async () => harbor.onMain],

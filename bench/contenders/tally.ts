@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { startCollector } from '../collector.ts';
 import type { Redis } from 'ioredis';
 import { Client } from 'pg';
 import { loadConfig, type ConfigWith } from '../../shared/process/config.ts';
@@ -15,8 +16,11 @@ import { QUEUE_PREFIX, startTally, type MeasuredProcess } from '../processes.ts'
 import type { Arena } from '../servers.ts';
 import type { Contender } from './contender.ts';
 
+type Settings = Readonly<Record<string, string>>;
+
 // Well beyond BACKLOG_AFTER_MS: the relay takes rows for fresh that came since it last looked.
 const BACKLOG_AGE_MS = 2 * loadConfig([], {}).BACKLOG_AFTER_MS;
+const EXPRESS_ONLY: Settings = { BACKLOG_JOBS: '0' };
 
 /**
  * Tally as it runs: one `tally producer` and some `tally worker`, from outbox rows to refreshed. The rows
@@ -49,7 +53,35 @@ export function tallyExpress(workers: number): Contender {
       family: 'tally-express',
       title: 'Tally, from outbox rows, express lane alone',
     },
-    { settings: { BACKLOG_JOBS: '0' }, rowsAgeMs: BACKLOG_AGE_MS },
+    { settings: async () => EXPRESS_ONLY, rowsAgeMs: BACKLOG_AGE_MS },
+  );
+}
+
+/** The same, traced: to a collector in the bench's own process, which keeps nothing. */
+export function tallyTraced(workers: number): Contender {
+  return traced(workers, 'traced', 'every refresh traced', {});
+}
+
+/** The same with a trace of one refresh in a hundred. */
+export function tallySampled(workers: number): Contender {
+  return traced(workers, 'sampled', 'one refresh in a hundred traced', {
+    OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.01',
+  });
+}
+
+function traced(workers: number, kind: string, what: string, sampler: Settings): Contender {
+  return fromOutbox(
+    workers,
+    {
+      name: `tally-${kind}-${workers}`,
+      family: `tally-${kind}`,
+      title: `Tally, from outbox rows, express lane alone, ${what}`,
+    },
+    {
+      settings: async () => ({ ...EXPRESS_ONLY, ...sampler, ...(await startCollector()) }),
+      rowsAgeMs: BACKLOG_AGE_MS,
+    },
   );
 }
 
@@ -57,9 +89,9 @@ function fromOutbox(
   workers: number,
   names: Pick<Contender, 'name' | 'family' | 'title'>,
   {
-    settings = {},
+    settings = async () => ({}),
     rowsAgeMs = 0,
-  }: { readonly settings?: Readonly<Record<string, string>>; readonly rowsAgeMs?: number } = {},
+  }: { readonly settings?: () => Promise<Settings>; readonly rowsAgeMs?: number } = {},
 ): Contender {
   let outbox: Client | undefined;
   return {
@@ -69,9 +101,10 @@ function fromOutbox(
     waitsInRedis: false,
     prepare: async () => undefined,
     start: async (arena) => {
+      const chosen = await settings();
       const processes = await Promise.all([
-        startTally('producer', arena, settings),
-        ...startWorkers(arena, workers),
+        startTally('producer', arena, chosen),
+        ...startWorkers(arena, workers, chosen),
       ]);
       outbox = await openOutboxTransaction(arena, rowsAgeMs);
       return processes;
@@ -109,8 +142,12 @@ export function tallyFromQueue(workers: number): Contender {
   };
 }
 
-function startWorkers(arena: Arena, count: number): Promise<MeasuredProcess>[] {
-  return Array.from({ length: count }, () => startTally('worker', arena));
+function startWorkers(
+  arena: Arena,
+  count: number,
+  settings: Settings = {},
+): Promise<MeasuredProcess>[] {
+  return Array.from({ length: count }, () => startTally('worker', arena, settings));
 }
 
 /**

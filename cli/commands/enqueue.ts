@@ -4,7 +4,9 @@ import type { ConfigWith } from '../../shared/process/config.ts';
 import { TallyError, UsageError } from '../../shared/errors.ts';
 import { parseIdentity, type Identity } from '../../shared/execution.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
+import type { Tracing } from '../../shared/tracing/tracing.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
+import { FLUSH_MS, loadTracing } from '../load-tracing.ts';
 import { withQueue } from '../with-queue.ts';
 
 /** Adds `tally enqueue`, which bypasses the outbox. */
@@ -28,14 +30,29 @@ export function addEnqueueCommand(program: Command): void {
           'standard input was empty, so nothing was enqueued; did the command before this one fail?',
         );
       }
-      await enqueue(config, identities);
-      process.stdout.write(`enqueued ${identities.length}\n`);
+      const tracing = await loadTracing(config, 'enqueue', (line) => {
+        process.stderr.write(`tally: ${line}\n`);
+      });
+      const work = (): Promise<void> => enqueue(config, identities, tracing);
+      let areSent: boolean | undefined;
+      try {
+        await (tracing === undefined ? work() : tracing.command('tally enqueue', work));
+        process.stdout.write(`enqueued ${identities.length}\n`);
+      } finally {
+        areSent = await tracing?.close(FLUSH_MS);
+      }
+      // Otherwise a collector that never answers would hold the command as well.
+      if (areSent === false) process.stdout.write('', () => process.exit());
     });
 }
 
-function enqueue(config: ConfigWith<'REDIS_URL'>, identities: readonly Identity[]): Promise<void> {
+function enqueue(
+  config: ConfigWith<'REDIS_URL'>,
+  identities: readonly Identity[],
+  tracing: Tracing | undefined,
+): Promise<void> {
   return withQueue(config, ({ queue }) =>
-    enqueueRefreshes(queue, identities).catch((error: unknown) => {
+    enqueueRefreshes(queue, identities, tracing).catch((error: unknown) => {
       throw new TallyError(
         'REDIS_AWAY',
         'Redis stopped answering; some refreshes may be on the queue. Running the same command again is harmless',

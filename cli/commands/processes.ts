@@ -2,12 +2,22 @@ import type { Command } from 'commander';
 import { ignoredSettings, type StoresConfig } from '../../shared/process/config.ts';
 import { Lifecycle, stopOnSignals } from '../../shared/process/lifecycle.ts';
 import { createLogger, streamWriter, type Logger } from '../../shared/process/logger.ts';
+import type { Tracing } from '../../shared/tracing/tracing.ts';
 import type { ChildMessage } from '../start/children.ts';
 import { instanceName } from '../instance-name.ts';
 import { logLibraryLines } from '../library-lines.ts';
+import { flushAtStop, loadTracing } from '../load-tracing.ts';
 import { commandConfig, dataOption } from '../command-config.ts';
 
-type Run = (config: StoresConfig, lifecycle: Lifecycle, log: Logger) => Promise<void>;
+type Run = (
+  config: StoresConfig,
+  lifecycle: Lifecycle,
+  log: Logger,
+  tracing: Tracing | undefined,
+) => Promise<void>;
+
+/** The processes through which a refresh goes. */
+const TRACED = ['worker', 'producer'];
 
 /**
  * Adds `tally worker`, `tally producer` and `tally dashboard`: one process each, until a signal
@@ -27,7 +37,8 @@ export function addProcessCommands(program: Command): void {
   add('worker', 'run one worker: takes jobs and refreshes executions', async () => {
     const { runWorker } = await import('../../workers/run.ts');
     const worker = { name: instanceName(), onFigures: tellParent };
-    return (config, lifecycle, log) => runWorker(config, lifecycle, log, worker);
+    return (config, lifecycle, log, tracing) =>
+      runWorker(config, lifecycle, log, { ...worker, tracing });
   });
   add(
     'producer',
@@ -44,7 +55,14 @@ export function addProcessCommands(program: Command): void {
 }
 
 async function runProcess(role: string, config: StoresConfig, run: Run): Promise<void> {
-  const log = createLogger(config, role, await streamWriter(process.stdout));
+  const isTraced = TRACED.includes(role) && config.OTEL_EXPORTER_OTLP_ENDPOINT !== undefined;
+  let tracing: Tracing | undefined;
+  const log = createLogger(
+    config,
+    role,
+    await streamWriter(process.stdout),
+    isTraced ? () => tracing?.logFields() ?? {} : undefined,
+  );
   logLibraryLines(console, log);
   for (const name of ignoredSettings()) {
     log.info(
@@ -53,8 +71,10 @@ async function runProcess(role: string, config: StoresConfig, run: Run): Promise
   }
   const lifecycle = new Lifecycle(log);
   stopOnSignals(lifecycle, process, config.SHUTDOWN_GRACE_MS, log);
+  if (isTraced) tracing = await loadTracing(config, role, (line) => log.warn(line));
+  if (tracing !== undefined) flushAtStop(tracing, lifecycle, config.SHUTDOWN_GRACE_MS);
   try {
-    await run(config, lifecycle, log);
+    await run(config, lifecycle, log, tracing);
     tellParent('started');
   } catch (error) {
     await lifecycle.stop();

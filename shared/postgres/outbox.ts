@@ -9,6 +9,7 @@ export type RefreshSource = 'capture' | 'api' | 'marker' | 'reconciler';
  * Requests refreshes of these executions. This is the one door to the queue: when it resolves, the
  * rows are committed, no loss of Redis can undo that, and the relay sends them on.
  * @param dueInMs milliseconds until the relay may send them
+ * @param traceparent the span that asks, in W3C's form, if it is traced
  * @throws an error from `pg`; then nothing is recorded, or the answer was lost, and repeating it is
  *   harmless
  */
@@ -17,16 +18,19 @@ export async function recordRefreshes(
   identities: readonly Identity[],
   source: RefreshSource,
   dueInMs = 0,
+  traceparent?: string,
 ): Promise<void> {
+  const isTraced = traceparent !== undefined;
   await database.query(
-    `INSERT INTO tally.outbox (execution_id, vendor, source, due_at)
-     SELECT id, vendor, $3, clock_timestamp() + $4 * interval '1 millisecond'
+    `INSERT INTO tally.outbox (execution_id, vendor, source, due_at${isTraced ? ', traceparent' : ''})
+     SELECT id, vendor, $3, clock_timestamp() + $4 * interval '1 millisecond'${isTraced ? ', $5' : ''}
        FROM unnest($1::bigint[], $2::text[]) AS asked (id, vendor)`,
     [
       identities.map(({ executionId }) => executionId),
       identities.map(({ vendor }) => vendor),
       source,
       dueInMs,
+      ...(isTraced ? [traceparent] : []),
     ],
   );
 }

@@ -26,6 +26,10 @@ const harborRedisUrl = redisUrl.refine(
   'names a Redis Cluster, which Harbor does not support',
 );
 
+const httpUrl = z.url({
+  protocol: /^https?$/,
+  error: 'must be a URL that begins with http:// or https://',
+});
 const port = whole(0, 65_535);
 const user = z.string().regex(/^[^:]{1,64}$/, 'must be 1 to 64 characters without a colon');
 const secret = z.string().min(8, 'must have at least 8 characters');
@@ -84,6 +88,8 @@ const SETTINGS = {
     ),
     'info',
   ),
+  // OpenTelemetry's SDK reads this and its other variables itself; here it only turns tracing on.
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional(httpUrl, 'http://127.0.0.1:4318'),
 } satisfies Record<string, Setting<unknown>>;
 
 type SettingName = keyof typeof SETTINGS;

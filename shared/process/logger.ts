@@ -79,8 +79,14 @@ export async function streamWriter(output: NodeJS.WriteStream): Promise<LogWrite
 /**
  * Creates the log of one process: JSON lines that never contain a password.
  * @param role the kind of process: worker, producer, dashboard, start
+ * @param traceFields gives the fields that name the span in which a line is written
  */
-export function createLogger(config: Config, role: string, write: LogWriter): Logger {
+export function createLogger(
+  config: Config,
+  role: string,
+  write: LogWriter,
+  traceFields?: () => object,
+): Logger {
   const secrets = secretsOf(config);
   return pino(
     {
@@ -88,6 +94,7 @@ export function createLogger(config: Config, role: string, write: LogWriter): Lo
       base: { role },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      ...(traceFields && { mixin: traceFields }),
     },
     { write: (line) => write(printableJson(scrubSecrets(line, secrets))) },
   );

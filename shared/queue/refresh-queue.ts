@@ -8,6 +8,7 @@ import { bullmq } from './packages.ts';
 import { REFRESH_QUEUE } from './queue-names.ts';
 import { createReadableBackend, isNotJson } from './readable-jobs.ts';
 import { OLDEST_REDIS } from './redis-server.ts';
+import type { TracedRequest, Tracing } from '../tracing/tracing.ts';
 
 const JOB_NAME = 'refresh';
 // A pipeline of 10,000 adds blocks Redis' other clients for about 200 ms.
@@ -87,17 +88,19 @@ export function openRefreshQueue(
  */
 export async function enqueueRefreshes(
   queue: RefreshQueue,
-  identities: readonly Identity[],
+  identities: readonly (Identity & TracedRequest)[],
+  tracing?: Tracing,
 ): Promise<void> {
   for (let from = 0; from < identities.length; from += ADD_CHUNK) {
     const chunk = identities.slice(from, from + ADD_CHUNK);
     // One draw for all: separate draws took a twentieth of the relay's time.
     const suffixes = randomBytes(chunk.length * SUFFIX_BYTES).toString('base64url');
-    await queue.addBulk(
-      chunk.map((identity, n) =>
-        newJob(identity, suffixes.slice(n * SUFFIX_LENGTH, (n + 1) * SUFFIX_LENGTH)),
-      ),
+    const jobs = chunk.map((identity, n) =>
+      newJob(identity, suffixes.slice(n * SUFFIX_LENGTH, (n + 1) * SUFFIX_LENGTH)),
     );
+    await (tracing === undefined
+      ? queue.addBulk(jobs)
+      : tracing.send(chunk, jobs, () => queue.addBulk(jobs)));
   }
 }
 

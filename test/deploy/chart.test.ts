@@ -134,17 +134,19 @@ describe('the chart', () => {
     expect(Object.keys(schema.properties.settings.properties)).toEqual(names);
   });
 
-  it('takes every setting as the product reads it, large numbers too', async () => {
+  it('takes every setting as the product reads it, large numbers and variables of OpenTelemetry too', async () => {
     const given = SETTING_DEFAULTS.flatMap(([name, value]) =>
       ['QUEUE_HIGH_WATER', 'FAILED_KEEP_COUNT', 'LOG_LEVEL'].includes(name) && value !== undefined
         ? ['--set', `settings.${name}=${/^\d+$/.test(value) ? `${value}00` : value}`]
         : [],
     );
+    given.push('--set-string', 'settings.OTEL_TRACES_SAMPLER_ARG=0.01');
     const manifests = await render('--set', 'existingSecret=tally', ...given);
     expect(settingsOf(manifests)).toEqual({
       QUEUE_HIGH_WATER: '5000000',
       FAILED_KEEP_COUNT: '5000000',
       LOG_LEVEL: 'info',
+      OTEL_TRACES_SAMPLER_ARG: '0.01',
     });
   });
 

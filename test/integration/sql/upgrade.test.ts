@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { readCaptureState } from '../../../shared/postgres/capture.ts';
 import { withClient } from '../../../shared/postgres/database.ts';
 import { migrate } from '../../../shared/postgres/migrate.ts';
+import { someoneToWait } from '../../support/lock-waits.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
 
 const { config, database } = await createStores({ capture: true });
@@ -42,4 +43,24 @@ it('tally migrate lets a role that ran the older version run this one', async ()
   } finally {
     await client.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
   }
+});
+
+it('tally migrate adds the column for traces while host transactions come and go, and keeps the rows', async () => {
+  const insert = `INSERT INTO tally.outbox (execution_id, vendor, source) VALUES (1, 'REPLICATION', 'api')`;
+  await database.query('TRUNCATE tally.outbox');
+  await database.query('ALTER TABLE tally.outbox DROP COLUMN traceparent');
+  await database.query(`DELETE FROM tally.migration WHERE name = '0007_traceparent'`);
+  const host = await openClient(databaseUrl);
+  await host.query('BEGIN');
+  await host.query(insert);
+  const migrated = migrate(databaseUrl, silent);
+  // It asks for the lock again and again, and others write in between.
+  await someoneToWait(database);
+  await database.query(insert);
+  await host.query('COMMIT');
+  expect(await migrated).toEqual(['0007_traceparent']);
+  expect(await database.query('SELECT traceparent FROM tally.outbox')).toEqual([
+    { traceparent: null },
+    { traceparent: null },
+  ]);
 });

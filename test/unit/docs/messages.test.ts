@@ -10,6 +10,7 @@ import { expect, it } from 'vitest';
 const TABLES = [
   { file: 'docs/operations.md', columns: ['line', 'seen'] },
   { file: 'docs/harbor.md', columns: ['what you see'] },
+  { file: 'docs/tracing.md', columns: ['line'] },
 ];
 const PRODUCT = ['shared', 'producers', 'workers', 'dashboard', 'cli'];
 /** What stands for something else in a documented message: `…`, a lone letter, numbers, names of the example. */

@@ -83,6 +83,6 @@ function asMarkdown(text: string): string {
       /\{\w+\}|\b(?:[A-Z][A-Z0-9]*_[A-Z0-9_]+|SIGTERM|Authorization: Bearer …|X-Forwarded-For)|[a-z+]+:\/\/|openssl [\w -]+(?=\.)/g,
       '`$&`',
     )
-    .replaceAll(/Forms: docs\/(\S+)/g, '[Forms]($1).')
+    .replaceAll(/(Forms|More): docs\/(\S+)/g, '[$1]($2).')
     .replaceAll('|', '\\|');
 }

@@ -48,6 +48,7 @@ describe('defaults', () => {
     'API_TOKEN',
     'DASHBOARD_PASSWORD',
     'DASHBOARD_VIEWER_PASSWORD',
+    'OTEL_EXPORTER_OTLP_ENDPOINT',
   ])('%s has no default', (name) => {
     expect(loadConfig([], {})).toHaveProperty(name, undefined);
   });
