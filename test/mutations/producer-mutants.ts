@@ -7,6 +7,7 @@ const DISAGREEMENTS = 'shared/postgres/disagreements.ts';
 const CLAIMS_TEST = 'test/integration/producers/outbox-claims.test.ts';
 const RELAY_TEST = 'test/integration/producers/relay.test.ts';
 const RESENDS_TEST = 'test/integration/producers/outbox-resends.test.ts';
+const RECONCILER_TEST = 'test/integration/producers/reconciler.test.ts';
 const LANE_TEST = 'test/integration/workers/backlog.test.ts';
 
 /** Of the relay and the reconciler. */
@@ -126,10 +127,7 @@ export const PRODUCER_MUTANTS: readonly Mutant[] = [
     breaks: 'the reconciler finds what nobody recorded, and nothing else',
     file: DISAGREEMENTS,
     edits: [['const STUCK = `r.status IN ${FINAL}\n  AND (', 'const STUCK = `(true OR ']],
-    test: [
-      'test/integration/producers/reconciler.test.ts',
-      'what a person set by hand, until a task changes',
-    ],
+    test: [RECONCILER_TEST, 'what a person set by hand, until a task changes'],
   },
   {
     name: 'lets the reconciler overrule what the host stored meanwhile',
@@ -146,9 +144,6 @@ export const PRODUCER_MUTANTS: readonly Mutant[] = [
     breaks: 'the reconciler finds what nobody recorded',
     file: DISAGREEMENTS,
     edits: [["'reconciler', true FROM found", "'reconciler', true FROM found WHERE false"]],
-    test: [
-      'test/integration/sql/host-word.test.ts',
-      'gives a final execution its end time when that is all it lacks',
-    ],
+    test: [RECONCILER_TEST, 'executions with an outbox row, due or not, or with a failed job'],
   },
 ];

@@ -171,8 +171,12 @@ describe('executions that another transaction holds', () => {
     const batcher = createBatcher();
     const free = batcher.refresh(1);
     const busy = batcher.refresh(2);
+    let isSettled = false;
+    void busy.finally(() => (isSettled = true));
     (await statement(0)).answer([2]);
     expect(await free).toEqual(refreshed(1, 'changed'));
+    await turn();
+    expect(isSettled).toBe(false);
     const lane = await statement(1);
     expect([lane.ids, lane.wait]).toEqual([[2], true]);
     lane.answer();
