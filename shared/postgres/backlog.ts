@@ -109,6 +109,9 @@ export async function countBacklog(
   return count <= COUNTED_ROWS ? count : (await outbox).unsent;
 }
 
+// An execution may have millions, and a statement that can't finish in time is never done.
+const CLAIMED_ROWS = 20_000;
+
 /** Rows that the caller has claimed: marked as sent, and about to be sent. */
 export interface ClaimedExecutions {
   /** One per execution. */
@@ -117,7 +120,8 @@ export interface ClaimedExecutions {
 }
 
 /**
- * Claims the due rows of these executions for the caller, who is about to send them.
+ * Claims the due rows of these executions for the caller, who is about to send them: 20,000 at most,
+ * of each execution an equal share. What is left stays in the backlog.
  * @throws an error from `pg`
  */
 export async function claimExecutions(
@@ -128,13 +132,16 @@ export async function claimExecutions(
     `WITH claimed AS (
        UPDATE tally.outbox SET sent_at = clock_timestamp()
         WHERE id = ANY (ARRAY(
-              SELECT id FROM tally.outbox
-               WHERE execution_id = ANY ($1) AND sent_at IS NULL AND due_at <= now()
-                 FOR UPDATE SKIP LOCKED))
+              SELECT own.id FROM unnest($1::bigint[]) AS asked (execution_id)
+               CROSS JOIN LATERAL (
+                     SELECT id FROM tally.outbox
+                      WHERE execution_id = asked.execution_id AND sent_at IS NULL AND due_at <= now()
+                      LIMIT $2
+                        FOR UPDATE SKIP LOCKED) own))
        RETURNING id, execution_id, vendor)
      SELECT execution_id AS "executionId", min(vendor) AS vendor, array_agg(id)::double precision[] AS "rowIds"
        FROM claimed GROUP BY execution_id`,
-    [executionIds],
+    [executionIds, Math.ceil(CLAIMED_ROWS / Math.max(1, executionIds.length))],
   );
   return {
     identities: rows.map(({ executionId, vendor }) => ({ executionId, vendor })),

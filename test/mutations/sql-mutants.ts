@@ -39,8 +39,8 @@ export const SQL_MUTANTS: readonly Mutant[] = [
       ],
       ['    locked       bigint[];', '    rolled       jsonb;\n    locked       bigint[];'],
       [
-        '    WITH deleted AS (',
-        '    SELECT jsonb_agg(to_jsonb(r)) INTO rolled FROM tally.rollup(locked) r;\n    WITH deleted AS (',
+        '    due_rows := ARRAY(\n        SELECT due.id',
+        '    SELECT jsonb_agg(to_jsonb(r)) INTO rolled FROM tally.rollup(locked) r;\n    due_rows := ARRAY(\n        SELECT due.id',
       ],
     ],
     test: [REFRESH_TEST, 'a change whose row is deleted is one that the tasks were read after'],
@@ -70,14 +70,14 @@ export const SQL_MUTANTS: readonly Mutant[] = [
     name: "deletes rows that aren't due yet",
     breaks: 'no lost refresh',
     file: REFRESH,
-    edits: [['                  AND due.due_at <= clock_timestamp()\n', '']],
+    edits: [['           AND due.due_at <= clock_timestamp()\n', '']],
     test: [REFRESH_TEST, 'a refresh deletes the due rows of its executions'],
   },
   {
     name: 'deletes the rows of executions that somebody holds',
     breaks: 'no lost refresh',
     file: REFRESH,
-    edits: [['                  AND due.execution_id <> ALL (busy)\n', '']],
+    edits: [['           AND due.execution_id <> ALL (busy)\n', '']],
     test: [REFRESH_TEST, 'that another transaction has locked is reported busy at once'],
   },
   {

@@ -21,10 +21,12 @@ REVOKE EXECUTE ON FUNCTION tally.overrules(bigint, xid8, boolean, bigint, xid8, 
 --   1. Lock the executions. Two refreshers of one execution run one after the other, so the later
 --      one aggregates later: an older status can't overwrite a newer one. NO KEY UPDATE doesn't
 --      block the inserts of tasks that refer to the execution.
---   2. Delete the due outbox rows. A row and its change commit together, so every change whose row
---      is deleted here is visible to the aggregate that follows. The other order loses changes. For the
---      same reason, note here which jobs that failed for good are overtaken. The deleted rows also tell which
---      final statuses must stay: nothing that asks for the refresh may overrule them.
+--   2. Delete the due outbox rows, 20,000 at most, which is a fraction of a second: an execution may have millions,
+--      and a statement that can't finish in time never gets on. The rows that are left ask for one more refresh.
+--      A row and its change commit together, so every change whose row is deleted here is visible to the aggregate
+--      that follows. The other order loses changes. For the same reason, note here which jobs that failed for good
+--      are overtaken. The deleted rows also tell which final statuses must stay: nothing that asks for the refresh
+--      may overrule them.
 --   3. Aggregate and update.
 --   4. Report.
 --
@@ -51,6 +53,8 @@ DECLARE
     final        bigint[];
     kept         bigint[];
     busy         bigint[] := '{}';
+    most         CONSTANT integer := 20000;
+    due_rows     bigint[];
     row_ids      bigint[];
     row_sources  text[];
     row_created  timestamptz[];
@@ -76,14 +80,28 @@ BEGIN
           FROM execution e WHERE e.id = ANY (ids) AND e.id <> ALL (locked);
     END IF;
 
+    due_rows := ARRAY(
+        SELECT due.id FROM tally.outbox due
+         WHERE due.execution_id = ANY (ids)
+           AND due.execution_id <> ALL (busy)
+           AND due.due_at <= clock_timestamp()
+         LIMIT most + 1
+           FOR UPDATE SKIP LOCKED);
+    IF cardinality(due_rows) > most THEN
+        -- An equal share for each, so that each gets on, and none is judged by no row at all.
+        due_rows := ARRAY(
+            SELECT own.id
+              FROM unnest(ids) AS i (id)
+             CROSS JOIN LATERAL (
+                   SELECT due.id FROM tally.outbox due
+                    WHERE due.execution_id = i.id AND due.due_at <= clock_timestamp()
+                    LIMIT greatest(1, most / cardinality(ids))
+                      FOR UPDATE SKIP LOCKED) own
+             WHERE i.id <> ALL (busy));
+    END IF;
+
     WITH deleted AS (
-        DELETE FROM tally.outbox o
-         WHERE o.id = ANY (ARRAY(
-               SELECT due.id FROM tally.outbox due
-                WHERE due.execution_id = ANY (ids)
-                  AND due.execution_id <> ALL (busy)
-                  AND due.due_at <= clock_timestamp()
-                  FOR UPDATE SKIP LOCKED))
+        DELETE FROM tally.outbox o WHERE o.id = ANY (due_rows)
         RETURNING o.id, o.execution_id, o.source, o.created_at, o.changed_in, o.only_finishes
     ), oldest AS (
         SELECT DISTINCT ON (d.execution_id) d.execution_id, d.source, d.created_at

@@ -10,7 +10,7 @@ import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
 import { runTally, startWorker } from '../../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
-import { createStores, silent } from '../../support/stores.ts';
+import { createStores, openClient, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 import { injectFault } from '../../support/fault.ts';
 
@@ -266,5 +266,15 @@ describe('while a store is unavailable', () => {
     expect(overview.text).toContain('Postgres does not answer');
     expect(overview.text).toContain('Waiting');
     await away.close();
+  });
+
+  it("an outbox that can't be counted in time has a question mark, and Postgres counts as answering", async () => {
+    const holder = await openClient(environment.DATABASE_URL);
+    await holder.query('BEGIN; LOCK TABLE tally.outbox');
+    const overview = await pageOf('/');
+    await holder.query('ROLLBACK');
+    expect(overview.text).not.toContain('Postgres does not answer');
+    expect(overview.text).toMatch(/Outbox<\/dt>\s*<dd>\?/);
+    expect(overview.status).toBe(200);
   });
 });

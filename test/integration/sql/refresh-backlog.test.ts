@@ -125,6 +125,15 @@ describe('tally.refresh_backlog', () => {
     expect(outcomes(await drain())).toEqual({ changed: 1 });
   });
 
+  it('20,000 rows are claimed at most, of each execution an equal share', async () => {
+    const [many = 0, few = 0] = await createExecutions(database, 2);
+    await recordOld(Array.from({ length: 20_005 }, () => many));
+    await recordOld([few]);
+    const { identities, rowIds } = await claimExecutions(database, [many, few]);
+    expect(identities).toHaveLength(2);
+    expect(rowIds).toHaveLength(10_001);
+  });
+
   it('the head of the backlog is its oldest row', async () => {
     expect(await readBacklogHead(database, AFTER_MS, undefined)).toBeUndefined();
     const ids = await createExecutions(database, 2);

@@ -175,8 +175,8 @@ describe('two at a time', () => {
     const [id = 0] = await createExecutions(database, 1, ['Running']);
     const writer = await openClient(environment.DATABASE_URL);
     await writer.query('BEGIN');
-    // Holds up the deletion of rows, and nothing before it.
-    await writer.query('LOCK TABLE tally.outbox IN SHARE MODE');
+    // Holds up the choice of the rows to delete, and nothing before it.
+    await writer.query('LOCK TABLE tally.outbox IN EXCLUSIVE MODE');
     const refreshing = refreshExecutions(database, [id], false);
     await someoneToWait(database);
     await writer.query(`UPDATE task SET status = 'Success'`);

@@ -1,0 +1,63 @@
+import { beforeEach, expect, it } from 'vitest';
+import { refreshExecutions } from '../../../workers/refresh-executions.ts';
+import {
+  createExecution,
+  createExecutions,
+  outboxRows,
+  readExecution,
+} from '../../support/executions.ts';
+import { lockExecutions } from '../../support/sabotage.ts';
+import { createStores } from '../../support/stores.ts';
+
+/** Outbox rows that one refresh deletes at most. */
+const MOST = 20_000;
+
+const { database, environment } = await createStores();
+
+beforeEach(() => database.query('TRUNCATE execution, task, tally.outbox'));
+
+/** Records so many due rows of one execution, in the transactions of changes or of deletions. */
+async function recordMany(id: number, count: number, onlyFinishes = false): Promise<void> {
+  await database.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source, only_finishes)
+     SELECT $1::bigint, 'REPLICATION', 'capture', $3::boolean FROM generate_series(1, $2)`,
+    [id, count, onlyFinishes],
+  );
+}
+
+async function rowsOf(id: number): Promise<number> {
+  const rows = await database.query('SELECT FROM tally.outbox WHERE execution_id = $1', [id]);
+  return rows.length;
+}
+
+it('an execution with very many rows is refreshed at once, and 20,000 of its rows are deleted; the rest asks for another refresh', async () => {
+  const id = await createExecution(database);
+  await recordMany(id, MOST + 5);
+  expect(await refreshExecutions(database, [id], false)).toMatchObject([{ outcome: 'changed' }]);
+  expect(await outboxRows(database)).toBe(5);
+  await refreshExecutions(database, [id], false);
+  expect(await outboxRows(database)).toBe(0);
+});
+
+it('an execution with very many rows leaves the others of its batch an equal share, so no final status is judged without its rows', async () => {
+  const [many = 0, final = 0] = await createExecutions(database, 2);
+  await refreshExecutions(database, [final], false);
+  // A deletion alone asks for it, and may not change its status.
+  await database.query(`UPDATE task SET status = 'Error' WHERE execution_id = $1`, [final]);
+  await recordMany(many, MOST + 5);
+  await recordMany(final, 1, true);
+  const reports = await refreshExecutions(database, [many, final], false);
+  expect(reports.map(({ outcome }) => outcome)).toEqual(['changed', 'unchanged']);
+  expect(await readExecution(database, final)).toMatchObject({ status: 'Success' });
+  expect([await rowsOf(many), await rowsOf(final)]).toEqual([MOST / 2 + 5, 0]);
+});
+
+it('beside an execution with very many rows, those of one that somebody holds stay', async () => {
+  const [many = 0, held = 0] = await createExecutions(database, 2);
+  await recordMany(many, MOST + 5);
+  await recordMany(held, 1);
+  const unlock = await lockExecutions(environment.DATABASE_URL, [held]);
+  await refreshExecutions(database, [many, held], false);
+  await unlock();
+  expect(await rowsOf(held)).toBe(1);
+});
