@@ -1,4 +1,5 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
@@ -80,18 +81,29 @@ export async function runTests(
   return readOutcome(folder, report);
 }
 
-function run(
+async function run(
   folder: string,
   signal: AbortSignal,
   [command = '', ...args]: readonly string[],
 ): Promise<{ readonly code: unknown; readonly output: string }> {
-  // Vitest stops its servers on SIGINT only.
-  const options = { cwd: folder, signal, killSignal: 'SIGINT', maxBuffer: 2 ** 28 } as const;
-  return new Promise((resolve) => {
-    execFile(command, args, options, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : error.code, output: `${stdout}${stderr}` }),
-    );
+  // In a group of its own, so that everything that it started can be ended.
+  const child = spawn(command, args, {
+    cwd: folder,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  }
+  const end = (): void => {
+    // Vitest stops its servers on SIGINT only.
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGINT');
+  };
+  signal.addEventListener('abort', end);
+  const [code] = (await once(child, 'close')) as [unknown];
+  signal.removeEventListener('abort', end);
+  return { code, output };
 }
 
 function readOutcome(folder: string, file: string): Outcome {
