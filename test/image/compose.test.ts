@@ -36,9 +36,9 @@ async function documented(command: string): Promise<string> {
 /** All that runs is healthy, and so many workers do. */
 async function allHealthy(workers: number): Promise<void> {
   for (const service of ['redis', 'postgres', 'producer', 'dashboard']) {
-    await stack.healthy(service, 1);
+    await stack.untilHealth(service, 1);
   }
-  await stack.healthy('worker', workers);
+  await stack.untilHealth('worker', workers);
 }
 
 it(
@@ -160,6 +160,22 @@ it(
     await witness.verify(180_000);
     await allHealthy(2);
     process.stdout.write(`test:image: ${changes} changes, kills: ${JSON.stringify(kills)}\n`);
+  },
+  LONG_MS,
+);
+
+it(
+  'shows as unhealthy what can do no work without Postgres, goes on running it, and recovers',
+  async () => {
+    const states = async (): Promise<unknown> =>
+      (await stack.containers(...PROCESSES)).map(({ Id, State }) => [Id, State.StartedAt]);
+    const before = await states();
+    await stack.run('docker compose stop postgres');
+    await stack.untilHealth('worker', 2, 'unhealthy');
+    await stack.untilHealth('producer', 1, 'unhealthy');
+    await stack.run('docker compose start postgres');
+    await allHealthy(2);
+    expect(await states()).toEqual(before);
   },
   LONG_MS,
 );

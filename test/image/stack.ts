@@ -19,6 +19,7 @@ const container = z.object({
   Id: z.string(),
   State: z.object({
     Status: z.string(),
+    StartedAt: z.string(),
     ExitCode: z.number(),
     OOMKilled: z.boolean(),
     Health: z.object({ Status: z.string() }).optional(),
@@ -39,8 +40,8 @@ export interface Stack {
   attempt(command: string, options?: Partial<RunOptions>): Promise<Outcome>;
   /** Of the services named, or of all; those that have ended, too. */
   containers(...services: readonly string[]): Promise<Container[]>;
-  /** Waits until so many containers of a service are healthy, and none is anything else. */
-  healthy(service: string, count: number): Promise<void>;
+  /** Waits until so many containers of a service run and are healthy, or not, and none is anything else. */
+  untilHealth(service: string, count: number, health?: 'healthy' | 'unhealthy'): Promise<void>;
   /** A secret of the file .env. */
   secret(name: string): string;
   /** Its Postgres, connected when it is first asked for: the password is written by a documented command. */
@@ -98,15 +99,15 @@ export async function newStack(): Promise<Stack> {
     containers,
     run: (command, options) => runProgram(shell(command), { env, cwd: folder, ...options }),
     attempt: (command, options) => tryProgram(shell(command), { env, cwd: folder, ...options }),
-    async healthy(service, count) {
+    async untilHealth(service, count, health = 'healthy') {
       let seen: string[] = [];
       await until(
-        () => `${count} healthy containers of ${service}, but there are: ${seen.join(', ')}`,
+        () => `${count} ${health} containers of ${service}, but there are: ${seen.join(', ')}`,
         async () => {
           seen = (await containers(service)).map(
             ({ State }) => `${State.Status}, ${State.Health?.Status ?? 'never checked'}`,
           );
-          return seen.length === count && seen.every((state) => state === 'running, healthy');
+          return seen.length === count && seen.every((state) => state === `running, ${health}`);
         },
         180_000,
       );
