@@ -111,5 +111,13 @@ it('the bill of materials of a release has what the package depends on, and no t
   for (const kind of ['dependencies', 'optionalDependencies']) {
     expect(listed).toEqual(expect.arrayContaining(packages(kind)));
   }
-  expect(packages('devDependencies').filter((name) => listed.includes(name))).toEqual([]);
+  const lock = z
+    .object({ packages: z.record(z.string(), z.object({ dev: z.boolean().default(false) })) })
+    .parse(jsonIn('.', 'package-lock.json'));
+  // Not those that a dependency needs, too.
+  const onlyForDevelopers = packages('devDependencies').filter(
+    (name) => lock.packages[`node_modules/${name.replace(/@[^@]*$/, '')}`]?.dev,
+  );
+  expect(onlyForDevelopers).not.toEqual([]);
+  expect(onlyForDevelopers.filter((name) => listed.includes(name))).toEqual([]);
 });
