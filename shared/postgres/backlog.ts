@@ -1,7 +1,7 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
 import { ORDERED_BY_INDEX } from './pinned.ts';
-import { COUNTED_ROWS, type OutboxSummary, type RefreshSource } from './outbox.ts';
+import { COUNTED_ROWS, STATEMENT_ROWS, type OutboxSummary, type RefreshSource } from './outbox.ts';
 
 /**
  * What one statement of the backlog lane did with the executions that share a vendor, an outcome
@@ -109,9 +109,6 @@ export async function countBacklog(
   return count <= COUNTED_ROWS ? count : (await outbox).unsent;
 }
 
-// An execution may have millions, and a statement that can't finish in time is never done.
-const CLAIMED_ROWS = 20_000;
-
 /** Rows that the caller has claimed: marked as sent, and about to be sent. */
 export interface ClaimedExecutions {
   /** One per execution. */
@@ -141,7 +138,7 @@ export async function claimExecutions(
        RETURNING id, execution_id, vendor)
      SELECT execution_id AS "executionId", min(vendor) AS vendor, array_agg(id)::double precision[] AS "rowIds"
        FROM claimed GROUP BY execution_id`,
-    [executionIds, Math.ceil(CLAIMED_ROWS / Math.max(1, executionIds.length))],
+    [executionIds, Math.ceil(STATEMENT_ROWS / Math.max(1, executionIds.length))],
   );
   return {
     identities: rows.map(({ executionId, vendor }) => ({ executionId, vendor })),

@@ -1,5 +1,6 @@
 import type { Identity } from '../execution.ts';
 import type { Database } from './database.ts';
+import { STATEMENT_ROWS } from './outbox.ts';
 import { ORDERED_BY_INDEX } from './pinned.ts';
 
 /** Records per page; at most 4 MB of errors. */
@@ -34,7 +35,7 @@ const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor,
  * to the job.
  *
  * The same statement deletes the outbox rows that the job was sent for: those sent before its last
- * attempt began. A row that was sent later belongs to another job. A row that a refresh is just
+ * attempt began, 20,000 at most; the others are sent again, and then it is their turn. A row that was sent later belongs to another job. A row that a refresh is just
  * deleting is left to that refresh, which waits for this record. A status that the host stored
  * before one of those changes no longer overrides a retry.
  * @param failure `attemptMs`: milliseconds since the last attempt began; compared by the database's
@@ -61,6 +62,7 @@ export async function recordFailure(
         WHERE id = ANY (ARRAY(
               SELECT id FROM tally.outbox
                WHERE execution_id = $2 AND sent_at < clock_timestamp() - $7 * interval '1 millisecond'
+               LIMIT ${STATEMENT_ROWS}
                  FOR UPDATE SKIP LOCKED))
        RETURNING id, execution_id, changed_in, only_finishes
      ), overruled AS (

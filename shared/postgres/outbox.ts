@@ -2,6 +2,12 @@ import type { Database } from './database.ts';
 import { ORDERED_BY_INDEX } from './pinned.ts';
 import type { Identity } from '../execution.ts';
 
+/**
+ * Rows that one statement claims or deletes at most. An execution may have millions, and a statement
+ * that can't finish in time is never done.
+ */
+export const STATEMENT_ROWS = 20_000;
+
 /** Who requested a refresh. */
 export type RefreshSource = 'capture' | 'api' | 'marker' | 'reconciler';
 

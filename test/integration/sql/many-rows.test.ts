@@ -1,15 +1,17 @@
 import { beforeEach, expect, it } from 'vitest';
+import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import {
   createExecution,
   createExecutions,
   outboxRows,
   readExecution,
+  refreshOf,
 } from '../../support/executions.ts';
 import { lockExecutions } from '../../support/sabotage.ts';
 import { createStores } from '../../support/stores.ts';
 
-/** Outbox rows that one refresh deletes at most. */
+/** Outbox rows that one statement deletes at most. */
 const MOST = 20_000;
 
 const { database, environment } = await createStores();
@@ -50,6 +52,21 @@ it('an execution with very many rows leaves the others of its batch an equal sha
   expect(reports.map(({ outcome }) => outcome)).toEqual(['changed', 'unchanged']);
   expect(await readExecution(database, final)).toMatchObject({ status: 'Success' });
   expect([await rowsOf(many), await rowsOf(final)]).toEqual([MOST / 2 + 5, 0]);
+});
+
+it('the record of a failure deletes 20,000 rows of its execution, too; the rest asks for another refresh', async () => {
+  const id = await createExecution(database);
+  await recordMany(id, MOST + 5);
+  await database.query(`UPDATE tally.outbox SET sent_at = clock_timestamp() - interval '1 minute'`);
+  await recordFailure(database, {
+    ...refreshOf(id),
+    jobId: `${id}:REPLICATION:1`,
+    error: 'refused',
+    sqlState: undefined,
+    attempts: 1,
+    attemptMs: 1_000,
+  });
+  expect(await outboxRows(database)).toBe(5);
 });
 
 it('beside an execution with very many rows, those of one that somebody holds stay', async () => {
