@@ -204,6 +204,13 @@ it('the compose file is valid, monitoring is off unless asked for, and what it m
   expect(mounts.filter((path) => !existsSync(path))).toEqual([]);
 });
 
+it('the compose file hands every setting of .env.example on, or fixes it', () => {
+  const settings = readFileSync('.env.example', 'utf8').matchAll(/^(?:# )?([A-Z_]+)=/gm);
+  const text = readFileSync('docker-compose.yml', 'utf8');
+  const missing = [...settings].filter(([, name]) => !text.includes(`  ${name}: `));
+  expect(missing.map(([, name]) => name)).toEqual([]);
+});
+
 it("Prometheus' configuration of the compose profile is valid", async () => {
   await runProgram('promtool', 'check', 'config', 'deploy/prometheus.yml');
 });
