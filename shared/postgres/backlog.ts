@@ -125,6 +125,8 @@ export async function claimExecutions(
   database: Database,
   executionIds: readonly number[],
 ): Promise<ClaimedExecutions> {
+  // The conditions are such that the index of unsent rows can't serve them. By statistics that are
+  // older than a sudden backlog, the planner would step through all of it for each execution.
   const rows = await database.query<Identity & { rowIds: number[]; [column: string]: unknown }>(
     `WITH claimed AS (
        UPDATE tally.outbox SET sent_at = clock_timestamp()
@@ -132,13 +134,15 @@ export async function claimExecutions(
               SELECT own.id FROM unnest($1::bigint[]) AS asked (execution_id)
                CROSS JOIN LATERAL (
                      SELECT id FROM tally.outbox
-                      WHERE execution_id = asked.execution_id AND sent_at IS NULL AND due_at <= now()
+                      WHERE execution_id = asked.execution_id
+                        AND coalesce(sent_at, 'infinity') = 'infinity' AND due_at <= clock_timestamp()
                       LIMIT $2
                         FOR UPDATE SKIP LOCKED) own))
        RETURNING id, execution_id, vendor)
      SELECT execution_id AS "executionId", min(vendor) AS vendor, array_agg(id)::double precision[] AS "rowIds"
        FROM claimed GROUP BY execution_id`,
     [executionIds, Math.ceil(STATEMENT_ROWS / Math.max(1, executionIds.length))],
+    { enable_seqscan: 'off' },
   );
   return {
     identities: rows.map(({ executionId, vendor }) => ({ executionId, vendor })),
