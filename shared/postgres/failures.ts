@@ -35,9 +35,10 @@ const COLUMNS = `f.job_id AS "jobId", f.execution_id AS "executionId", f.vendor,
  * to the job.
  *
  * The same statement deletes the outbox rows that the job was sent for: those sent before its last
- * attempt began, 20,000 at most; the others are sent again, and then it is their turn. A row that was sent later belongs to another job. A row that a refresh is just
- * deleting is left to that refresh, which waits for this record. A status that the host stored
- * before one of those changes no longer overrides a retry.
+ * attempt began, 20,000 at most; the others are sent again, and then it is their turn. A row that was
+ * sent later belongs to another job. A row that a refresh is just deleting is left to that refresh,
+ * which waits for this record. A status that the host stored before one of those changes no longer
+ * overrides a retry.
  * @param failure `attemptMs`: milliseconds since the last attempt began; compared by the database's
  *   clock
  * @throws an error from `pg`; then nothing is recorded and no row is deleted
