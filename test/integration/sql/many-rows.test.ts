@@ -1,4 +1,5 @@
 import { beforeEach, expect, it } from 'vitest';
+import { claimExecutions } from '../../../shared/postgres/backlog.ts';
 import { recordFailure } from '../../../shared/postgres/failures.ts';
 import { refreshExecutions } from '../../../workers/refresh-executions.ts';
 import {
@@ -9,6 +10,7 @@ import {
   refreshOf,
 } from '../../support/executions.ts';
 import { lockExecutions } from '../../support/sabotage.ts';
+import { costOf } from '../../support/statement-cost.ts';
 import { createStores } from '../../support/stores.ts';
 
 /** Outbox rows that one statement deletes at most. */
@@ -30,6 +32,17 @@ async function recordMany(id: number, count: number, onlyFinishes = false): Prom
 async function rowsOf(id: number): Promise<number> {
   const rows = await database.query('SELECT FROM tally.outbox WHERE execution_id = $1', [id]);
   return rows.length;
+}
+
+async function failForGood(id: number): Promise<void> {
+  await recordFailure(database, {
+    ...refreshOf(id),
+    jobId: `${id}:REPLICATION:1`,
+    error: 'refused',
+    sqlState: undefined,
+    attempts: 1,
+    attemptMs: 1_000,
+  });
 }
 
 it('an execution with very many rows is refreshed at once, and 20,000 of its rows are deleted; the rest asks for another refresh', async () => {
@@ -58,14 +71,7 @@ it('the record of a failure deletes 20,000 rows of its execution, too; the rest 
   const id = await createExecution(database);
   await recordMany(id, MOST + 5);
   await database.query(`UPDATE tally.outbox SET sent_at = clock_timestamp() - interval '1 minute'`);
-  await recordFailure(database, {
-    ...refreshOf(id),
-    jobId: `${id}:REPLICATION:1`,
-    error: 'refused',
-    sqlState: undefined,
-    attempts: 1,
-    attemptMs: 1_000,
-  });
+  await failForGood(id);
   expect(await outboxRows(database)).toBe(5);
 });
 
@@ -77,4 +83,32 @@ it('beside an execution with very many rows, those of one that somebody holds st
   await refreshExecutions(database, [many, held], false);
   await unlock();
   expect(await rowsOf(held)).toBe(1);
+});
+
+it('while statistics are older than a sudden backlog, nobody steps through all of it for a few executions', async () => {
+  await database.query('ALTER TABLE tally.outbox SET (autovacuum_enabled = off)');
+  const [few, [many = 0]] = [
+    await createExecutions(database, 10),
+    await createExecutions(database, 1),
+  ];
+  await database.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source)
+     SELECT n, 'REPLICATION', 'capture' FROM generate_series($1::bigint + 1, $1::bigint + 100000) AS n`,
+    [many],
+  );
+  for (const id of few) await recordMany(id, 1);
+  const steps = {
+    claim: () => claimExecutions(database, few),
+    record: () => failForGood(few[0] ?? 0),
+    refresh: () => refreshExecutions(database, few, false),
+  };
+  for (const [name, step] of Object.entries(steps)) {
+    const { cost } = await costOf<unknown>(database, step);
+    expect(cost.widest.pages, `${name}: ${cost.widest.query}`).toBeLessThan(1_000);
+  }
+  // Where the limit bites, each execution is looked for on its own.
+  await recordMany(many, MOST + 5);
+  for (const id of few) await recordMany(id, 1);
+  const { cost } = await costOf(database, () => refreshExecutions(database, [...few, many], false));
+  expect(cost.widest.pages, cost.widest.query).toBeLessThan(10 * MOST);
 });
