@@ -141,7 +141,7 @@ export async function claimExecutions(
        RETURNING id, execution_id, vendor)
      SELECT execution_id AS "executionId", min(vendor) AS vendor, array_agg(id)::double precision[] AS "rowIds"
        FROM claimed GROUP BY execution_id`,
-    [executionIds, Math.ceil(STATEMENT_ROWS / Math.max(1, executionIds.length))],
+    [executionIds, Math.max(1, Math.floor(STATEMENT_ROWS / Math.max(1, executionIds.length)))],
     { enable_seqscan: 'off' },
   );
   return {

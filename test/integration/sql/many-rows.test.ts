@@ -85,6 +85,14 @@ it('beside an execution with very many rows, those of one that somebody holds st
   expect(await rowsOf(held)).toBe(1);
 });
 
+it('of several executions with very many rows, a claim takes no more than 20,000 in all', async () => {
+  const ids = await createExecutions(database, 3);
+  for (const id of ids) await recordMany(id, 7_000);
+  const { identities, rowIds } = await claimExecutions(database, ids);
+  expect(identities).toHaveLength(3);
+  expect(rowIds).toHaveLength(3 * Math.floor(MOST / 3));
+});
+
 it('while statistics are older than a sudden backlog, nobody steps through all of it for a few executions', async () => {
   await database.query('ALTER TABLE tally.outbox SET (autovacuum_enabled = off)');
   const [few, [many = 0]] = [
