@@ -10,6 +10,7 @@ import { runProgram } from './shell.ts';
 import { newStack } from './stack.ts';
 
 const PROCESSES = ['producer', 'worker', 'dashboard'];
+const ACTIVE_JOBS = 'docker compose exec redis redis-cli LLEN tally:refresh:active';
 const LONG_MS = 900_000;
 
 const { environment: env } = inject('image');
@@ -157,6 +158,14 @@ it(
     await killer();
     await load();
     await stack.run('docker compose up --detach --scale worker=2');
+    await untilOutboxIsEmpty(stack.database, 180_000);
+    // A worker that was killed after its commit leaves jobs behind. A later change of their executions waits until they
+    // have stalled, which takes up to a minute with the locks of the default settings.
+    await until(
+      'no job to belong to a worker that was killed',
+      async () => (await stack.run(ACTIVE_JOBS)) === '0',
+      180_000,
+    );
     await witness.verify(180_000);
     await allHealthy(2);
     process.stdout.write(`test:image: ${changes} changes, kills: ${JSON.stringify(kills)}\n`);
