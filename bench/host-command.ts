@@ -9,7 +9,6 @@ import { liveOneExecution, type HarborStep, type Life } from '../test/support/ha
 import { HarborStatements } from '../test/support/harbor-statements.ts';
 import { until } from '../test/support/wait.ts';
 import { MARKER_SET } from './contenders/harbor-loop.ts';
-import { bindToTally, setHostApart } from './cores.ts';
 import { describeMachine } from './machine.ts';
 import { setCapture, startContender, startTally, type MeasuredProcess } from './processes.ts';
 import { progress, type Report } from './report.ts';
@@ -35,8 +34,6 @@ export interface HostOptions {
   readonly rate: number;
   /** Other executions that are recorded at the beginning of each slice, to compare the lanes that drain them. */
   readonly backlog?: number;
-  /** Whether the host has a core for itself, and Tally and Redis another one. */
-  readonly apart?: boolean;
 }
 
 /** What Harbor's calls are measured beside. */
@@ -67,7 +64,7 @@ type Times = Record<Kind, number[]>;
  */
 export async function hostReport(
   servers: Servers,
-  { minutes, rate, backlog, apart = false }: HostOptions,
+  { minutes, rate, backlog }: HostOptions,
   command: string,
 ): Promise<Report> {
   const machine = await describeMachine(servers);
@@ -79,15 +76,10 @@ export async function hostReport(
     await arena.database.query(
       'SELECT FROM tally.refresh_executions(ARRAY(SELECT id::bigint FROM execution), true)',
     );
-    if (apart) await setHostApart(arena);
-    const started = async (process: Promise<MeasuredProcess>): Promise<MeasuredProcess> => {
-      if (apart) bindToTally((await process).pid);
-      return process;
-    };
     const workers = await Promise.all(
-      Array.from({ length: WORKERS }, () => started(startTally('worker', arena))),
+      Array.from({ length: WORKERS }, () => startTally('worker', arena)),
     );
-    const producer = new Producer((settings) => started(startTally('producer', arena, settings)));
+    const producer = new Producer((settings) => startTally('producer', arena, settings));
     const marked: number[] = [];
     // The first round only warms up.
     for (let round = 0; round <= rounds; round++) {
@@ -136,8 +128,7 @@ export async function hostReport(
     markdownTable(["Harbor's call", 'calls', ...titles], rows) +
     `\n\n${rate} executions a second over ${DRIVERS} connections, ${WORKERS} workers, ${rounds} rounds of ${SLICE_SECONDS} s each` +
     (backlog === undefined ? '' : `, a backlog of ${number(backlog)} in each`) +
-    `${apart ? '; Postgres and the calls on one core, Tally and Redis on the other' : ''}; medians of the slices' p99, ` +
-    'in parentheses the smallest and the largest. Nothing wrong, no deadlock, no failed job.';
+    "; medians of the slices' p99, in parentheses the smallest and the largest. Nothing wrong, no deadlock, no failed job.";
   const data = [...measured].map(([{ title }, slices]) => ({ title, slices }));
   return { command, machine, text, data };
 }

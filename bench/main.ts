@@ -123,7 +123,6 @@ program
   .description("what Harbor's own statements take, capture and refreshes on and off by turns")
   .option('--minutes <n>', 'how long', wholeNumber(1, 600), 5)
   .option('--rate <n>', 'executions a second that begin', wholeNumber(1, 10_000), 20)
-  .option('--apart', 'the host on one core, Tally and Redis on another one')
   .option('--backlog <n>', 'compare the lanes that drain so many rows', wholeNumber(1, 5_000_000))
   .option(
     '--postgres <major>',

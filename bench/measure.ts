@@ -83,7 +83,7 @@ async function countStatements(arena: Arena): Promise<number | undefined> {
 }
 
 /** The process of a Postgres that starts its others, and then those; empty where it can't be told. */
-export async function databaseProcesses(arena: Arena): Promise<number[]> {
+async function databaseProcesses(arena: Arena): Promise<number[]> {
   const [backend] = await arena.database.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
   const postmaster = stat(backend?.pid ?? 0)?.parent;
   if (postmaster === undefined) return [];

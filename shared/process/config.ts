@@ -53,7 +53,7 @@ const SETTINGS = {
   JOB_ATTEMPTS: setting(whole(1, 1_000), '5'),
   LOCK_DURATION_MS: setting(whole(500, DAY_MS), '30000'),
   STALLED_INTERVAL_MS: setting(whole(100, DAY_MS), '30000'),
-  OUTBOX_POLL_MS: setting(whole(1, 60_000), '10'),
+  OUTBOX_POLL_MS: setting(whole(1, 60_000), '25'),
   BACKLOG_AFTER_MS: setting(whole(100, DAY_MS), '1000'),
   BACKLOG_JOBS: setting(whole(0, 64), '2'),
   RECONCILE_INTERVAL_MS: setting(whole(0, DAY_MS), '60000'),

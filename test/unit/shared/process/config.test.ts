@@ -26,7 +26,7 @@ describe('defaults', () => {
       JOB_ATTEMPTS: 5,
       LOCK_DURATION_MS: 30_000,
       STALLED_INTERVAL_MS: 30_000,
-      OUTBOX_POLL_MS: 10,
+      OUTBOX_POLL_MS: 25,
       HARBOR_MARKER_DELAY_MS: 35_000,
       HTTP_HOST: '127.0.0.1',
       PRODUCER_PORT: 3001,
