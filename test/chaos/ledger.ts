@@ -19,6 +19,12 @@ export async function createPopulation(world: World): Promise<Population> {
     `CREATE TABLE public.ledger (sequence bigserial PRIMARY KEY, execution_id integer NOT NULL, by_host boolean NOT NULL DEFAULT false)`,
     `CREATE TABLE public.revision_fell (execution_id integer, before integer, after integer)`,
     `CREATE TABLE public.poison (execution_id integer PRIMARY KEY)`,
+    `CREATE TABLE public.failed_wrongly (execution_id bigint, job_id text, error text)`,
+    `CREATE FUNCTION public.note_failure() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN INSERT INTO public.failed_wrongly VALUES (NEW.execution_id, NEW.job_id, NEW.error); RETURN NULL; END $$`,
+    // A retry would hide it.
+    `CREATE TRIGGER note_failure AFTER INSERT OR UPDATE OF error ON tally.failure FOR EACH ROW
+       WHEN (NEW.error IS NULL OR NEW.error NOT LIKE '%poisoned%') EXECUTE FUNCTION public.note_failure()`,
     `CREATE FUNCTION public.note_revision() RETURNS trigger LANGUAGE plpgsql AS
      $$ BEGIN INSERT INTO public.revision_fell VALUES (NEW.id, OLD.revision, NEW.revision); RETURN NULL; END $$`,
     `CREATE TRIGGER note_revision AFTER UPDATE ON execution FOR EACH ROW
@@ -79,8 +85,10 @@ export async function brokenExecutions(world: World, strict: boolean): Promise<s
     [strict],
   );
   const fell = await world.sql('SELECT * FROM revision_fell');
+  const failed = await world.sql('SELECT * FROM failed_wrongly');
   return [
     ...wrong.map((row) => `wrong status: ${JSON.stringify(row)}`),
     ...fell.map((row) => `revision went down: ${JSON.stringify(row)}`),
+    ...failed.map((row) => `failed for good without being at fault: ${JSON.stringify(row)}`),
   ];
 }

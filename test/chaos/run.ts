@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { calm, leftOver } from './calm.ts';
 import { FAULTS, putRight, strike, type Fault } from './faults.ts';
 import { createPopulation } from './ledger.ts';
+import { watchOverlap } from './overlap.ts';
 import { Random } from './random.ts';
 import type { Setup } from './setup.ts';
 import { startWorld } from './world.ts';
@@ -36,12 +37,14 @@ export async function runChaos(
     for (let round = 1; performance.now() < endMs && !aborted.aborted; round++) {
       say(`round ${round}`);
       const writers = startWriters(world, population, random);
+      const stopWatching = watchOverlap(world);
       const faults = draw(random);
       await Promise.all(
         faults.map((fault) => strike(fault, world, new Random(random.seed()), population, say)),
       );
       await delay(1_000);
       await writers.stop();
+      await stopWatching();
       result.faults += faults.length;
       result.changes += writers.changes;
       await putRight(world);

@@ -29,12 +29,7 @@ export function watchActiveJobs({ queue, redis }: QueueAccess): ActiveJobsWatch 
     for (const [index, state] of (['running', 'waiting'] as const).entries()) {
       const jobIds = (answers?.[index]?.[1] ?? []) as string[];
       if (state === 'running' && jobIds.length > 0) busyLooks++;
-      const seen = new Set<string>();
-      for (const jobId of jobIds) {
-        const identity = jobId.split(':').slice(0, 2).join(':');
-        if (seen.has(identity)) twice.add(`${state}: ${identity}`);
-        seen.add(identity);
-      }
+      for (const identity of identitiesTwice(jobIds)) twice.add(`${state}: ${identity}`);
     }
   });
   return {
@@ -43,4 +38,16 @@ export function watchActiveJobs({ queue, redis }: QueueAccess): ActiveJobsWatch 
       return { twice: [...twice], busyLooks };
     },
   };
+}
+
+/** The identities of which there is more than one job. */
+export function identitiesTwice(jobIds: readonly string[]): string[] {
+  const seen = new Set<string>();
+  const twice: string[] = [];
+  for (const jobId of jobIds) {
+    const identity = jobId.split(':').slice(0, 2).join(':');
+    if (seen.has(identity)) twice.push(identity);
+    seen.add(identity);
+  }
+  return twice;
 }
