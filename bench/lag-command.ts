@@ -100,7 +100,7 @@ async function measure(
       reachedPerSecond,
       disagreements,
     });
-    const when = backlog > 0 ? 'while a backlog is worked off' : 'at rest';
+    const when = backlog > 0 ? 'while a backlog drains' : 'at rest';
     const rows = [await row(`${keeper.title}, ${when}`, {})];
     if (keeper === tally) {
       const pauseMs = configOf(arena.redisUrl).REFRESH_INTERVAL_MS;

@@ -34,7 +34,7 @@ interface Sample {
   readonly worker: number | undefined;
 }
 
-/** One large backlog, worked off by one producer and some workers, with memory over time. */
+/** One large backlog, drained by one producer and some workers, with memory over time. */
 export async function millionReport(
   servers: Servers,
   options: MillionOptions,
