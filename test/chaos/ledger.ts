@@ -77,8 +77,10 @@ export async function brokenExecutions(world: World, strict: boolean): Promise<s
        FROM execution e JOIN computed c ON c.execution_id = e.id LEFT JOIN last ON last.execution_id = e.id
       WHERE CASE
               WHEN NOT $1 AND last.by_host THEN e.status IS DISTINCT FROM 'Error'
-              -- The task that a status came from may be gone by now.
-              WHEN NOT $1 AND e.vendor_type = 'SWEPT' THEN (e.status = 'Running') <> (c.status = 'Running')
+              -- The task that a status came from may be gone by now, but none that outweighs it may be there.
+              WHEN NOT $1 AND e.vendor_type = 'SWEPT' THEN
+                (e.status = 'Running') <> (c.status = 'Running')
+                OR array_position('{Success,Stopped,Error}', e.status::text) < array_position('{Success,Stopped,Error}', c.status)
               ELSE e.status IS DISTINCT FROM c.status OR e.end_time IS DISTINCT FROM c.end_time
             END
       ORDER BY e.id`,
