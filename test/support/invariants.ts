@@ -1,10 +1,24 @@
 import { expect } from 'vitest';
 import type { Database } from '../../shared/postgres/database.ts';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
+import { readSql } from '../../shared/postgres/schema.ts';
+import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { untilOutboxIsEmpty } from './executions.ts';
+import { settled } from './settled.ts';
+import { until } from './wait.ts';
 
 /** What a normal refresh may take on a busy machine, in milliseconds. */
 const NORMAL_MS = 40_000;
+/** Executions whose rollup one statement reads. */
+const PAGE = 5_000;
+/** Of more, only the number is given. */
+const NAMED = 20;
+
+/** Where to look for what a fault has broken. */
+export interface Checked {
+  readonly database: Database;
+  /** Also checks that no job is left, failed ones included; only for a queue whose Redis answers. */
+  readonly queue?: RefreshQueue | undefined;
+}
 
 /** Changes tasks, keeps book of it, and tells whether what must hold after every fault does. */
 export interface Witness {
@@ -15,16 +29,27 @@ export interface Witness {
    * - no stored status or end differs from what the tasks say,
    * - no revision ever went down,
    * - each execution of the ledger was refreshed by a statement that saw its last entry,
-   * - a new change of each of them is refreshed, too.
+   * - no job is left, where the witness knows the queue,
+   * - a new change of each execution of the ledger is refreshed, too.
+   * @throws one error that names every execution that breaks any of these
    */
   verify(timeoutMs?: number): Promise<void>;
+}
+
+/**
+ * Waits until nothing is on its way any more and checks that no stored status or end differs from what the
+ * tasks say and, given the queue, that no job is left.
+ * @throws one error that names every execution and job that breaks this
+ */
+export async function expectNothingBroken(checked: Checked, timeoutMs?: number): Promise<void> {
+  fail(await brokenAtRest(checked, timeoutMs));
 }
 
 /**
  * Starts to keep book in a database whose changes are captured. The end of a changed task tells the entry: its
  * sequence in seconds, so that a stored end tells which entry the refresh has seen.
  */
-export async function witnessRefreshes(database: Database): Promise<Witness> {
+export async function witnessRefreshes(database: Database, queue?: RefreshQueue): Promise<Witness> {
   const statements = [
     `CREATE TABLE public.ledger (sequence bigserial PRIMARY KEY, execution_id bigint NOT NULL)`,
     `CREATE TABLE public.revision_history (execution_id bigint, before integer, after integer)`,
@@ -53,19 +78,22 @@ export async function witnessRefreshes(database: Database): Promise<Witness> {
   };
 
   const check = async (timeoutMs: number): Promise<void> => {
-    await untilOutboxIsEmpty(database, timeoutMs);
-    expect(await countDisagreements(database, 'outOfDate')).toBe(0);
-    expect(
-      await database.query('SELECT * FROM revision_history WHERE after < coalesce(before, 0)'),
-    ).toEqual([]);
-    expect(
-      await database.query(
-        `SELECT l.execution_id, max(l.sequence) AS entry, e.status, e.end_time
-           FROM ledger l LEFT JOIN execution e ON e.id = l.execution_id
-          GROUP BY l.execution_id, e.status, e.end_time
-         HAVING e.end_time IS DISTINCT FROM timestamp '2030-01-01' + max(l.sequence) * interval '1 second'`,
-      ),
-    ).toEqual([]);
+    const broken = await brokenAtRest({ database, queue }, timeoutMs);
+    const fell = await database.query(
+      'SELECT * FROM revision_history WHERE after < coalesce(before, 0) ORDER BY execution_id',
+    );
+    const lost = await database.query(
+      `SELECT l.execution_id AS id, max(l.sequence) AS entry, e.status, e.end_time::text AS "end", e.revision
+         FROM ledger l LEFT JOIN execution e ON e.id = l.execution_id
+        GROUP BY l.execution_id, e.status, e.end_time, e.revision
+       HAVING e.end_time IS DISTINCT FROM timestamp '2030-01-01' + max(l.sequence) * interval '1 second'
+        ORDER BY l.execution_id`,
+    );
+    fail([
+      ...broken,
+      ...named('revision went down', fell),
+      ...named('refreshed without its last change', lost),
+    ]);
   };
 
   return {
@@ -81,4 +109,75 @@ export async function witnessRefreshes(database: Database): Promise<Witness> {
       await check(NORMAL_MS);
     },
   };
+}
+
+/** Waits for rest; what still isn't at rest when the time is over is broken as well. */
+async function brokenAtRest(
+  { database, queue }: Checked,
+  timeoutMs?: number,
+): Promise<readonly string[]> {
+  const late: string[] = [];
+  const noteLate = (error: unknown): void => {
+    late.push(String(error));
+  };
+  await untilOutboxIsEmpty(database, timeoutMs).catch(noteLate);
+  if (queue !== undefined) {
+    await until('no job to be left', () => settled(queue), timeoutMs).catch(noteLate);
+  }
+  return [
+    ...late,
+    ...(await differing(database)),
+    ...named(
+      'still in the outbox',
+      await database.query(
+        'SELECT execution_id AS id, source, due_at::text, sent_at::text FROM tally.outbox ORDER BY execution_id',
+      ),
+    ),
+    ...(queue === undefined ? [] : await jobsLeft(queue)),
+  ];
+}
+
+/** The executions whose stored status or end isn't what their tasks say. */
+async function differing(database: Database): Promise<string[]> {
+  const all: object[] = [];
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const page: { id: number }[] = await database.query<{ id: number }>(
+      'SELECT id::bigint AS id FROM execution WHERE id > $1::bigint ORDER BY id LIMIT $2',
+      [after, PAGE],
+    );
+    const rows = await database.query(
+      `SELECT e.id, e.status, e.end_time::text AS "end", e.revision,
+              r.status AS "statusOfTasks", r.end_time::text AS "endOfTasks"
+         FROM execution e JOIN (${readSql('rollup')}) r ON r.execution_id = e.id
+        WHERE (e.status, e.end_time) IS DISTINCT FROM (r.status, r.end_time)
+        ORDER BY e.id`,
+      [page.map(({ id }) => id)],
+    );
+    all.push(...rows);
+    after = page.at(-1)?.id;
+  }
+  return named('differs from its tasks', all);
+}
+
+async function jobsLeft(queue: RefreshQueue): Promise<string[]> {
+  const states = ['waiting', 'prioritized', 'active', 'delayed', 'failed'] as const;
+  const jobs = await Promise.all(
+    states.map(async (state) => {
+      const found = await queue.getJobs([state]);
+      return named(
+        `job is ${state}`,
+        found.map(({ id, data, failedReason }) => ({ id, ...data, failedReason })),
+      );
+    }),
+  );
+  return jobs.flat();
+}
+
+function named(what: string, rows: readonly object[]): string[] {
+  const lines = rows.slice(0, NAMED).map((row) => `${what}: ${JSON.stringify(row)}`);
+  return rows.length > NAMED ? [...lines, `${what}: ${rows.length} in all`] : lines;
+}
+
+function fail(broken: readonly string[]): void {
+  if (broken.length > 0) expect.fail(`broken after the fault:\n${broken.join('\n')}`);
 }
