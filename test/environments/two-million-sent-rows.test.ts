@@ -1,0 +1,86 @@
+import { afterAll, expect, it } from 'vitest';
+import { relayMarkerKey } from '../../shared/queue/refresh-queue.ts';
+import { outboxRows } from '../support/executions.ts';
+import { injectFault } from '../support/fault.ts';
+import { runTally, startProducer } from '../support/processes.ts';
+import { newPostgres, newRedis } from '../support/servers.ts';
+import { costOf, peakMegabytes, watchOutboxStatements } from '../support/statement-cost.ts';
+import { createStores } from '../support/stores.ts';
+import { until } from '../support/wait.ts';
+
+const ROWS = 2_000_000;
+const INSERTED_AT_ONCE = 250_000;
+// More than the queue takes, so that the walk ends at the limit and not at the last execution.
+const EXECUTIONS = 100_000;
+const HIGH_WATER = 40_000;
+
+/** Rows that the relay may claim in a statement. */
+const STATEMENT_ROWS = 1_000;
+const MEMORY_MB = 250;
+
+const servers = await Promise.all([newPostgres(), newRedis()]);
+afterAll(() => Promise.all(servers.map((server) => server.stop())));
+const { config, database, environment, queue, redis } = await createStores({
+  settings: {
+    QUEUE_HIGH_WATER: String(HIGH_WATER),
+    RECONCILE_INTERVAL_MS: '0',
+    // Only the loss of Redis is a reason to send a row again.
+    RESEND_AFTER_MS: '3600000',
+  },
+  postgresUrl: servers[0].url,
+  redisUrl: servers[1].url,
+});
+
+it('two million sent rows are sent again page by page after a FLUSHALL, beside new changes, and can be uninstalled', async () => {
+  const producer = await startProducer(environment);
+  await until('the marker of the relay', () => redis.exists(relayMarkerKey(config)));
+  for (let from = 0; from < ROWS; from += INSERTED_AT_ONCE) {
+    await database.query(
+      `INSERT INTO tally.outbox (execution_id, vendor, source, due_at, sent_at)
+       SELECT 1 + n % $1, 'REPLICATION', 'capture', clock_timestamp(), clock_timestamp()
+         FROM generate_series($2::bigint, $3::bigint) AS n`,
+      [EXECUTIONS, from, from + INSERTED_AT_ONCE - 1],
+    );
+  }
+  await database.query('ANALYZE tally.outbox');
+  expect(await queue.getWaitingCount()).toBe(0);
+  const most = await watchOutboxStatements(database);
+
+  const fault = injectFault(38, `${ROWS.toLocaleString('en')} sent rows, then FLUSHALL`);
+  await redis.flushall();
+  await until('the first rows to be sent again', () => queue.getWaitingCount(), 30_000);
+  fault.recovered();
+  const fresh = EXECUTIONS + 1;
+  await database.query(
+    `INSERT INTO tally.outbox (execution_id, vendor, source, due_at) VALUES ($1, 'REPLICATION', 'capture', clock_timestamp())`,
+    [fresh],
+  );
+  await until(
+    'the new change to be on the queue',
+    () => queue.getDeduplicationJobId(`${fresh}:REPLICATION`),
+    10_000,
+  );
+  await until(
+    'the queue to be full',
+    async () => (await queue.getWaitingCount()) >= HIGH_WATER,
+    90_000,
+  );
+  await producer.said('at its high-water mark');
+  expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
+  expect(peakMegabytes(producer.pid)).toBeLessThan(MEMORY_MB);
+  expect(producer.lines.filter((line) => /"level":(50|60)/.test(line))).toEqual([]);
+  expect((await most()).updated).toBe(STATEMENT_ROWS);
+  expect(await outboxRows(database)).toBe(ROWS + 1);
+
+  producer.kill('SIGTERM');
+  await producer.ended;
+  const { result: refused, cost } = await costOf(database, () =>
+    runTally(['migrate', '--uninstall'], environment),
+  );
+  expect(refused).toMatchObject({ code: 1, output: expect.stringContaining('more than 100000') });
+  // It stops counting at 100,001 rows; the whole table has over 20,000 pages.
+  expect(cost.widest.pages, cost.widest.query).toBeLessThan(8_000);
+  expect(await runTally(['migrate', '--uninstall', '--force'], environment)).toMatchObject({
+    code: 0,
+  });
+}, 300_000);
