@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { untilOutboxIsEmpty } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { liveOneExecution, type Life } from '../support/harbor-life.ts';
 import { HarborStatements } from '../support/harbor-statements.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
@@ -39,8 +39,7 @@ it('no status is wrong and nothing deadlocks while Harbor stops, retries and swe
   ).toEqual([]);
   // What the host stored by hand is all that may differ from the tasks.
   await database.query(`DELETE FROM task WHERE execution_id = ANY ($1)`, [marked]);
-  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
-  expect(await queue.getFailedCount()).toBe(0);
+  await expectNothingBroken({ database, queue });
   const [row] = await database.query<{ deadlocks: number }>(
     'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()',
   );

@@ -1,7 +1,7 @@
 import { afterAll, expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -87,7 +87,7 @@ it.each([
   if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   await untilOutboxIsEmpty(database, 40_000);
   fault.recovered();
-  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+  await expectNothingBroken({ database, queue });
   const [stored] = await database.query<{ count: number }>(
     `SELECT count(*) AS count FROM execution WHERE id = ANY ($1) AND status = 'Error'`,
     [ids],

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -115,8 +115,7 @@ it('a host that stops, inserts and sweeps in parallel is never blocked, and no d
   await quiet();
   fault.recovered();
 
-  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
-  expect(await queue.getFailedCount()).toBe(0);
+  await expectNothingBroken({ database, queue });
   expect(await deadlocks()).toBe(deadlocksBefore);
   const left = await database.query('SELECT FROM execution');
   expect(left).toHaveLength(ids.length);
