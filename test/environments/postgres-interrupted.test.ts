@@ -22,11 +22,11 @@ const narrow = await startPgbouncer(server.url, () => [
   'default_pool_size = 1',
 ]);
 const { database, queue, environment } = await createStores({
-  settings: { RECONCILE_INTERVAL_MS: '1000', JOB_ATTEMPTS: '1' },
+  settings: { RECONCILE_INTERVAL_MS: '0', JOB_ATTEMPTS: '1' },
   postgresUrl: server.url,
   capture: true,
 });
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes(database, queue);
 beforeEach(() => database.query('TRUNCATE ledger'));
 
 it.each([20, 300])(
