@@ -1,103 +1,125 @@
-import { vacuum } from './data.ts';
 import { Client } from 'pg';
+import { HarborStatements } from '../test/support/harbor-statements.ts';
+import { vacuum, type Size } from './data.ts';
 import { setCapture } from './processes.ts';
 import { describeMachine } from './machine.ts';
 import { progress, type Report } from './report.ts';
 import type { Arena, Servers } from './servers.ts';
 import { markdownTable, number, ratio, spread, withSpread } from './table.ts';
 
-const TASKS = 10;
+const UPDATED: Size = { executions: 2_000, tasks: 10 };
 const BULK_ROWS = 10_000;
+const BULKS = 5;
+// The most that Harbor deletes at once, which is the most parameters that a statement can have.
+const SWEPT: Size = { executions: 65_535, tasks: 2 };
 
 export interface CaptureOptions {
   readonly rounds: number;
   readonly singles: number;
 }
 
-/** What is timed: how many rows a statement changes, how many statements, and what a commit waits for. */
+/** What is timed. */
 interface Way {
   readonly title: string;
+  readonly size: Size;
+  /** Tasks that one call changes. */
   readonly rows: number;
-  readonly statements: number;
+  readonly calls: number;
+  /** Whether a commit waits for the disk. */
   readonly durable: boolean;
+  readonly call: (client: Client, nth: number) => Promise<void>;
 }
 
 interface Measured {
-  readonly way: Way;
+  readonly title: string;
   /** Microseconds for each changed row, a round each. */
   readonly off: readonly number[];
   readonly on: readonly number[];
 }
 
-/** What the triggers of capture cost the one who changes tasks: off and on by turns. */
+/** What the triggers of capture cost the one who changes or deletes tasks: off and on by turns. */
 export async function captureReport(
   servers: Servers,
-  options: CaptureOptions,
+  { rounds, singles }: CaptureOptions,
   command: string,
 ): Promise<Report> {
   const machine = await describeMachine(servers);
-  const { rounds, singles } = options;
   const ways: Way[] = [
-    { title: 'one row, durable commit', rows: 1, statements: singles, durable: true },
-    { title: 'one row, commit without waiting', rows: 1, statements: singles, durable: false },
-    { title: `${BULK_ROWS} rows at once`, rows: BULK_ROWS, statements: 5, durable: true },
+    updates('one row updated, durable commit', 1, singles, true),
+    updates('one row updated, commit without waiting', 1, singles, false),
+    updates(`${number(BULK_ROWS)} rows updated at once`, BULK_ROWS, BULKS, true),
+    sweep(`a sweep of ${number(SWEPT.executions)} executions`),
   ];
-  const size = { executions: (2 * BULK_ROWS) / TASKS, tasks: TASKS };
-  const measured = await servers.withArena(size, async (arena) => {
-    const all: Measured[] = [];
-    for (const way of ways) {
-      progress(way.title);
-      const [off, on]: [number[], number[]] = [[], []];
-      // The first round of each only warms up.
-      for (let round = 0; round <= rounds; round++) {
-        // By turns, and each first as often as the other.
-        const order = round % 2 === 0 ? [false, true] : [true, false];
-        for (const captured of order) {
-          const micros = await time(arena, way, captured);
-          if (round > 0) (captured ? on : off).push(micros);
+  const measured: Measured[] = [];
+  for (const way of ways) {
+    progress(way.title);
+    measured.push(
+      await servers.withArena(way.size, async (arena) => {
+        const [off, on]: [number[], number[]] = [[], []];
+        // The first round of each only warms up.
+        for (let round = 0; round <= rounds; round++) {
+          // By turns, and each first as often as the other.
+          const order = round % 2 === 0 ? [false, true] : [true, false];
+          for (const captured of order) {
+            const micros = await time(arena, way, captured);
+            if (round > 0) (captured ? on : off).push(micros);
+          }
         }
-      }
-      all.push({ way, off, on });
-    }
-    return all;
-  });
-  const rows = measured.map(({ way, off, on }) => [
-    way.title,
+        return { title: way.title, off, on };
+      }),
+    );
+  }
+  const rows = measured.map(({ title, off, on }) => [
+    title,
     withSpread(spread(off)),
     withSpread(spread(on)),
     withSpread(ratio(on, off), '×'),
   ]);
   const text =
-    markdownTable(['update of task', 'µs a row, off', 'µs a row, on', 'on / off'], rows) +
-    `\n\n${number(size.executions)} executions of ${TASKS} tasks, one connection, ${rounds} rounds, ` +
-    `${number(singles)} single updates each; medians, in parentheses the smallest and the largest.`;
+    markdownTable(['change of task', 'µs a row, off', 'µs a row, on', 'on / off'], rows) +
+    `\n\n${number(UPDATED.executions)} executions of ${UPDATED.tasks} tasks, those swept of ${SWEPT.tasks}; one connection, ` +
+    `${rounds} rounds, ${number(singles)} single updates each; medians, in parentheses the smallest and the largest.`;
   return { command, machine, text, data: measured };
+}
+
+function updates(title: string, rows: number, calls: number, durable: boolean): Way {
+  const all = UPDATED.executions * UPDATED.tasks;
+  const call = async (client: Client, nth: number): Promise<void> => {
+    const from = 1 + ((nth * rows) % (all - rows));
+    await client.query({
+      name: 'update',
+      text: `UPDATE task SET status_revision = coalesce(status_revision, 0) + 1
+              WHERE id >= $1 AND id < $2`,
+      values: [from, from + rows],
+    });
+  };
+  return { title, size: UPDATED, rows, calls, durable, call };
+}
+
+/** Harbor's own statements, rolled back, so that there is something to sweep again. */
+function sweep(title: string): Way {
+  const ids = Array.from({ length: SWEPT.executions }, (_none, index) => index + 1);
+  const call = async (client: Client): Promise<void> => {
+    await client.query('BEGIN');
+    await new HarborStatements(client).clean(ids);
+    await client.query('ROLLBACK');
+  };
+  const rows = SWEPT.executions * SWEPT.tasks;
+  return { title, size: SWEPT, rows, calls: 1, durable: true, call };
 }
 
 /** @returns microseconds for each row */
 async function time(arena: Arena, way: Way, captured: boolean): Promise<number> {
   await setCapture(arena, captured);
   await arena.database.query('TRUNCATE tally.outbox');
-  await vacuum(arena.observerUrl, 'task');
+  for (const table of ['task', 'execution']) await vacuum(arena.observerUrl, table);
   const client = new Client({ connectionString: arena.databaseUrl });
   await client.connect();
   try {
     await client.query(`SET synchronous_commit = ${way.durable ? 'on' : 'off'}`);
-    const [range] = await arena.database.query<{ first: number; count: number }>(
-      'SELECT min(id)::bigint AS first, count(*) AS count FROM task',
-    );
-    const { first, count } = range ?? { first: 0, count: 0 };
     const beginMs = performance.now();
-    for (let nth = 0; nth < way.statements; nth++) {
-      const from = first + ((nth * way.rows) % (count - way.rows));
-      await client.query({
-        name: 'update',
-        text: `UPDATE task SET status_revision = coalesce(status_revision, 0) + 1
-                WHERE id >= $1 AND id < $2`,
-        values: [from, from + way.rows],
-      });
-    }
-    return ((performance.now() - beginMs) * 1000) / (way.statements * way.rows);
+    for (let nth = 0; nth < way.calls; nth++) await way.call(client, nth);
+    return ((performance.now() - beginMs) * 1000) / (way.calls * way.rows);
   } finally {
     await client.end();
   }
