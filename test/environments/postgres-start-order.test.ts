@@ -22,7 +22,7 @@ const ROLE = 'start_order';
 const server = await controlledPostgres();
 afterAll(() => server.remove());
 const { database, environment } = await createStores({
-  settings: { WORKER_PORT: '0' },
+  settings: { RECONCILE_INTERVAL_MS: '0', WORKER_PORT: '0' },
   postgresUrl: server.url,
 });
 const url = environment.DATABASE_URL;

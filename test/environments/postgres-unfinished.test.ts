@@ -18,13 +18,13 @@ const WORKS_AGAIN_MS = 10_000;
 const postgres = await newPostgres();
 afterAll(() => postgres.stop());
 const { database, queue, environment } = await createStores({
-  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '2000', WORKER_PORT: '0' },
+  settings: { JOB_ATTEMPTS: '1', RECONCILE_INTERVAL_MS: '0', WORKER_PORT: '0' },
   postgresUrl: postgres.url,
   capture: true,
 });
 const url = environment.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes(database, queue);
 // What is told to the server while it doesn't finish commits must not wait for one.
 const administer = async (sql: string): Promise<void> => {
   const client = await openClient(url);

@@ -14,7 +14,11 @@ const SMALLEST = ['~tally:*', '&tally:*', '+@all', '-@dangerous', '+info', '+cli
 
 const port = await freePort();
 const { database, environment } = await createStores({
-  settings: { QUEUE_PREFIX: 'tally', REDIS_URL: `redis://tally:secret-word@127.0.0.1:${port}` },
+  settings: {
+    RECONCILE_INTERVAL_MS: '0',
+    QUEUE_PREFIX: 'tally',
+    REDIS_URL: `redis://tally:secret-word@127.0.0.1:${port}`,
+  },
   redisUrl: `redis://127.0.0.1:${port}`,
 });
 

@@ -27,7 +27,10 @@ interface Trouble {
 const port = await freePort();
 const url = `redis://:secret-word@127.0.0.1:${port}`;
 // The test's own connections wait for the same Redis as the processes.
-const { database, environment } = await createStores({ redisUrl: url });
+const { database, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  redisUrl: url,
+});
 
 async function running(settings: readonly string[] = [], folder?: string): Promise<RawRedis> {
   const server = await startRawRedis(port, settings, folder);
