@@ -8,7 +8,7 @@ type PortVariable = 'DASHBOARD_PORT' | 'PRODUCER_PORT';
 /**
  * The port of a process that `tally start` starts. It is held from the moment it is chosen until
  * the process is started. If somebody else takes it before the process listens, another one is
- * chosen for the next start.
+ * chosen for the next start, and after two failed starts in any case.
  */
 export class UsablePort {
   readonly #variable: PortVariable;
@@ -43,7 +43,7 @@ export class UsablePort {
         `port ${wanted} on ${host} is in use; set ${variable} to another one`,
       );
     }
-    port.#sayTaken(wanted);
+    port.#sayInstead(wanted, 'is in use');
     return port;
   }
 
@@ -67,14 +67,17 @@ export class UsablePort {
   async handOver(failedStarts: number): Promise<NodeJS.ProcessEnv> {
     if (failedStarts > 0 && !isGiven(this.#variable)) {
       const before = this.number;
-      this.#reserved = await reservePort(before, this.#host);
-      if (this.number !== before) this.#sayTaken(before);
+      // A rival that starts at the same time finds the port free whenever it is handed over, and two
+      // that insist on it would take it from each other again and again.
+      this.#reserved = await reservePort(failedStarts === 1 ? before : undefined, this.#host);
+      if (this.number !== before)
+        this.#sayInstead(before, failedStarts === 1 ? 'is in use' : 'was lost twice');
     }
     await this.#reserved.release();
     return { [this.#variable]: String(this.number) };
   }
 
-  #sayTaken(wanted: number): void {
-    this.#say(`Port ${wanted} is in use; using ${this.number} (set ${this.#variable} to choose).`);
+  #sayInstead(wanted: number, reason: string): void {
+    this.#say(`Port ${wanted} ${reason}; using ${this.number} (set ${this.#variable} to choose).`);
   }
 }

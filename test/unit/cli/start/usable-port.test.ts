@@ -50,3 +50,12 @@ it('a taken port that a person has set, and an address that this machine lacks, 
     'no network interface of this machine has the address 192.0.2.1',
   );
 });
+
+it('a port that is lost twice, though it looks free, is given up', async () => {
+  const { usable, lines } = await choose('127.0.0.1', 0);
+  const lost = usable.number;
+  await usable.handOver(0);
+  expect(await usable.handOver(1)).toEqual({ DASHBOARD_PORT: String(lost) });
+  expect(await usable.handOver(2)).not.toEqual({ DASHBOARD_PORT: String(lost) });
+  expect(lines).toEqual([expect.stringContaining(`Port ${lost} was lost twice; using`)]);
+});
