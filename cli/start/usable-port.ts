@@ -43,7 +43,7 @@ export class UsablePort {
         `port ${wanted} on ${host} is in use; set ${variable} to another one`,
       );
     }
-    port.#sayInstead(wanted, 'is in use');
+    port.#sayInstead(`Port ${wanted} is in use`);
     return port;
   }
 
@@ -69,15 +69,19 @@ export class UsablePort {
       const before = this.number;
       // A rival that starts at the same time finds the port free whenever it is handed over, and two
       // that insist on it would take it from each other again and again.
-      this.#reserved = await reservePort(failedStarts === 1 ? before : undefined, this.#host);
-      if (this.number !== before)
-        this.#sayInstead(before, failedStarts === 1 ? 'is in use' : 'was lost twice');
+      const keeps = failedStarts === 1;
+      this.#reserved = await reservePort(keeps ? before : undefined, this.#host);
+      if (this.number !== before) {
+        this.#sayInstead(
+          keeps ? `Port ${before} is in use` : `Two starts on port ${before} failed`,
+        );
+      }
     }
     await this.#reserved.release();
     return { [this.#variable]: String(this.number) };
   }
 
-  #sayInstead(wanted: number, reason: string): void {
-    this.#say(`Port ${wanted} ${reason}; using ${this.number} (set ${this.#variable} to choose).`);
+  #sayInstead(reason: string): void {
+    this.#say(`${reason}; using ${this.number} (set ${this.#variable} to choose).`);
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, expect, it } from 'vitest';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
@@ -64,7 +65,7 @@ it.each([
   for (let flushes = 0; flushes < 3; flushes++) {
     if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
     // A sleep, because nothing is waited for: the moment of the flush is drawn.
-    await new Promise((resolve) => setTimeout(resolve, between(0.2, 1.2) * SECOND_MS));
+    await delay(between(0.2, 1.2) * SECOND_MS);
     await redis.flushall();
     if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   }

@@ -35,7 +35,10 @@ export async function writeMeasured(tests: Measured['tests']): Promise<void> {
     .filter(([name]) => existsSync(fileOf(name)))
     .toSorted(([a], [b]) => a.localeCompare(b));
   const text = JSON.stringify({ machine: describeMachine(), tests: Object.fromEntries(sorted) });
-  writeFileSync(MEASURED, await format(text, { parser: 'json' }));
+  writeFileSync(
+    MEASURED,
+    await format(text, { ...(await resolveConfig(MEASURED)), parser: 'json' }),
+  );
 }
 
 /** What measurements call a test: its file and its full name. */

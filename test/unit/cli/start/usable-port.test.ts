@@ -51,11 +51,11 @@ it('a taken port that a person has set, and an address that this machine lacks, 
   );
 });
 
-it('a port that is lost twice, though it looks free, is given up', async () => {
+it('a port on which two starts have failed is given up, though it looks free', async () => {
   const { usable, lines } = await choose('127.0.0.1', 0);
   const lost = usable.number;
   await usable.handOver(0);
   expect(await usable.handOver(1)).toEqual({ DASHBOARD_PORT: String(lost) });
   expect(await usable.handOver(2)).not.toEqual({ DASHBOARD_PORT: String(lost) });
-  expect(lines).toEqual([expect.stringContaining(`Port ${lost} was lost twice; using`)]);
+  expect(lines).toEqual([expect.stringContaining(`Two starts on port ${lost} failed; using`)]);
 });
