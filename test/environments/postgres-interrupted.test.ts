@@ -26,7 +26,7 @@ const { database, queue, environment } = await createStores({
   postgresUrl: server.url,
   capture: true,
 });
-const witness = await witnessRefreshes(database, queue);
+const witness = await witnessRefreshes({ database, queue });
 beforeEach(() => database.query('TRUNCATE ledger'));
 
 it.each([20, 300])(

@@ -20,7 +20,7 @@ const { database, queue, environment } = await createStores({
   capture: true,
 });
 const ownerUrl = environment.DATABASE_URL;
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 // A role that may do what the documents ask for, and isn't the owner of anything.
 const ROLE = 'runner';

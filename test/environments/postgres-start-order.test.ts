@@ -7,6 +7,7 @@ import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { grantAsDocumented } from '../support/documented-grants.ts';
 import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
 import { healthAddress } from '../support/health.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
@@ -189,6 +190,7 @@ it.each(Object.entries(troubles))(
     for (const { watch } of workers) watch.declare('able');
     await Promise.all(watches.map((watch) => watch.look(4)));
     expect(watches.flatMap(({ lies }) => lies)).toEqual([]);
+    await expectNothingBroken({ database: where });
     for (const { child } of processes) child.kill('SIGTERM');
     for (const { child } of processes) {
       expect(await child.ended).toEqual({ code: 0, signal: null });

@@ -24,7 +24,7 @@ const { database, queue, environment } = await createStores({
 });
 const url = environment.DATABASE_URL;
 const name = new URL(url).pathname.slice(1);
-const witness = await witnessRefreshes(database, queue);
+const witness = await witnessRefreshes({ database, queue });
 // What is told to the server while it doesn't finish commits must not wait for one.
 const administer = async (sql: string): Promise<void> => {
   const client = await openClient(url);

@@ -28,7 +28,7 @@ const { config, database, queue, environment } = await createStores({
   capture: true,
 });
 const prefix = config.QUEUE_PREFIX;
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 const findOwner = () => cluster.findOwner(`${prefix}:any`);
 const owner = () => until('a node to serve the slot', findOwner, 60_000);

@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
 import { healthAddress } from '../support/health.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
@@ -124,6 +125,7 @@ it.each([
     await expectRefreshed(worker);
     await early.said('taking jobs');
     await expectReady(watch, waiting);
+    await expectNothingBroken({ database });
     await allow(rights);
     await until('it to be refused again', () => !isReady(watch));
     await expectEnd([worker, early, producer]);
@@ -171,6 +173,7 @@ it.each([
     await admin.call(again, ...rest);
     await refreshed(WORKS_AGAIN_MS);
     await expectReady(watch);
+    await expectNothingBroken({ database });
     await expectEnd([worker, producer]);
   },
 );

@@ -50,7 +50,7 @@ const { database, queue, environment } = await createStores({
   capture: true,
 });
 
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 // Sentinels close every client's connection to the server that they promote.
 const replication = async (port: number): Promise<string> =>

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
 import { recordRefreshes } from '../../shared/postgres/outbox.ts';
 import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { startTally } from '../support/processes.ts';
 import { healthAddress } from '../support/health.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
@@ -149,6 +150,7 @@ it.each(Object.entries(troubles))(
     );
     for (const watch of watches) watch.declare('able');
     await expectCalm(watches, 4);
+    await expectNothingBroken({ database });
     for (const { child } of processes) child.kill('SIGTERM');
     for (const { child } of processes) {
       expect(await child.ended).toEqual({ code: 0, signal: null });

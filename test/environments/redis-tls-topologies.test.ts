@@ -140,4 +140,4 @@ const stores = await createStores({
   settings: { QUEUE_PREFIX: 'tally', RECONCILE_INTERVAL_MS: '0', RESEND_AFTER_MS: '5000' },
   capture: true,
 });
-const witness = await witnessRefreshes(stores.database);
+const witness = await witnessRefreshes(stores);

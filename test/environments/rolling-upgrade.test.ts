@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { spawnTally, type SpawnedTally } from '../support/tally-process.ts';
@@ -46,10 +46,7 @@ it.each([
       await untilOutboxIsEmpty(database);
     }
     await recordBacklog();
-    await untilOutboxIsEmpty(database);
-    expect(await database.query('SELECT id FROM execution WHERE revision = 0')).toEqual([]);
-    expect(await countDisagreements(database, 'outOfDate')).toBe(0);
-    expect(await queue.getFailedCount()).toBe(0);
+    await expectNothingBroken({ database, queue });
   },
 );
 

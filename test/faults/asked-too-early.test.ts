@@ -7,6 +7,7 @@ import {
   untilOutboxIsEmpty,
 } from '../support/executions.ts';
 import { injectFault } from '../support/fault.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { createStores, openClient, type Stores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -42,6 +43,7 @@ it.each([
       async () => (await readExecution(database, id)).status === 'Success',
     );
     fault.recovered();
+    await expectNothingBroken(stores);
   },
 );
 

@@ -6,7 +6,8 @@ import {
   refreshOf,
 } from '../support/executions.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { startWorker } from '../support/processes.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
@@ -15,7 +16,12 @@ import { injectFault } from '../support/fault.ts';
 
 const postgres = await controlledPostgres();
 afterAll(() => postgres.remove());
-const { database, queue, environment } = await createStores({ postgresUrl: postgres.url });
+const { database, queue, environment } = await createStores({
+  settings: { RECONCILE_INTERVAL_MS: '0' },
+  postgresUrl: postgres.url,
+  capture: true,
+});
+const witness = await witnessRefreshes({ database, queue });
 
 async function backendOf(query: string): Promise<number> {
   return until(`a backend to run ${query}`, async () => {
@@ -60,6 +66,7 @@ it('a worker whose backend dies in mid-batch survives and does the batch again',
   const gate = await closeGate({ database, environment });
   await enqueueRefreshes(queue, [refreshOf(id)]);
   await gate.reached();
+  await witness.change([id]);
   fault.over();
   process.kill(await backendOf('tally.refresh_executions'), 'SIGQUIT');
   await until('it to be refreshed', () =>
@@ -69,7 +76,8 @@ it('a worker whose backend dies in mid-batch survives and does the batch again',
     ),
   );
   fault.recovered();
-  expect(await queue.getFailedCount()).toBe(0);
+  await startProducer(environment);
+  await witness.verify();
   worker.kill('SIGTERM');
   expect(await worker.ended).toEqual({ code: 0, signal: null });
 });
@@ -80,6 +88,7 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
   const gate = await closeGate({ database, environment });
   await enqueueRefreshes(queue, [refreshOf(held)]);
   await gate.reached();
+  await witness.change([held]);
   const pid = await backendOf('tally.refresh_executions');
   const fault = injectFault(12, 'pg_terminate_backend of a refresh');
   await database.query('SELECT pg_terminate_backend($1)', [pid]);
@@ -96,12 +105,14 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
       WHERE datname = current_database() AND application_name = 'tally worker' AND state = 'idle'`,
   );
   expect(idle.length).toBeGreaterThan(0);
+  await witness.change([other]);
   await enqueueRefreshes(queue, [refreshOf(other)]);
   await until(
     'the next to be refreshed',
     async () => (await readExecution(database, other)).revision === 1,
   );
-  expect(await queue.getFailedCount()).toBe(0);
+  await startProducer(environment);
+  await witness.verify();
   expect(worker.lines.join('\n')).not.toContain('failed for good');
   worker.kill('SIGTERM');
   expect(await worker.ended).toEqual({ code: 0, signal: null });

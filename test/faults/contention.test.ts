@@ -16,7 +16,7 @@ const { database, queue, environment } = await createStores({
   settings: { RECONCILE_INTERVAL_MS: '0' },
   capture: true,
 });
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 beforeEach(() => database.query('TRUNCATE ledger, tally.outbox'));
 

@@ -46,7 +46,7 @@ const { database, redis, queue, environment } = await createStores({
   redisUrl: server.url,
   capture: true,
 });
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 it('while the disk of Redis is full, no worker is ready and rows wait; freeing it resumes the work', async () => {
   const dashboard = startTally(['dashboard'], environment);

@@ -24,7 +24,7 @@ const { database, queue, environment } = await createStores({
 const url = environment.DATABASE_URL;
 // One for the batch and one for the failed-janitor.
 const LIMIT = 2;
-const witness = await witnessRefreshes(database);
+const witness = await witnessRefreshes({ database, queue });
 
 beforeEach(() => database.query('TRUNCATE ledger, tally.outbox'));
 

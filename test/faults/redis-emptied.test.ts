@@ -19,7 +19,7 @@ const { database, queue, environment } = await createStores({
 });
 
 it('a Redis that is killed under load and comes back empty costs no change, and no process a restart', async () => {
-  const witness = await witnessRefreshes(database);
+  const witness = await witnessRefreshes({ database, queue });
   const ids = await createExecutions(database, 5_000);
   const [producer, worker] = await Promise.all([
     startProducer(environment),

@@ -49,7 +49,7 @@ async function killPrimaryAndPromote(): Promise<void> {
 }
 
 it('acknowledged jobs that a failover loses are sent again after RESEND_AFTER_MS', async () => {
-  const witness = await witnessRefreshes(database);
+  const witness = await witnessRefreshes({ database, queue });
   const before = await createExecutions(database, 200);
   const producer = await startProducer(environment);
   await replicate();

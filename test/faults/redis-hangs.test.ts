@@ -23,7 +23,7 @@ const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl'
 const CLAIM_LIMIT = 1_000;
 
 it('while Redis hangs under load the API accepts refreshes, and work resumes without repeating any', async () => {
-  const witness = await witnessRefreshes(database, queue);
+  const witness = await witnessRefreshes({ database, queue });
   const producer = await startProducer(behindProxy);
   await startWorker(behindProxy);
   const ids = await createExecutions(database, 8_000);

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { countDisagreements } from '../../shared/postgres/disagreements.ts';
 import { enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { watchActiveJobs } from '../support/active-jobs.ts';
 import { createExecutions, refreshesOf } from '../support/executions.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { keepDoing } from '../support/keep-doing.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { sabotage } from '../support/sabotage.ts';
@@ -107,8 +107,7 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   expect(busyLooks).toBeGreaterThan(100);
   // A job that failed before another refresh of its execution succeeded needs no retry; the janitor removes it.
   await askJanitor();
-  await until('no failed job to be left', async () => (await failedIds()).size === 0);
-  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+  await expectNothingBroken({ database, queue });
 
   // Now every refresh fails, then half of the executions change again and are refreshed.
   // To final statuses: where a running execution goes on running, a failure needs nobody.
@@ -130,8 +129,7 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   const { output } = await runTally(['retry', '--all'], environment);
   expect(output).toBe(`retried ${others.length}`);
   await until('these to be refreshed', isDone);
-  expect((await failedIds()).size).toBe(0);
-  expect(await countDisagreements(database, 'outOfDate')).toBe(0);
+  await expectNothingBroken({ database, queue });
   for (const child of processes) child.kill('SIGTERM');
   expect((await Promise.all(processes.map(({ ended }) => ended))).map(({ code }) => code)).toEqual([
     0, 0, 0,

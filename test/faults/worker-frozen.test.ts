@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
 import { createExecution, readExecution, refreshOf } from '../support/executions.ts';
-import { startWorker } from '../support/processes.ts';
+import { witnessRefreshes } from '../support/invariants.ts';
+import { startProducer, startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -11,8 +12,11 @@ const { database, queue, environment } = await createStores({
   settings: {
     LOCK_DURATION_MS: '1000',
     STALLED_INTERVAL_MS: '500',
+    RECONCILE_INTERVAL_MS: '0',
   },
+  capture: true,
 });
+const witness = await witnessRefreshes({ database, queue });
 
 it("the job of a worker frozen beyond its lock is done by another, and its own late write isn't stale", async () => {
   const id = await createExecution(database, ['Running']);
@@ -53,5 +57,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
     'the worker that was frozen to refresh it',
     async () => (await readExecution(database, id)).status === 'Error',
   );
-  expect(await countJobs(queue)).toMatchObject({ waiting: 0, failed: 0, delayed: 0 });
+  await startProducer(environment);
+  await witness.change([id]);
+  await witness.verify();
 });

@@ -24,7 +24,7 @@ const shifted = (hours: number) => ({
 
 it('workers two hours ahead or behind lose nothing, store nothing old and report correct ages', async () => {
   injectFault(22, 'workers whose Date is two hours ahead and behind');
-  const witness = await witnessRefreshes(database);
+  const witness = await witnessRefreshes({ database, queue });
   await startProducer(environment);
   const ahead = await startWorker(shifted(2));
   const others = await Promise.all([startWorker(shifted(-2)), startWorker(environment)]);

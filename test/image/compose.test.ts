@@ -117,7 +117,7 @@ it(
     process.stdout.write(`test:image: kills by seed ${seed}\n`);
     const random = new Random(seed);
     const ids = await createExecutions(stack.database, 500);
-    const witness = await witnessRefreshes(stack.database);
+    const witness = await witnessRefreshes(stack);
     let changes = 0;
     const load = keepDoing(10, async () => {
       const some = [...new Set(Array.from({ length: 20 }, () => random.pick(ids)))];

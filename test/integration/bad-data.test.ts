@@ -4,6 +4,7 @@ import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution, refreshOf } from '../support/executions.ts';
 import { createFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
 import { runTally } from '../support/processes.ts';
 import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
@@ -43,6 +44,7 @@ it("a job whose data or options aren't JSON fails once, and the queue drains", a
   for (const done of [id, other]) {
     expect(await readExecution(database, done)).toMatchObject({ status: 'Success', revision: 1 });
   }
+  await expectNothingBroken({ database });
   const failed = await queue.getFailed();
   expect(failed.map(({ attemptsMade }) => attemptsMade)).toEqual([1, 1, 1]);
   for (const { failedReason } of failed) expect(failedReason).toMatch(/not a refresh .*not JSON/);

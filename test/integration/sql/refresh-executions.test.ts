@@ -9,6 +9,7 @@ import {
   refreshOf,
   refreshesOf,
 } from '../../support/executions.ts';
+import { expectNothingBroken } from '../../support/invariants.ts';
 import { endedOrWaits, someoneToWait } from '../../support/lock-waits.ts';
 import { closeGate, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient } from '../../support/stores.ts';
@@ -167,7 +168,7 @@ describe('two at a time', () => {
     await older.query('COMMIT');
     expect(await newer).toMatchObject([{ outcome: 'changed' }]);
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 2 });
-    expect(await outboxRows(database)).toBe(0);
+    await expectNothingBroken({ database });
   });
 
   it('a change whose row is deleted is one that the tasks were read after', async () => {
@@ -186,7 +187,7 @@ describe('two at a time', () => {
     );
     await writer.query('COMMIT');
     await refreshing;
-    expect(await outboxRows(database)).toBe(0);
+    await expectNothingBroken({ database });
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success' });
   });
 

@@ -14,6 +14,7 @@ import {
 } from '../../support/executions.ts';
 import { metricsOf } from '../../support/health.ts';
 import { openProducer, openWorker } from '../../support/in-process.ts';
+import { expectNothingBroken } from '../../support/invariants.ts';
 import { someoneToWait } from '../../support/lock-waits.ts';
 import { failRefreshes, lockExecutions, sabotage } from '../../support/sabotage.ts';
 import { allSettled, settled } from '../../support/settled.ts';
@@ -97,7 +98,7 @@ describe('a bad one harms only itself', () => {
       else injectFault(21, injected);
       const ids = await createExecutions(database, 500);
       const bad = ids[250] ?? 0;
-      await sabotage(database, statement, { ids: [bad] });
+      const sabotaged = await sabotage(database, statement, { ids: [bad] });
       await recordRefreshes(database, ids.map(refreshOf), 'api');
       await openProducer(environment);
       await openWorker(environment);
@@ -107,6 +108,9 @@ describe('a bad one harms only itself', () => {
       expect(failed[0]?.attemptsMade).toBe(2);
       expect(failed[0]?.failedReason).toMatch(reason);
       expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 499 });
+      await sabotaged.end();
+      for (const job of failed) await retryFailedRefresh(queue, job);
+      await expectNothingBroken({ database, queue });
     },
   );
 
