@@ -1,13 +1,28 @@
 import { spawnTally, type SpawnedTally } from '../support/tally-process.ts';
 
 /** A process of Tally's that is killed, frozen and started again. */
-export class Actor {
+export interface Actor {
+  readonly name: string;
+  /** Undefined while it doesn't run. */
+  readonly pid: number | undefined;
+  /** What it has said in all its runs. */
+  readonly lines: readonly string[];
+  /** Starts it unless it runs. */
+  start(): void;
+  /** Ends it with a signal. @returns how it ended: its exit code, or the signal; null if it didn't run */
+  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | NodeJS.Signals | null>;
+  freeze(): void;
+  thaw(): void;
+}
+
+/** One that the run itself starts. It must not end unless it is told to. */
+export class OwnProcess implements Actor {
   readonly name: string;
   readonly #args: readonly string[];
   readonly #environment: Readonly<Record<string, string>>;
   readonly #unexpected: (problem: string) => void;
   #run: SpawnedTally | undefined;
-  /** Lines of the runs that have ended. */
+  /** Of the runs that have ended. */
   #earlier: string[] = [];
 
   constructor(
@@ -30,7 +45,6 @@ export class Actor {
     return [...this.#earlier, ...(this.#run?.lines ?? [])];
   }
 
-  /** Starts it unless it runs. */
   start(): void {
     if (this.#run !== undefined) return;
     const run = spawnTally(this.#args, this.#environment);
@@ -43,7 +57,6 @@ export class Actor {
     });
   }
 
-  /** Ends it with a signal. @returns how it ended: its exit code, or the signal */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | NodeJS.Signals | null> {
     const run = this.#run;
     if (run === undefined) return null;

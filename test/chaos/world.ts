@@ -10,7 +10,7 @@ import { controlledPostgres, type ControlledServer } from '../support/server-con
 import { spawnTally } from '../support/tally-process.ts';
 import { openProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/wait.ts';
-import { Actor } from './actor.ts';
+import { OwnProcess, type Actor } from './actor.ts';
 import { environmentOf, WORKERS, type Setup } from './setup.ts';
 
 /** The servers and processes of one run. Tally reaches both servers through proxies; the run itself doesn't. */
@@ -45,10 +45,20 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** What a run wants beside workers and producers. */
-interface Beside {
-  /** Processes that no fault strikes, by name, with their arguments. */
-  readonly others?: Readonly<Record<string, readonly string[]>>;
+/** Tally's processes by what faults do with them. */
+export interface Cast {
+  readonly workers: readonly Actor[];
+  readonly producers: readonly Actor[];
+  /** No fault strikes these. */
+  readonly others: readonly Actor[];
+}
+
+/** Makes a process of its own with these arguments, which isn't started yet. */
+export type MakeProcess = (name: string, args: readonly string[]) => OwnProcess;
+
+/** What a run wants otherwise than workers and producers that it starts one by one. */
+interface Otherwise {
+  readonly cast?: (make: MakeProcess) => Cast;
   /** More settings. */
   readonly settings?: Readonly<Record<string, string>>;
 }
@@ -57,7 +67,7 @@ interface Beside {
 export async function startWorld(
   setup: Setup,
   folder: string,
-  { others = {}, settings: more = {} }: Beside = {},
+  { cast = separately(setup), settings: more = {} }: Otherwise = {},
 ): Promise<World> {
   const silent = silentLogger();
   const postgres = await controlledPostgres();
@@ -79,13 +89,10 @@ export async function startWorld(
     REDIS_URL: redisProxy.through(redisUrl),
   };
   const direct = { ...settings, DATABASE_URL: postgres.url, REDIS_URL: redisUrl };
-  const actor = (name: string, args: readonly string[]): Actor =>
-    new Actor(name, args, through, (problem) => problems.push(problem));
-  const several = (kind: 'worker' | 'producer', count: number): Actor[] =>
-    Array.from({ length: count }, (_none, n) => actor(`${kind} ${n + 1}`, [kind]));
-  const [workers, producers] = [several('worker', WORKERS), several('producer', setup.producers)];
-  const beside = Object.entries(others).map(([name, args]) => actor(name, args));
-  const actors = [...producers, ...workers, ...beside];
+  const { workers, producers, others } = cast(
+    (name, args) => new OwnProcess(name, args, through, (problem) => problems.push(problem)),
+  );
+  const actors = [...producers, ...workers, ...others];
   for (const one of actors) one.start();
 
   const ask = async (...command: string[]): Promise<unknown> => {
@@ -153,5 +160,17 @@ export async function startWorld(
       await Promise.all([postgresProxy.close(), redisProxy.close()]);
       await Promise.all([postgres.remove(), redis.remove()]);
     },
+  };
+}
+
+function separately({ producers }: Setup): (make: MakeProcess) => Cast {
+  return (make) => {
+    const several = (kind: 'worker' | 'producer', count: number): Actor[] =>
+      Array.from({ length: count }, (_none, n) => make(`${kind} ${n + 1}`, [kind]));
+    return {
+      workers: several('worker', WORKERS),
+      producers: several('producer', producers),
+      others: [],
+    };
   };
 }

@@ -1,19 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Actor } from '../chaos/actor.ts';
+import { rmSync } from 'node:fs';
 import { calm, leftOver } from '../chaos/calm.ts';
 import { FAULTS, putRight, strike } from '../chaos/faults.ts';
 import { createPopulation } from '../chaos/ledger.ts';
 import { Random } from '../chaos/random.ts';
-import type { Setup } from '../chaos/setup.ts';
-import { startWorld } from '../chaos/world.ts';
+import { WORKERS, type Setup } from '../chaos/setup.ts';
+import { startWorld, type Cast, type MakeProcess } from '../chaos/world.ts';
 import { startWriters, WRITERS } from '../chaos/writers.ts';
+import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
+import { ChildOfStart } from './child.ts';
 import { compareQuarters, type Growth } from './growth.ts';
 import { seriesOf } from './report.ts';
 import { Sampler, type Sample } from './sampler.ts';
 import { Visitor } from './visitor.ts';
 
 const AT_WORK = /taking jobs|refreshes are accepted on|dashboard: http/;
+/** The workers, both producers and the dashboard. */
+const PROCESSES = WORKERS + 3;
 /** Part of a round in which tasks change; the rest is for the calm. */
 const LOAD_PART = 2 / 3;
 
@@ -44,11 +48,11 @@ export interface SoakResult {
  * Changes tasks at an even pace with a fault in each round, checks at the calm that ends it what must hold, and at the
  * end that nothing has grown. Ends early at a round that breaks something.
  *
- * It runs the processes that `tally start` runs, but not that command: faults reach each process and the way between it
- * and either store, and a ledger tells what was committed, whereas the demonstration's changes leave no trace.
+ * It runs `tally start` on two servers that faults reach, without the demonstration, whose changes leave no trace in a
+ * ledger, and beside it a second producer.
  *
- * The first worker, the first producer and the dashboard are never ended. Whatever leaks shows in them, while a process
- * that is started anew every few minutes always looks small.
+ * The command itself, its producer and dashboard and the first of its workers are never ended. Whatever leaks shows in
+ * them, while a process that is started anew every few minutes always looks small.
  */
 export async function runSoak(
   options: SoakOptions,
@@ -65,8 +69,9 @@ export async function runSoak(
     persistence: true,
     producers: 2,
   };
+  const data = newFolder();
   const world = await startWorld(setup, logs, {
-    others: { dashboard: ['dashboard'] },
+    cast: (make) => castOfStart(make, data),
     // The reconciler works as it does everywhere, but too seldom to hide what a round has lost.
     settings: { DASHBOARD_PORT: '0', RECONCILE_INTERVAL_MS: '60000' },
   });
@@ -75,7 +80,7 @@ export async function runSoak(
   const ended = [...struck.workers, ...struck.producers];
   const lasting = world.actors.filter((actor) => !ended.includes(actor));
   const sampler = new Sampler(world);
-  const visitor = new Visitor(lasting.find(({ name }) => name === 'dashboard') as Actor);
+  const visitor = new Visitor(world);
   const pauseMs = [0, Math.round((2_000 * WRITERS) / rate)] as const;
   const wait = (untilMs: number): Promise<unknown> =>
     delay(Math.max(0, untilMs - performance.now()), undefined, { signal: aborted }).catch(
@@ -87,8 +92,11 @@ export async function runSoak(
   let broken: string[] = [];
   try {
     const population = await createPopulation(world);
-    await until('every process to be at work', () =>
-      world.actors.every(({ lines }) => lines.some((line) => AT_WORK.test(line))),
+    await until(
+      'every process to be at work',
+      () =>
+        world.actors.flatMap(({ lines }) => lines).filter((line) => AT_WORK.test(line)).length >=
+        PROCESSES,
     );
     const endMs = performance.now() + minutes * 60_000;
     while (performance.now() < endMs && broken.length === 0 && !aborted.aborted) {
@@ -124,7 +132,29 @@ export async function runSoak(
   } finally {
     await Promise.all([sampler.stop(), visitor.stop()]);
     await world.close();
+    rmSync(data, { recursive: true });
   }
+}
+
+/** `tally start`, what it runs, and a second producer. */
+function castOfStart(make: MakeProcess, data: string): Cast {
+  const start = make(
+    'tally start',
+    `start --no-demo --workers ${WORKERS} --data ${data}`.split(' '),
+  );
+  const taken = new Set<number>();
+  const workers = Array.from(
+    { length: WORKERS },
+    (_none, n) => new ChildOfStart(`worker ${n + 1}`, 'worker', start, taken),
+  );
+  return {
+    workers,
+    producers: [
+      new ChildOfStart('producer', 'producer', start, taken),
+      make('second producer', ['producer']),
+    ],
+    others: [start, new ChildOfStart('dashboard', 'dashboard', start, taken)],
+  };
 }
 
 function describe({ name, before, after, limit }: Growth): string {

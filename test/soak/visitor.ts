@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Actor } from '../chaos/actor.ts';
+import type { World } from '../chaos/world.ts';
 
 const EVERY_MS = 3_000;
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -15,13 +15,13 @@ const PAGES = [
 
 /** Somebody who looks at one page of the dashboard after another. */
 export class Visitor {
-  readonly #dashboard: Actor;
+  readonly #world: World;
   #url: string | undefined;
   readonly #stopped = new AbortController();
   readonly #running: Promise<void>;
 
-  constructor(dashboard: Actor) {
-    this.#dashboard = dashboard;
+  constructor(world: World) {
+    this.#world = world;
     this.#running = this.#visit();
   }
 
@@ -49,7 +49,9 @@ export class Visitor {
   /** @returns the status, or why there was none */
   async #get(page: string): Promise<number | string> {
     const line = (): string | undefined =>
-      this.#dashboard.lines.find((one) => one.includes('dashboard: http'));
+      this.#world.actors
+        .flatMap(({ lines }) => lines)
+        .find((one) => one.includes('dashboard: http'));
     this.#url ??= /http:\S+?:\d+/.exec(line() ?? '')?.[0];
     try {
       const response = await fetch(`${this.#url}${page}`, {
