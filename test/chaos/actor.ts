@@ -22,7 +22,7 @@ export class OwnProcess implements Actor {
   readonly #environment: Readonly<Record<string, string>>;
   readonly #unexpected: (problem: string) => void;
   #run: SpawnedTally | undefined;
-  /** Of the runs that have ended. */
+  /** Lines of the runs that have ended. */
   #earlier: string[] = [];
 
   constructor(

@@ -56,8 +56,8 @@ export interface Cast {
 /** Makes a process of its own with these arguments, which isn't started yet. */
 export type MakeProcess = (name: string, args: readonly string[]) => OwnProcess;
 
-/** What a run wants otherwise than workers and producers that it starts one by one. */
-interface Otherwise {
+interface WorldOptions {
+  /** Chooses the processes; by default workers and producers that the run starts one by one. */
   readonly cast?: (make: MakeProcess) => Cast;
   /** More settings. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -67,7 +67,7 @@ interface Otherwise {
 export async function startWorld(
   setup: Setup,
   folder: string,
-  { cast = separately(setup), settings: more = {} }: Otherwise = {},
+  { cast = oneByOne(setup), settings: more = {} }: WorldOptions = {},
 ): Promise<World> {
   const silent = silentLogger();
   const postgres = await controlledPostgres();
@@ -156,14 +156,15 @@ export async function startWorld(
       return folder;
     },
     close: async () => {
-      await Promise.all(actors.map((one) => one.end('SIGKILL')));
+      // The others first: one may be what starts the rest again.
+      for (const one of actors.toReversed()) await one.end('SIGKILL');
       await Promise.all([postgresProxy.close(), redisProxy.close()]);
       await Promise.all([postgres.remove(), redis.remove()]);
     },
   };
 }
 
-function separately({ producers }: Setup): (make: MakeProcess) => Cast {
+function oneByOne({ producers }: Setup): (make: MakeProcess) => Cast {
   return (make) => {
     const several = (kind: 'worker' | 'producer', count: number): Actor[] =>
       Array.from({ length: count }, (_none, n) => make(`${kind} ${n + 1}`, [kind]));

@@ -66,7 +66,9 @@ print(`Memory over time: ${svg}. All samples: ${json}`);
 if (broken.length > 0) {
   print(`\nThe last of what happened:\n${timeline.slice(-SHOWN).join('\n')}\n`);
   print(`${broken.length} broken:\n${broken.slice(0, 20).join('\n')}\n`);
-  print(`Again with: npm run test:soak -- --seed ${seed} --minutes ${minutes} --rate ${rate}`);
+  print(
+    `Again with: npm run test:soak -- --seed ${seed} --minutes ${minutes} --every ${every} --rate ${rate}`,
+  );
   process.exitCode = 1;
 } else {
   print('nothing lost, nothing wrong, nothing left over, nothing grown');

@@ -4,7 +4,7 @@ import type { Sample } from './sampler.ts';
 
 /** A point of the chart stands for this many seconds. */
 const POINT_SECONDS = 20;
-const COLORS = ['#15803d', '#1d4ed8', '#7c3aed', '#c2410c', '#525252'];
+const COLORS = ['#15803d', '#1d4ed8', '#7c3aed', '#c2410c', '#0f766e', '#525252'];
 
 type Read = (sample: Sample) => number | undefined;
 

@@ -1,15 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { rmSync } from 'node:fs';
+import type { Actor } from '../chaos/actor.ts';
 import { calm, leftOver } from '../chaos/calm.ts';
 import { FAULTS, putRight, strike } from '../chaos/faults.ts';
 import { createPopulation } from '../chaos/ledger.ts';
 import { Random } from '../chaos/random.ts';
 import { WORKERS, type Setup } from '../chaos/setup.ts';
-import { startWorld, type Cast, type MakeProcess } from '../chaos/world.ts';
+import { startWorld, type Cast } from '../chaos/world.ts';
 import { startWriters, WRITERS } from '../chaos/writers.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { until } from '../support/wait.ts';
-import { ChildOfStart } from './child.ts';
+import { Children } from './children.ts';
 import { compareQuarters, type Growth } from './growth.ts';
 import { seriesOf } from './report.ts';
 import { Sampler, type Sample } from './sampler.ts';
@@ -18,6 +19,8 @@ import { Visitor } from './visitor.ts';
 const AT_WORK = /taking jobs|refreshes are accepted on|dashboard: http/;
 /** The workers, both producers and the dashboard. */
 const PROCESSES = WORKERS + 3;
+/** From one pass of the reconciler to the next. */
+const RECONCILED_ROUNDS = 10;
 /** Part of a round in which tasks change; the rest is for the calm. */
 const LOAD_PART = 2 / 3;
 
@@ -70,10 +73,21 @@ export async function runSoak(
     producers: 2,
   };
   const data = newFolder();
+  let children: Children | undefined;
   const world = await startWorld(setup, logs, {
-    cast: (make) => castOfStart(make, data),
+    cast: (make) => {
+      const start = make(
+        'tally start',
+        `start --no-demo --workers ${WORKERS} --data ${data}`.split(' '),
+      );
+      children = new Children(start);
+      return castOf(start, children, make('second producer', ['producer']));
+    },
     // The reconciler works as it does everywhere, but too seldom to hide what a round has lost.
-    settings: { DASHBOARD_PORT: '0', RECONCILE_INTERVAL_MS: '60000' },
+    settings: {
+      DASHBOARD_PORT: '0',
+      RECONCILE_INTERVAL_MS: String(RECONCILED_ROUNDS * everySeconds * 1_000),
+    },
   });
   const random = new Random(seed);
   const struck = { ...world, workers: world.workers.slice(1), producers: world.producers.slice(1) };
@@ -113,6 +127,8 @@ export async function runSoak(
       broken = await calm(world, population, say);
       recoveriesMs.push(performance.now() - calmFromMs);
       broken.push(...(await visitor.lookAtAll()));
+      const ended = children?.endedByThemselves ?? 0;
+      if (ended > 0) broken.push(`${ended} processes of tally start ended by themselves`);
       say(`${writers.changes} changes; calm after ${Math.round(recoveriesMs.at(-1) ?? 0)} ms`);
       // Not before: Tally must come right beside the connections that its clients have given up.
       for (const proxy of [world.redisProxy, world.postgresProxy]) proxy.bury();
@@ -136,24 +152,13 @@ export async function runSoak(
   }
 }
 
-/** `tally start`, what it runs, and a second producer. */
-function castOfStart(make: MakeProcess, data: string): Cast {
-  const start = make(
-    'tally start',
-    `start --no-demo --workers ${WORKERS} --data ${data}`.split(' '),
-  );
-  const taken = new Set<number>();
-  const workers = Array.from(
-    { length: WORKERS },
-    (_none, n) => new ChildOfStart(`worker ${n + 1}`, 'worker', start, taken),
-  );
+function castOf(start: Actor, children: Children, secondProducer: Actor): Cast {
   return {
-    workers,
-    producers: [
-      new ChildOfStart('producer', 'producer', start, taken),
-      make('second producer', ['producer']),
-    ],
-    others: [start, new ChildOfStart('dashboard', 'dashboard', start, taken)],
+    workers: Array.from({ length: WORKERS }, (_none, n) =>
+      children.child(`worker ${n + 1}`, 'worker'),
+    ),
+    producers: [children.child('producer', 'producer'), secondProducer],
+    others: [start, children.child('dashboard', 'dashboard')],
   };
 }
 
