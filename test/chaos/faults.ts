@@ -134,22 +134,24 @@ export const FAULTS: readonly Fault[] = [
   },
 ];
 
-/** Lets a fault strike within three seconds; one that another fault cuts short is over. */
+/** Lets a fault strike within three seconds; one that another fault cuts short is over. @returns how it ended */
 export async function strike(
   fault: Fault,
   world: World,
   random: Random,
   population: Population,
   say: (line: string) => void,
-): Promise<void> {
+): Promise<'over' | 'cut short'> {
   await delay(random.whole(0, 3_000));
   const ms = random.whole(500, 8_000);
   say(`${fault.name}, ${ms} ms`);
   try {
     await fault.strike(world, random, ms, population);
+    return 'over';
   } catch (error) {
     // Its server was struck by another fault meanwhile.
     say(`${fault.name} was cut short: ${String(error)}`);
+    return 'cut short';
   }
 }
 

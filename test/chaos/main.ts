@@ -54,7 +54,7 @@ const say = (line: string): void => {
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
 process.stdout.write(`${describeSetup(setup)}\n`);
-const { faults, changes, recoveriesMs, broken } = await runChaos(
+const { faults, cutShort, changes, recoveriesMs, broken } = await runChaos(
   setup,
   join(tmpdir(), `tally-chaos-${seed}`),
   say,
@@ -62,12 +62,14 @@ const { faults, changes, recoveriesMs, broken } = await runChaos(
 );
 const seconds = recoveriesMs.map((ms) => ms / 1_000).toSorted((a, b) => a - b);
 process.stdout.write(
-  `${recoveriesMs.length} rounds, ${faults} faults, ${changes} changes; calm again after ${seconds[Math.floor(seconds.length / 2)]?.toFixed(1) ?? '-'} s (median), ${seconds.at(-1)?.toFixed(1) ?? '-'} s at most\n`,
+  `${recoveriesMs.length} rounds, ${faults} faults, of which others cut ${cutShort} short, ${changes} changes; calm again after ${seconds[Math.floor(seconds.length / 2)]?.toFixed(1) ?? '-'} s (median), ${seconds.at(-1)?.toFixed(1) ?? '-'} s at most\n`,
 );
 if (broken.length > 0) {
   process.stdout.write(`\nThe last of what happened:\n${timeline.slice(-SHOWN).join('\n')}\n\n`);
   process.stdout.write(`${broken.length} broken:\n${broken.slice(0, 20).join('\n')}\n`);
-  process.stdout.write(`\nAgain with: npm run test:chaos -- --seed ${seed} --minutes ${minutes}\n`);
+  process.stdout.write(
+    `\nAgain with: npm run test:chaos -- ${[...process.argv.slice(2), '--seed', seed].join(' ')}\n`,
+  );
   process.exitCode = 1;
 } else {
   process.stdout.write('nothing lost, nothing wrong, nothing left over\n');

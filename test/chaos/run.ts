@@ -10,6 +10,8 @@ import { startWriters } from './writers.ts';
 
 export interface Result {
   readonly faults: number;
+  /** Those that didn't take their course, because another had struck their server. */
+  readonly cutShort: number;
   readonly changes: number;
   /** How long each calm took until nothing waited any more, in milliseconds. */
   readonly recoveriesMs: readonly number[];
@@ -30,7 +32,13 @@ export async function runChaos(
 ): Promise<Result> {
   const world = await startWorld(setup, logs);
   const random = new Random(setup.seed);
-  const result = { faults: 0, changes: 0, recoveriesMs: [] as number[], broken: [] as string[] };
+  const result = {
+    faults: 0,
+    cutShort: 0,
+    changes: 0,
+    recoveriesMs: [] as number[],
+    broken: [] as string[],
+  };
   try {
     const population = await createPopulation(world);
     const endMs = performance.now() + setup.minutes * 60_000;
@@ -39,13 +47,14 @@ export async function runChaos(
       const writers = startWriters(world, population, random);
       const stopWatching = watchOverlap(world);
       const faults = draw(random);
-      await Promise.all(
+      const ended = await Promise.all(
         faults.map((fault) => strike(fault, world, new Random(random.seed()), population, say)),
       );
       await delay(1_000);
       await writers.stop();
       await stopWatching();
       result.faults += faults.length;
+      result.cutShort += ended.filter((end) => end === 'cut short').length;
       result.changes += writers.changes;
       await putRight(world);
       const beginMs = performance.now();

@@ -107,6 +107,7 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
   const direct = await runTally(['doctor'], { ...environment, DATABASE_URL: directUrl });
   expect(direct.output).toMatch(/ok +pooler +none is in between/);
   expect(doctor.output).not.toContain('PROBLEM');
+  await expectNothingBroken({ database, queue });
   expect(await leftovers()).toEqual({ locks: [], session: [] });
 }, 300_000);
 

@@ -135,20 +135,22 @@ it.each([
 it.each([
   [
     'is a replica',
+    [7, 'REPLICAOF a host that does not exist'],
     ['REPLICAOF', '127.0.0.1', '1'],
     ['REPLICAOF', 'NO', 'ONE'],
     'it is a replica; point REDIS_URL at the primary',
   ],
   [
     'has no memory left',
+    [6, 'CONFIG SET maxmemory 1 beside an idle worker'],
     ['CONFIG', 'SET', 'maxmemory', '1'],
     ['CONFIG', 'SET', 'maxmemory', '0'],
     'free memory or raise maxmemory',
   ],
 ] as const)(
   "an idle worker whose Redis %s says so once, isn't ready or busy, and works again afterwards",
-  async (_name, breaks, mends, advice) => {
-    if (breaks[0] === 'REPLICAOF') injectFault(7, 'REPLICAOF a host that does not exist');
+  async (_name, [number, injected], breaks, mends, advice) => {
+    const fault = injectFault(number, injected);
     const { admin } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);
     const producer = startTally(['producer'], environment);
@@ -171,7 +173,9 @@ it.each([
     watch.declare('unsettled');
     const [again, ...rest] = mends;
     await admin.call(again, ...rest);
+    fault.over();
     await refreshed(WORKS_AGAIN_MS);
+    fault.recovered();
     await expectReady(watch);
     await expectNothingBroken({ database });
     await expectEnd([worker, producer]);

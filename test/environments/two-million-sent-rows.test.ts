@@ -1,8 +1,9 @@
 import { afterAll, expect, it } from 'vitest';
 import { relayMarkerKey } from '../../shared/queue/refresh-queue.ts';
-import { outboxRows } from '../support/executions.ts';
+import { createExecutions, outboxRows } from '../support/executions.ts';
 import { injectFault } from '../support/fault.ts';
-import { runTally, startProducer } from '../support/processes.ts';
+import { expectNothingBroken } from '../support/invariants.ts';
+import { runTally, startProducer, startWorker } from '../support/processes.ts';
 import { newPostgres, newRedis } from '../support/servers.ts';
 import { costOf, peakMegabytes, watchOutboxStatements } from '../support/statement-cost.ts';
 import { createStores } from '../support/stores.ts';
@@ -17,6 +18,8 @@ const HIGH_WATER = 40_000;
 /** Rows that the relay may claim in a statement. */
 const STATEMENT_ROWS = 1_000;
 const MEMORY_MB = 250;
+/** What may pass before another row is gone. */
+const DRAINED_MS = 60_000;
 
 const servers = await Promise.all([newPostgres(), newRedis()]);
 afterAll(() => Promise.all(servers.map((server) => server.stop())));
@@ -31,26 +34,35 @@ const { config, database, environment, queue, redis } = await createStores({
   redisUrl: servers[1].url,
 });
 
-it('two million sent rows are sent again page by page after a FLUSHALL, beside new changes, and can be uninstalled', async () => {
-  const producer = await startProducer(environment);
-  await until('the marker of the relay', () => redis.exists(relayMarkerKey(config)));
+// The last one has no row at first.
+const [first = 0] = await createExecutions(database, EXECUTIONS + 1);
+
+async function insertSentRows(): Promise<void> {
   for (let from = 0; from < ROWS; from += INSERTED_AT_ONCE) {
     await database.query(
       `INSERT INTO tally.outbox (execution_id, vendor, source, due_at, sent_at)
-       SELECT 1 + n % $1, 'REPLICATION', 'capture', clock_timestamp(), clock_timestamp()
+       SELECT $4::bigint + n % $1, 'REPLICATION', 'capture', clock_timestamp(), clock_timestamp()
          FROM generate_series($2::bigint, $3::bigint) AS n`,
-      [EXECUTIONS, from, from + INSERTED_AT_ONCE - 1],
+      [EXECUTIONS, from, from + INSERTED_AT_ONCE - 1, first],
     );
   }
   await database.query('ANALYZE tally.outbox');
+}
+
+it('two million sent rows are sent again page by page after a FLUSHALL, beside new changes, and refreshed once workers run', async () => {
+  const producer = await startProducer(environment);
+  await until('the marker of the relay', () => redis.exists(relayMarkerKey(config)));
+  await insertSentRows();
   expect(await queue.getWaitingCount()).toBe(0);
   const most = await watchOutboxStatements(database);
 
-  const fault = injectFault(38, `${ROWS.toLocaleString('en')} sent rows, then FLUSHALL`);
+  const fault = injectFault(
+    38,
+    `${ROWS.toLocaleString('en')} sent rows, then FLUSHALL, then workers`,
+  );
   await redis.flushall();
   await until('the first rows to be sent again', () => queue.getWaitingCount(), 30_000);
-  fault.recovered();
-  const fresh = EXECUTIONS + 1;
+  const fresh = first + EXECUTIONS;
   await database.query(
     `INSERT INTO tally.outbox (execution_id, vendor, source, due_at) VALUES ($1, 'REPLICATION', 'capture', clock_timestamp())`,
     [fresh],
@@ -68,12 +80,22 @@ it('two million sent rows are sent again page by page after a FLUSHALL, beside n
   await producer.said('at its high-water mark');
   expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
   expect(peakMegabytes(producer.pid)).toBeLessThan(MEMORY_MB);
-  expect(producer.lines.filter((line) => /"level":(50|60)/.test(line))).toEqual([]);
+  expect(producer.lines.filter((line) => /"level":"(error|fatal)"/.test(line))).toEqual([]);
   expect((await most()).updated).toBe(STATEMENT_ROWS);
   expect(await outboxRows(database)).toBe(ROWS + 1);
 
-  producer.kill('SIGTERM');
-  await producer.ended;
+  fault.over();
+  const workers = [await startWorker(environment), await startWorker(environment)];
+  await expectNothingBroken({ database, queue }, DRAINED_MS);
+  fault.recovered();
+  for (const { pid, lines } of workers) {
+    expect(peakMegabytes(pid)).toBeLessThan(MEMORY_MB);
+    expect(lines.filter((line) => /"level":"(error|fatal)"/.test(line))).toEqual([]);
+  }
+}, 600_000);
+
+it('two million rows are uninstalled only by force', async () => {
+  await insertSentRows();
   const { result: refused, cost } = await costOf(database, () =>
     runTally(['migrate', '--uninstall'], environment),
   );

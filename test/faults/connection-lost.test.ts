@@ -98,7 +98,7 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
     async () => (await readExecution(database, held)).revision === 1,
   );
   fault.recovered();
-  injectFault(16, 'pg_terminate_backend of every idle connection');
+  const idleEnded = injectFault(16, 'pg_terminate_backend of every idle connection');
 
   const idle = await database.query(
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -111,6 +111,7 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
     'the next to be refreshed',
     async () => (await readExecution(database, other)).revision === 1,
   );
+  idleEnded.recovered();
   await startProducer(environment);
   await witness.verify();
   expect(worker.lines.join('\n')).not.toContain('failed for good');

@@ -24,20 +24,23 @@ async function verify(ids: readonly number[]): Promise<void> {
   expect(await countByRevision(database, ids)).toEqual({ 1: ids.length });
   expect(await queue.getFailedCount()).toBe(0);
   await startProducer(environment);
-  await witness.change(ids);
   await witness.verify();
 }
 
 it('a refresh that Postgres ends to break a deadlock with the host is done again, without an attempt', async () => {
   const ids = await createExecutions(database, 20);
-  await database.query('TRUNCATE tally.outbox');
+  await witness.change(ids);
   const [contested = 0] = ids;
   // The refresh has the rows of its executions and wants the table; the host has the table and wants a row.
   await database.query('CREATE TABLE public.contested ()');
   await sabotage(database, 'LOCK TABLE public.contested', { each: 'STATEMENT' });
   const host = await openClient(environment.DATABASE_URL);
-  // Whoever waits for this long first is the one that Postgres ends; the default is a second.
+  // Postgres looks for a deadlock once, when somebody has waited for this long, and ends who looks. The refresh has to look
+  // first, and only when the host waits, too.
   await host.query(`SET deadlock_timeout = '1min'`);
+  await database.query(
+    `ALTER DATABASE ${new URL(environment.DATABASE_URL).pathname.slice(1)} SET deadlock_timeout = '4s'`,
+  );
   await host.query('BEGIN');
   await host.query('LOCK TABLE public.contested');
   const worker = await startWorker(environment);
@@ -64,7 +67,7 @@ it('a refresh that Postgres ends to break a deadlock with the host is done again
 
 it('a serialization failure is tried again with the whole batch, without an attempt', async () => {
   const ids = await createExecutions(database, 20);
-  await database.query('TRUNCATE tally.outbox');
+  await witness.change(ids);
   // The statement runs in READ COMMITTED, where Postgres never raises it by itself; an extension may.
   await database.query('CREATE SEQUENCE public.refused');
   await sabotage(

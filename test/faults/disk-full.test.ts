@@ -65,7 +65,10 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
       (error: unknown) => String(error).includes('MISCONF'),
     ),
   );
-  const fault = injectFault(28, 'a small file system below the append-only file, filled');
+  const fault = injectFault(
+    28,
+    'an append-only file that has reached the most it may grow to (ulimit -f), so that its writes fail',
+  );
   await witness.change(ids);
   await producer.said('the queue in Redis is unavailable');
   expect(await readyStatus(worker)).toBe(503);

@@ -50,7 +50,7 @@ it.each([
 ])(
   'what failed for good before a FLUSHALL is shown and can be retried, with the reconciler %s',
   async (_what, stores) => {
-    injectFault(34, 'a failure for good, FLUSHALL, its cause removed');
+    const fault = injectFault(34, 'a failure for good, FLUSHALL, its cause removed');
     const { database, environment } = stores;
     const { url } = await serveDashboard(stores);
     const id = await failThenFlush(stores);
@@ -82,6 +82,7 @@ it.each([
     expect(overview).toContain('disk quota of tenant &#60;n&#62;');
     expect(await readExecution(database, id)).toMatchObject({ status: 'Success', revision: 0 });
 
+    fault.over();
     const select = ['retry', '--error', 'disk quota'];
     expect((await runTally([...select, '--dry-run'], environment)).output).toBe('would retry 1');
     expect((await runTally([...select, '--json'], environment)).output).toBe(
@@ -91,6 +92,7 @@ it.each([
       'it to be refreshed',
       async () => (await readExecution(database, id)).status === 'Error',
     );
+    fault.recovered();
     expect(await failed()).toEqual({ failed: 0, causes: [] });
     await expectNothingBroken(stores);
   },

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeEach, expect, it } from 'vitest';
 import { countJobs } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
-import { witnessRefreshes } from '../support/invariants.ts';
+import { expectNothingBroken, witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -92,6 +92,7 @@ it.each([
   if (freeze) for (const worker of workers) worker.kill('SIGCONT');
   await untilOutboxIsEmpty(database, 40_000);
   fault.recovered();
+  await expectNothingBroken({ database, queue });
   const [stored] = await database.query<{ count: number }>(
     `SELECT count(*) AS count FROM execution WHERE id = ANY ($1) AND status = 'Error'`,
     [ids],

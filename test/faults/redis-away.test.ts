@@ -89,6 +89,7 @@ describe('an unavailable Redis', () => {
     await recordRefreshes(database, refreshesOf([id]), 'api');
     await until('it to refresh', async () => (await readExecution(database, id)).revision === 1);
     fault.recovered();
+    await expectNothingBroken({ database, queue });
   });
 
   it('ends tally enqueue within 5 s with one line that says what to do', async () => {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts';
-import { createExecutions, refreshesOf } from '../support/executions.ts';
+import { countByRevision, createExecutions, refreshesOf } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { closeGate } from '../support/sabotage.ts';
@@ -60,6 +60,7 @@ it('a worker that gets SIGTERM in mid-batch finishes it, exits with 0 and leaves
   expect(await worker.ended).toEqual({ code: 0, signal: null });
   const { active } = await countJobs(queue);
   expect(active).toBe(0);
+  expect((await countByRevision(database, ids))[1]).toBeGreaterThan(0);
   await startWorker(environment);
   await startProducer(environment);
   await witness.verify();

@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createExecutions, readExecution } from '../support/executions.ts';
-import { witnessRefreshes } from '../support/invariants.ts';
+import { expectNothingBroken, witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { allSettled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -111,6 +111,7 @@ it('a host that stops, inserts and sweeps in parallel is never blocked, and no d
   await quiet();
   fault.recovered();
 
+  await expectNothingBroken({ database, queue });
   expect(await deadlocks()).toBe(deadlocksBefore);
   const left = await database.query('SELECT FROM execution');
   expect(left).toHaveLength(ids.length);
@@ -170,4 +171,5 @@ it('a change in a long transaction is refreshed once it commits, and not if it r
   await quiet();
   expect(await revisions()).toEqual([(before[0] ?? 0) + 1, before[1]]);
   expect((await readExecution(database, undone)).status).toBe('Running');
+  await expectNothingBroken({ database, queue });
 });

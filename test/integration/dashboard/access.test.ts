@@ -147,6 +147,7 @@ describe('a page of another site', () => {
     ['text/plain and no word of its origin', { 'content-type': 'text/plain' }],
     ['JSON', { 'content-type': 'application/json', origin: 'https://evil.example' }],
   ])("can't add a job with the password in the browser and %s", async (_what, headers) => {
+    injectFault(29, 'POSTs by a page of another site');
     const before = await contents();
     const response = await fetch(`${url}${add}`, {
       method: 'POST',

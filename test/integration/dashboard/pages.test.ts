@@ -119,6 +119,7 @@ describe('/executions/:id', () => {
   });
 
   it('shows a delayed job with its error and its next try, then the failed one', async () => {
+    injectFault(29, 'script in an error');
     const id = await newExecution();
     await failRefreshes(database, '<script>alert(1)</script>');
     await openWorker(environment);

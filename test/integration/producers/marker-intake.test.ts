@@ -81,6 +81,7 @@ const allRecorded = (count: number) =>
 
 describe('the marker intake', () => {
   it('records the markers of both formats, due after the delay, and leaves none in Redis', async () => {
+    injectFault(24, 'markers, whose refreshes are due 35 s later');
     await markInSet(harbor, range(1, 50));
     await markByKeys(harbor, range(51, 50));
     startIntake();

@@ -22,7 +22,9 @@ import { createStores } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 import { injectFault } from '../../support/fault.ts';
 
-const { database, queue, environment } = await createStores({ settings: { JOB_ATTEMPTS: '2' } });
+const { database, queue, environment } = await createStores({
+  settings: { JOB_ATTEMPTS: '2', RECONCILE_INTERVAL_MS: '0' },
+});
 const isSettled = () => settled(queue);
 
 beforeEach(async () => {
@@ -94,8 +96,7 @@ describe('a bad one harms only itself', () => {
     'an execution whose update %s fails alone after its attempts; the other 499 are refreshed',
     async (what, statement, reason) => {
       const injected = `one of 500 executions whose update ${what}`;
-      if (what === 'raises') injectFault(17, injected);
-      else injectFault(21, injected);
+      const fault = injectFault(what === 'raises' ? 17 : 21, injected);
       const ids = await createExecutions(database, 500);
       const bad = ids[250] ?? 0;
       const sabotaged = await sabotage(database, statement, { ids: [bad] });
@@ -109,8 +110,10 @@ describe('a bad one harms only itself', () => {
       expect(failed[0]?.failedReason).toMatch(reason);
       expect(await countByRevision(database, ids)).toEqual({ 0: 1, 1: 499 });
       await sabotaged.end();
+      fault.over();
       for (const job of failed) await retryFailedRefresh(queue, job);
       await expectNothingBroken({ database, queue });
+      fault.recovered();
     },
   );
 
@@ -138,11 +141,13 @@ describe('a bad one harms only itself', () => {
   });
 
   it('a deleted execution and one without tasks complete, and are counted as what they are', async () => {
-    injectFault(18, 'a job of an execution that was deleted');
-    const id = await createExecution(database, []);
+    const fault = injectFault(18, 'DELETE of an execution whose job waits');
+    const [id = 0, deleted = 0] = await createExecutions(database, 2, []);
+    await enqueueRefreshes(queue, [refreshOf(id), refreshOf(deleted)]);
+    await database.query('DELETE FROM execution WHERE id = $1', [deleted]);
     const worker = await openWorker(environment);
-    await enqueueRefreshes(queue, [refreshOf(id), refreshOf(999_999)]);
     await until('both to be done', isSettled);
+    fault.recovered();
     expect(await countJobs(queue)).toMatchObject({ failed: 0 });
     const metrics = await metricsOf(worker);
     expect(metrics).toContain('tally_refreshes_total{vendor="REPLICATION",outcome="no_tasks"} 1');

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
+import { injectFault } from '../../../support/fault.ts';
 import { nothingLeft } from '../../../support/left-over.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
 import { newFolder } from '../../../support/new-folder.ts';
@@ -89,6 +90,7 @@ describe('npm start', () => {
   });
 
   it('leaves nothing running after kill -9, and the next start has all that was recorded', async () => {
+    injectFault(41, 'SIGKILL of tally start');
     const data = join(folder, 'killed');
     const first = startTally(['start', '--executions', '200', '--data', data], environment);
     await first.said('taking jobs', 100_000);
