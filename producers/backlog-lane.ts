@@ -33,7 +33,9 @@ interface Parts {
 /**
  * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
  * no worker runs them (none is there, all are of an older version, or the queue is paused). The
- * lane makes progress if its oldest row has changed, so relays needn't coordinate.
+ * lane makes progress if its oldest row has changed or a job has ended, so relays needn't
+ * coordinate. Neither alone tells: rows that a batch had to leave stay the oldest while workers go
+ * on behind them, and a job that runs for long has not ended yet.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -41,16 +43,13 @@ export class BacklogLane {
   #nextLookMs = 0;
   #nextOfferMs = 0;
   #headId: number | undefined;
-  #headSinceMs = 0;
-  /** Set while the lane makes no progress: the job that was in its first slot when that began. */
-  #standstill: { readonly jobId: string | null } | undefined;
+  /** In the first slot. */
+  #jobId: string | null = null;
+  #progressMs = 0;
+  #standsStill = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-  }
-
-  get standsStill(): boolean {
-    return this.#standstill !== undefined;
   }
 
   /**
@@ -59,7 +58,7 @@ export class BacklogLane {
    */
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
-    return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
+    return BACKLOG_JOBS > 0 && !this.#standsStill ? BACKLOG_AFTER_MS : undefined;
   }
 
   /**
@@ -68,7 +67,7 @@ export class BacklogLane {
    */
   get expressJobs(): number {
     if (this.#parts.config.BACKLOG_JOBS === 0) return Infinity;
-    return this.standsStill ? STANDSTILL_JOBS : BURST_JOBS;
+    return this.#standsStill ? STANDSTILL_JOBS : BURST_JOBS;
   }
 
   /** Checks whether there is a backlog and whether it has moved. @throws an error from `pg` */
@@ -83,7 +82,7 @@ export class BacklogLane {
     });
     if (head?.rowId === this.#headId) return;
     this.#headId = head?.rowId;
-    this.#headSinceMs = nowMs;
+    this.#progressMs = nowMs;
   }
 
   /** Forgets the oldest row. Call it in an outage, when nobody can make progress. */
@@ -94,20 +93,22 @@ export class BacklogLane {
   /** Offers jobs while there is a backlog. @throws an error from `ioredis` */
   async offer(): Promise<void> {
     const nowMs = performance.now();
-    const isIdle = this.#headId === undefined && this.#standstill === undefined;
+    const isIdle = this.#headId === undefined && !this.#standsStill;
     if (isIdle || nowMs < this.#nextOfferMs) return;
     this.#nextOfferMs = nowMs + OFFER_MS;
     const { backlogQueue, config, log } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
-    if (this.#standstill !== undefined) {
-      // If the slot holds another job, a worker has finished that one.
-      const jobId = await jobOfFirstSlot(backlogQueue);
-      if (jobId === this.#standstill.jobId) return;
-      this.#standstill = undefined;
-      this.#headSinceMs = nowMs;
+    const jobId = await jobOfFirstSlot(backlogQueue);
+    // If the slot holds another job, a worker has finished that one.
+    const ended = jobId !== this.#jobId;
+    this.#jobId = jobId;
+    if (ended) this.#progressMs = nowMs;
+    if (this.#standsStill) {
+      if (!ended) return;
+      this.#standsStill = false;
       log.info('workers drain the backlog again');
-    } else if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
-      this.#standstill = { jobId: await jobOfFirstSlot(backlogQueue) };
+    } else if (this.#headId !== undefined && nowMs - this.#progressMs >= STANDSTILL_MS) {
+      this.#standsStill = true;
       log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',
       );
