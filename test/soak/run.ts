@@ -127,8 +127,8 @@ export async function runSoak(
       broken = await calm(world, population, say);
       recoveriesMs.push(performance.now() - calmFromMs);
       broken.push(...(await visitor.lookAtAll()));
-      const ended = children?.endedByThemselves ?? 0;
-      if (ended > 0) broken.push(`${ended} processes of tally start ended by themselves`);
+      const crashed = children?.endedByThemselves ?? 0;
+      if (crashed > 0) broken.push(`${crashed} processes of tally start ended by themselves`);
       say(`${writers.changes} changes; calm after ${Math.round(recoveriesMs.at(-1) ?? 0)} ms`);
       // Not before: Tally must come right beside the connections that its clients have given up.
       for (const proxy of [world.redisProxy, world.postgresProxy]) proxy.bury();
