@@ -33,9 +33,9 @@ interface Parts {
 /**
  * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
  * no worker runs them (none is there, all are of an older version, or the queue is paused). The
- * lane makes progress if its oldest row has changed or a job has ended, so relays needn't
- * coordinate. Neither alone tells: rows that a batch had to leave stay the oldest while workers go
- * on behind them, and a job that runs for long has not ended yet.
+ * lane makes progress if its oldest row has changed, so relays needn't coordinate. Where jobs end
+ * all the same, their batches begin behind that row: then the express lane helps, and nothing is
+ * wrong.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -43,10 +43,13 @@ export class BacklogLane {
   #nextLookMs = 0;
   #nextOfferMs = 0;
   #headId: number | undefined;
+  #headSinceMs = 0;
   /** In the first slot. */
   #jobId: string | null = null;
-  #progressMs = 0;
+  #jobSinceMs = 0;
   #standsStill = false;
+  /** Whether it was said that no worker drains the backlog. */
+  #unattended = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -82,7 +85,7 @@ export class BacklogLane {
     });
     if (head?.rowId === this.#headId) return;
     this.#headId = head?.rowId;
-    this.#progressMs = nowMs;
+    this.#headSinceMs = nowMs;
   }
 
   /** Forgets the oldest row. Call it in an outage, when nobody can make progress. */
@@ -99,16 +102,21 @@ export class BacklogLane {
     const { backlogQueue, config, log } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
     const jobId = await jobOfFirstSlot(backlogQueue);
-    // If the slot holds another job, a worker has finished that one.
-    const ended = jobId !== this.#jobId;
-    this.#jobId = jobId;
-    if (ended) this.#progressMs = nowMs;
-    if (this.#standsStill) {
-      if (!ended) return;
+    // If the slot holds another job, a worker has finished the one before.
+    if (jobId !== this.#jobId) {
+      this.#jobId = jobId;
+      this.#jobSinceMs = nowMs;
+      if (this.#standsStill) this.#headSinceMs = nowMs;
       this.#standsStill = false;
-      log.info('workers drain the backlog again');
-    } else if (this.#headId !== undefined && nowMs - this.#progressMs >= STANDSTILL_MS) {
+      if (this.#unattended) log.info('workers drain the backlog again');
+      this.#unattended = false;
+    }
+    if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
       this.#standsStill = true;
+    }
+    const isUnattended = this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS;
+    if (isUnattended && !this.#unattended) {
+      this.#unattended = true;
       log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',
       );

@@ -135,22 +135,22 @@ it.each([
 it.each([
   [
     'is a replica',
-    [7, 'REPLICAOF a host that does not exist'],
+    () => injectFault(7, 'REPLICAOF a host that does not exist'),
     ['REPLICAOF', '127.0.0.1', '1'],
     ['REPLICAOF', 'NO', 'ONE'],
     'it is a replica; point REDIS_URL at the primary',
   ],
   [
     'has no memory left',
-    [6, 'CONFIG SET maxmemory 1 beside an idle worker'],
+    () => injectFault(6, 'CONFIG SET maxmemory 1 beside an idle worker'),
     ['CONFIG', 'SET', 'maxmemory', '1'],
     ['CONFIG', 'SET', 'maxmemory', '0'],
     'free memory or raise maxmemory',
   ],
 ] as const)(
   "an idle worker whose Redis %s says so once, isn't ready or busy, and works again afterwards",
-  async (_name, [number, injected], breaks, mends, advice) => {
-    const fault = injectFault(number, injected);
+  async (_name, inject, breaks, mends, advice) => {
+    const fault = inject();
     const { admin } = await userWith(SMALLEST);
     const worker = startTally(['worker'], environment);
     const producer = startTally(['producer'], environment);

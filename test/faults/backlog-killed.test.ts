@@ -1,7 +1,12 @@
 import { afterAll, expect, it } from 'vitest';
 import { enableCapture } from '../../shared/postgres/capture.ts';
 import { withClient, type Database } from '../../shared/postgres/database.ts';
-import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/executions.ts';
+import {
+  createExecutions,
+  outboxRows,
+  untilOutboxHas,
+  untilOutboxIsEmpty,
+} from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { runTally, startProducer, startWorker, type TallyProcess } from '../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
@@ -12,6 +17,8 @@ import { injectFault } from '../support/fault.ts';
 
 const EXECUTIONS = 300_000;
 const SPECIAL = 10;
+/** What may pass before another row is gone. */
+const STUCK_MS = 60_000;
 /** Executions that change just before a fault. */
 const CHANGED = 100;
 const servers = await Promise.all([controlledPostgres(), controlledRedis()]);
@@ -80,24 +87,17 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
   ];
   for (const [nth, fault] of faults.entries()) {
     const left = EXECUTIONS * (1 - (nth + 1) / (faults.length + 1));
-    await until(
-      `at most ${left} rows to be left`,
-      async () => (await outboxRows(database)) <= left,
-      120_000,
-    );
+    await untilOutboxHas(database, left, STUCK_MS);
     // One that comes when all is done proves nothing.
     expect(await outboxRows(database)).toBeGreaterThan(SPECIAL);
     await witness.change(ids.slice(1_000 * nth, 1_000 * nth + CHANGED));
     await fault();
   }
-  await until(
-    'all but the locked to be done',
-    async () => (await outboxRows(database)) <= SPECIAL,
-    120_000,
-  );
+  // All but the locked.
+  await untilOutboxHas(database, SPECIAL, STUCK_MS);
   fault.over();
   await unlock();
-  await untilOutboxIsEmpty(database, 60_000);
+  await untilOutboxIsEmpty(database, STUCK_MS);
   fault.recovered();
 
   // A lock that is held for more than twice ten seconds costs the only attempt. A busy machine takes that long.
@@ -114,7 +114,7 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
     async () => (await failedIds(database)).length === 0,
   );
   await witness.verify();
-}, 400_000);
+}, 900_000);
 
 /** Whose failures stand. One that failed twice, beside a kill, may still have its older record. */
 async function failedIds(database: Database): Promise<number[]> {

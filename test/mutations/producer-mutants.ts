@@ -60,8 +60,13 @@ export const PRODUCER_MUTANTS: readonly Mutant[] = [
     name: 'takes a backlog whose oldest row stays for one that nobody drains',
     breaks: 'a warning that says what is so',
     file: 'producers/backlog-lane.ts',
-    edits: [['    if (ended) this.#progressMs = nowMs;\n', '']],
-    test: [LANE_TEST, "isn't said to stand still while jobs end, though its oldest row stays"],
+    edits: [
+      ['this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS', 'this.#standsStill'],
+    ],
+    test: [
+      LANE_TEST,
+      'is helped, and not said to be unattended, while jobs end though its oldest row stays',
+    ],
   },
   {
     name: "keeps rows that Redis didn't take marked as sent",

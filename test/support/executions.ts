@@ -76,12 +76,21 @@ export async function outboxRows(database: Database): Promise<number> {
   return row?.count ?? 0;
 }
 
+/** As {@link untilOutboxHas} waits, until the outbox is empty. */
+export function untilOutboxIsEmpty(database: Database, timeoutMs?: number): Promise<void> {
+  return untilOutboxHas(database, 0, timeoutMs);
+}
+
 /**
- * Waits until the outbox is empty, however long that takes.
+ * Waits until the outbox has at most so many rows, however long that takes.
  * @throws if it hasn't become smaller for `timeoutMs` milliseconds
  */
-export async function untilOutboxIsEmpty(database: Database, timeoutMs?: number): Promise<void> {
-  for (let least = Number.POSITIVE_INFINITY; least > 0;) {
+export async function untilOutboxHas(
+  database: Database,
+  atMost: number,
+  timeoutMs?: number,
+): Promise<void> {
+  for (let least = Number.POSITIVE_INFINITY; least > atMost;) {
     const most = least;
     const fewerRows = async (): Promise<number | undefined> => {
       const rows = await outboxRows(database);

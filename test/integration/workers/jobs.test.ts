@@ -96,7 +96,7 @@ describe('a bad one harms only itself', () => {
     'an execution whose update %s fails alone after its attempts; the other 499 are refreshed',
     async (what, statement, reason) => {
       const injected = `one of 500 executions whose update ${what}`;
-      const fault = injectFault(what === 'raises' ? 17 : 21, injected);
+      const fault = what === 'raises' ? injectFault(17, injected) : injectFault(21, injected);
       const ids = await createExecutions(database, 500);
       const bad = ids[250] ?? 0;
       const sabotaged = await sabotage(database, statement, { ids: [bad] });
