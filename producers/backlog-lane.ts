@@ -56,8 +56,8 @@ export class BacklogLane {
   }
 
   /**
-   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while no
-   * worker runs those.
+   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while the
+   * lane makes no progress.
    */
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
