@@ -34,6 +34,7 @@ it('killing workers again and again under load fails no job, and everything is r
   const fault = injectFault(3, 'SIGKILL of one of three workers with jobs in hand, eight times');
   let recovered = 0;
   for (let kill = 0; kill < KILLS; kill++) {
+    await changeTasks();
     // Killed with jobs in hand, of which another worker has to take over each. Which worker gets any
     // is up to chance: the others may have been faster.
     const victim = await until('a worker to have jobs in hand', async () => {
