@@ -1,9 +1,11 @@
+import type { Redis } from 'ioredis';
 import { readBacklogHead } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import {
+  isRun,
   jobOfFirstSlot,
   offerBacklogJobs,
   type BacklogQueue,
@@ -27,15 +29,16 @@ interface Parts {
   readonly config: Config;
   readonly database: Database;
   readonly backlogQueue: BacklogQueue;
+  readonly redis: Redis;
   readonly log: Logger;
 }
 
 /**
  * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
  * no worker runs them (none is there, all are of an older version, or the queue is paused). The
- * lane makes progress if its oldest row has changed, so relays needn't coordinate. Where jobs end
- * all the same, their batches begin behind that row: then the express lane helps, and nothing is
- * wrong.
+ * lane makes progress if its oldest row has changed, so relays needn't coordinate. Where jobs run all
+ * the same, their batches begin behind that row or take long: then the express lane helps, and
+ * nothing is wrong.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -99,7 +102,7 @@ export class BacklogLane {
     const isIdle = this.#headId === undefined && !this.#standsStill;
     if (isIdle || nowMs < this.#nextOfferMs) return;
     this.#nextOfferMs = nowMs + OFFER_MS;
-    const { backlogQueue, config, log } = this.#parts;
+    const { backlogQueue, config, log, redis } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
     const jobId = await jobOfFirstSlot(backlogQueue);
     // If the slot holds another job, a worker has finished the one before.
@@ -114,8 +117,8 @@ export class BacklogLane {
     if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
       this.#standsStill = true;
     }
-    const isUnattended = this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS;
-    if (isUnattended && !this.#unattended) {
+    const isLate = this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS;
+    if (isLate && !this.#unattended && !(await isRun(backlogQueue, redis, jobId))) {
       this.#unattended = true;
       log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',

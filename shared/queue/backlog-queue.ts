@@ -89,6 +89,19 @@ export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));
 }
 
+/**
+ * Whether a worker that is alive runs this job; false for null.
+ * @throws an error from `ioredis`
+ */
+export async function isRun(
+  queue: BacklogQueue,
+  redis: Redis,
+  jobId: string | null,
+): Promise<boolean> {
+  // BullMQ's key of the lock, which the worker renews.
+  return jobId !== null && (await redis.exists(`${queue.toKey(jobId)}:lock`)) === 1;
+}
+
 function slotName(slot: number): string {
   return `backlog-${slot}`;
 }
