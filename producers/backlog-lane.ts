@@ -5,7 +5,7 @@ import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import {
-  isRun,
+  isAnyRun,
   jobOfFirstSlot,
   offerBacklogJobs,
   type BacklogQueue,
@@ -118,7 +118,11 @@ export class BacklogLane {
       this.#standsStill = true;
     }
     const isLate = this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS;
-    if (isLate && !this.#unattended && !(await isRun(backlogQueue, redis, jobId))) {
+    if (
+      isLate &&
+      !this.#unattended &&
+      !(await isAnyRun(backlogQueue, redis, config.BACKLOG_JOBS))
+    ) {
       this.#unattended = true;
       log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',

@@ -90,16 +90,16 @@ export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
 }
 
 /**
- * Whether a worker that is alive runs this job; false for null.
+ * Whether a worker that is alive runs the job of any of `slots` slots.
  * @throws an error from `ioredis`
  */
-export async function isRun(
-  queue: BacklogQueue,
-  redis: Redis,
-  jobId: string | null,
-): Promise<boolean> {
-  // BullMQ's key of the lock, which the worker renews.
-  return jobId !== null && (await redis.exists(`${queue.toKey(jobId)}:lock`)) === 1;
+export async function isAnyRun(queue: BacklogQueue, redis: Redis, slots: number): Promise<boolean> {
+  const jobIds = await Promise.all(
+    Array.from({ length: slots }, (_, n) => queue.getDeduplicationJobId(slotName(n + 1))),
+  );
+  // BullMQ's keys of the locks, which the workers renew.
+  const locks = jobIds.flatMap((jobId) => (jobId === null ? [] : [`${queue.toKey(jobId)}:lock`]));
+  return locks.length > 0 && (await redis.exists(locks)) > 0;
 }
 
 function slotName(slot: number): string {
