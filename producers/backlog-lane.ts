@@ -1,11 +1,9 @@
-import type { Redis } from 'ioredis';
 import { readBacklogHead } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import {
-  isAnyRun,
   jobOfFirstSlot,
   offerBacklogJobs,
   type BacklogQueue,
@@ -29,16 +27,13 @@ interface Parts {
   readonly config: Config;
   readonly database: Database;
   readonly backlogQueue: BacklogQueue;
-  readonly redis: Redis;
   readonly log: Logger;
 }
 
 /**
  * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
  * no worker runs them (none is there, all are of an older version, or the queue is paused). The
- * lane makes progress if its oldest row has changed, so relays needn't coordinate. Where jobs run all
- * the same, their batches begin behind that row or take long: then the express lane helps, and
- * nothing is wrong.
+ * lane makes progress if its oldest row has changed, so relays needn't coordinate.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -47,24 +42,24 @@ export class BacklogLane {
   #nextOfferMs = 0;
   #headId: number | undefined;
   #headSinceMs = 0;
-  /** In the first slot. */
-  #jobId: string | null = null;
-  #jobSinceMs = 0;
-  #standsStill = false;
-  /** Whether it was said that no worker drains the backlog. */
-  #unattended = false;
+  /** Set while the lane makes no progress: the job that was in its first slot when that began. */
+  #standstill: { readonly jobId: string | null } | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
+  get standsStill(): boolean {
+    return this.#standstill !== undefined;
+  }
+
   /**
-   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while the
-   * lane makes no progress.
+   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while no
+   * worker runs those.
    */
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
-    return BACKLOG_JOBS > 0 && !this.#standsStill ? BACKLOG_AFTER_MS : undefined;
+    return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
   }
 
   /**
@@ -73,7 +68,7 @@ export class BacklogLane {
    */
   get expressJobs(): number {
     if (this.#parts.config.BACKLOG_JOBS === 0) return Infinity;
-    return this.#standsStill ? STANDSTILL_JOBS : BURST_JOBS;
+    return this.standsStill ? STANDSTILL_JOBS : BURST_JOBS;
   }
 
   /** Checks whether there is a backlog and whether it has moved. @throws an error from `pg` */
@@ -99,31 +94,20 @@ export class BacklogLane {
   /** Offers jobs while there is a backlog. @throws an error from `ioredis` */
   async offer(): Promise<void> {
     const nowMs = performance.now();
-    const isIdle = this.#headId === undefined && !this.#standsStill;
+    const isIdle = this.#headId === undefined && this.#standstill === undefined;
     if (isIdle || nowMs < this.#nextOfferMs) return;
     this.#nextOfferMs = nowMs + OFFER_MS;
-    const { backlogQueue, config, log, redis } = this.#parts;
+    const { backlogQueue, config, log } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
-    const jobId = await jobOfFirstSlot(backlogQueue);
-    // If the slot holds another job, a worker has finished the one before.
-    if (jobId !== this.#jobId) {
-      this.#jobId = jobId;
-      this.#jobSinceMs = nowMs;
-      if (this.#standsStill) this.#headSinceMs = nowMs;
-      this.#standsStill = false;
-      if (this.#unattended) log.info('workers drain the backlog again');
-      this.#unattended = false;
-    }
-    if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
-      this.#standsStill = true;
-    }
-    const isLate = this.#standsStill && nowMs - this.#jobSinceMs >= STANDSTILL_MS;
-    if (
-      isLate &&
-      !this.#unattended &&
-      !(await isAnyRun(backlogQueue, redis, config.BACKLOG_JOBS))
-    ) {
-      this.#unattended = true;
+    if (this.#standstill !== undefined) {
+      // If the slot holds another job, a worker has finished that one.
+      const jobId = await jobOfFirstSlot(backlogQueue);
+      if (jobId === this.#standstill.jobId) return;
+      this.#standstill = undefined;
+      this.#headSinceMs = nowMs;
+      log.info('workers drain the backlog again');
+    } else if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
+      this.#standstill = { jobId: await jobOfFirstSlot(backlogQueue) };
       log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',
       );

@@ -89,19 +89,6 @@ export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));
 }
 
-/**
- * Whether a worker that is alive runs the job of any of `slots` slots.
- * @throws an error from `ioredis`
- */
-export async function isAnyRun(queue: BacklogQueue, redis: Redis, slots: number): Promise<boolean> {
-  const jobIds = await Promise.all(
-    Array.from({ length: slots }, (_, n) => queue.getDeduplicationJobId(slotName(n + 1))),
-  );
-  // BullMQ's keys of the locks, which the workers renew.
-  const locks = jobIds.flatMap((jobId) => (jobId === null ? [] : [`${queue.toKey(jobId)}:lock`]));
-  return locks.length > 0 && (await redis.exists(locks)) > 0;
-}
-
 function slotName(slot: number): string {
   return `backlog-${slot}`;
 }

@@ -1,5 +1,4 @@
-import { Worker } from 'bullmq';
-import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { openBacklogQueue } from '../../../shared/queue/backlog-queue.ts';
 import {
@@ -134,25 +133,6 @@ describe('the backlog lane', () => {
     await recordOld(second);
     await done();
     expect(await countByRevision(database, second)).toEqual({ 1: 2_000 });
-  });
-
-  it('is helped, and not said to be unattended, while jobs end though its oldest row stays', async () => {
-    const ids = await createExecutions(database, 10);
-    await recordOld(ids);
-    // As one whose batches begin behind a row that an earlier batch had to leave.
-    const worker = new Worker(backlog.name, () => Promise.resolve(), {
-      connection: redis.duplicate({ maxRetriesPerRequest: null }),
-      prefix: config.QUEUE_PREFIX,
-    });
-    let ended = 0;
-    worker.on('completed', () => ended++);
-    onTestFinished(() => worker.close());
-    const producer = await openProducer({ ...environment, BACKLOG_JOBS: '1' });
-    await until('the express lane to have the rows', async () => {
-      return (await queue.getWaitingCount()) === ids.length;
-    });
-    expect(ended).toBeGreaterThan(3);
-    expect(producer.lines.join('\n')).not.toContain('no worker drains the backlog');
   });
 
   it('goes on in another worker when one stops after the batch in hand', async () => {
