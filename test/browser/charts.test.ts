@@ -75,6 +75,8 @@ it('a mouse reads both charts at its time, and the newest values when it has lef
 it('the keyboard alone reads a chart, which says the values as a slider does', async () => {
   const { page, rates, shown } = await open();
   const slider = page.getByRole('slider', { name: 'Refreshes a second' });
+  // An update between two keys could move the chart on.
+  await page.route('**/*', (route) => route.abort());
   // From the choice of the range before it.
   await page.getByRole('link', { name: '24 h' }).focus();
   await page.keyboard.press('Tab');
@@ -112,7 +114,7 @@ it('a finger reads a chart, and what it has read stays until another place is to
   const { express, at } = await shown();
   expect(at).toMatch(/UTC$/);
   for (const part of [0.7, 0.5, 0.3]) await finger('touchMove', part);
-  await expect.poll(async () => (await shown()).express).toBeGreaterThan(express + 30);
+  await until('the finger to be followed', async () => (await shown()).express > express + 30);
   await finger('touchEnd');
   expect((await shown()).at).toMatch(/UTC$/);
   await page.locator('h2').first().click();
@@ -127,9 +129,13 @@ it('another range comes without a reload, and updates keep it, the time that is 
   await until('the other range', async () => (await shown()).express > 900);
   expect(new URL(page.url()).search).toBe('?range=24h');
   await page.keyboard.press('Tab');
-  for (let n = 0; n < 30; n++) await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('ArrowLeft');
+  const first = await shown();
+  // One off if another interval has begun since the history was written, or if nothing is told of the newest yet.
+  expect(Math.abs(first.express - 1_001)).toBeLessThanOrEqual(1);
+  for (let n = 0; n < 29; n++) await page.keyboard.press('ArrowLeft');
   const read = await shown();
-  expect(read.express).toBe(1_030);
+  expect(read.express).toBe(first.express + 29);
   const json = await rates.getAttribute('data-chart');
   await writeHistory(stores, COARSE, 1, () => ({ refreshed: 9_000_000 }));
   // An update that came from the server.
@@ -166,5 +172,5 @@ it('the charts follow the colours of the system while they are open', async () =
   await page.emulateMedia({ colorScheme: 'light' });
   const light = await ink();
   await page.emulateMedia({ colorScheme: 'dark' });
-  await expect.poll(ink).not.toBe(light);
+  await until('other colours', async () => (await ink()) !== light);
 });
