@@ -5,7 +5,9 @@ import { OPERATOR, serveDashboard, VIEWER, WITH_PASSWORDS } from '../support/das
 import { createExecution, createExecutions, readExecution } from '../support/executions.ts';
 import { addFailedJobs } from '../support/failed-jobs.ts';
 import { openWorker } from '../support/in-process.ts';
+import { startWorker } from '../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../support/sabotage.ts';
+import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 
@@ -32,13 +34,15 @@ it('a visitor without the password sees nothing', async () => {
 it('a visitor with the password sees waiting, running, delayed and failed jobs', async () => {
   const [failed = 0, running = 0, waiting = 0, delayed = 0] = await createExecutions(database, 4);
   const failure = await failRefreshes(database, '<script>alert("error")</script>');
-  await openWorker(environment);
+  const worker = await startWorker({ ...environment, LOCK_DURATION_MS: '600000' });
   await enqueueRefreshes(queue, [{ executionId: failed, vendor }]);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
   await failure.end();
   const unlock = await lockExecutions(environment.DATABASE_URL, [running]);
   await enqueueRefreshes(queue, [{ executionId: running, vendor }]);
   await until('it to run', async () => (await queue.getActiveCount()) === 1);
+  // Awake it would give up the locked execution, perhaps before the pages have been looked at.
+  worker.kill('SIGSTOP');
   await enqueueRefreshes(queue, [{ executionId: waiting, vendor }]);
   await queue.add('refresh', { executionId: delayed, vendor }, { delay: 60_000, jobId: 'a:b:c' });
 
@@ -65,8 +69,10 @@ it('a visitor with the password sees waiting, running, delayed and failed jobs',
   );
   await page.getByText(`${running}:${vendor}`).waitFor();
   await unlock();
-  await until('both to be done', async () => (await queue.getActiveCount()) === 0);
+  worker.kill('SIGCONT');
   await queue.remove('a:b:c');
+  await until('both to be done', () => settled(queue));
+  expect(await queue.getFailedCount()).toBe(1);
   expect(problems).toEqual([]);
 });
 
