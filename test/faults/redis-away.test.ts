@@ -10,9 +10,10 @@ import {
   refreshesOf,
   untilOutboxIsEmpty,
 } from '../support/executions.ts';
-import { readyStatus } from '../support/health.ts';
+import { readyStatus, untilReady } from '../support/health.ts';
 import { expectNothingBroken } from '../support/invariants.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { askUntilAccepted } from '../support/refresh-api.ts';
 import { controlledRedis } from '../support/server-control.ts';
 import { createStores } from '../support/stores.ts';
 import { BUSY_MACHINE_MS, until } from '../support/wait.ts';
@@ -58,14 +59,9 @@ describe('an unavailable Redis', () => {
     const worker = await startWorker(environment);
     await server.stop();
     await producer.said('Redis is unavailable');
-    const answer = await fetch(`${producer.url}/v1/refreshes`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(refreshOf(id)),
-    });
-    expect(answer.status).toBe(202);
+    const answer = await askUntilAccepted(producer.url, refreshOf(id));
     expect(await answer.json()).toEqual({ accepted: 1 });
-    expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
+    await untilReady(producer);
     await server.start();
     await until(
       'it to be refreshed',
@@ -83,7 +79,7 @@ describe('an unavailable Redis', () => {
     fault.over();
     await server.start();
     await worker.said('taking jobs');
-    await until('it to be ready', async () => (await readyStatus(worker)) === 200);
+    await untilReady(worker);
     const id = await createExecution(database);
     await startProducer(environment);
     await recordRefreshes(database, refreshesOf([id]), 'api');

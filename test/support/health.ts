@@ -1,3 +1,5 @@
+import { until } from './wait.ts';
+
 /** A worker, producer or dashboard, in this process or in its own. */
 interface Speaker {
   said(text: RegExp): Promise<string>;
@@ -11,6 +13,11 @@ export async function healthAddress(speaker: Speaker): Promise<string> {
 
 export async function readyStatus(speaker: Speaker): Promise<number> {
   return (await fetch(`${await healthAddress(speaker)}/readyz`)).status;
+}
+
+/** Waits until a process is ready; on a busy machine a store may be slower than a single look allows. */
+export async function untilReady(speaker: Speaker): Promise<void> {
+  await until('it to be ready', async () => (await readyStatus(speaker)) === 200);
 }
 
 export async function metricsOf(speaker: Speaker): Promise<string> {
