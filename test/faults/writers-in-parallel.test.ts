@@ -165,7 +165,6 @@ it('a change in a long transaction is refreshed once it commits, and not if it r
   await until(
     'it to be refreshed',
     async () => (await readExecution(database, late)).status === 'Success',
-    5_000,
   );
   fault.recovered();
   await quiet();
