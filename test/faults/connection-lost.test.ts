@@ -99,12 +99,15 @@ it('connections ended in a transaction or while idle cost time and no job', asyn
   );
   fault.recovered();
   const idleEnded = injectFault(16, 'pg_terminate_backend of every idle connection');
-
-  const idle = await database.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE datname = current_database() AND application_name = 'tally worker' AND state = 'idle'`,
-  );
-  expect(idle.length).toBeGreaterThan(0);
+  // A refresh is seen a moment before its connection is idle.
+  await until('an idle connection to be ended', async () => {
+    const ended = await database.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'tally worker' AND state = 'idle'`,
+    );
+    return ended.length > 0;
+  });
+  idleEnded.over();
   await witness.change([other]);
   await enqueueRefreshes(queue, [refreshOf(other)]);
   await until(

@@ -62,7 +62,10 @@ it('a lock timeout costs only the locked execution an attempt, and it is refresh
   await enqueueRefreshes(queue, [refreshOf(held)]);
   const others = await enqueueNew(20);
   await until('it to wait for its next try', async () => (await countJobs(queue)).delayed === 1);
-  await until('the others to be done', async () => (await countJobs(queue)).waiting === 0);
+  await until(
+    'the others to be refreshed',
+    async () => (await countByRevision(database, others))[1] === others.length,
+  );
   expect(await countByRevision(database, others)).toEqual({ 1: 20 });
   fault.over();
   await unlock();
