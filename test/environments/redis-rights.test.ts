@@ -4,8 +4,9 @@ import { createExecution, readExecution, refreshOf } from '../support/executions
 import { expectNothingBroken } from '../support/invariants.ts';
 import { startTally, type TallyProcess } from '../support/processes.ts';
 import { healthAddress } from '../support/health.ts';
+import { lastingPort } from '../support/lasting-port.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
-import { freePort, startRawRedis } from '../support/raw-redis.ts';
+import { startRawRedis } from '../support/raw-redis.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
@@ -13,7 +14,7 @@ import { injectFault } from '../support/fault.ts';
 const WORKS_AGAIN_MS = 10_000;
 const SMALLEST = ['~tally:*', '&tally:*', '+@all', '-@dangerous', '+info', '+client|list'];
 
-const port = await freePort();
+const port = await lastingPort();
 const { database, environment } = await createStores({
   settings: {
     RECONCILE_INTERVAL_MS: '0',

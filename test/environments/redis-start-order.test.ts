@@ -6,8 +6,9 @@ import { createExecution, readExecution, refreshOf } from '../support/executions
 import { expectNothingBroken } from '../support/invariants.ts';
 import { startTally } from '../support/processes.ts';
 import { healthAddress } from '../support/health.ts';
+import { lastingPort } from '../support/lasting-port.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
-import { freePort, slowData, startRawRedis, type RawRedis } from '../support/raw-redis.ts';
+import { slowData, startRawRedis, type RawRedis } from '../support/raw-redis.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -25,7 +26,7 @@ interface Trouble {
   putRight(): Promise<unknown>;
 }
 
-const port = await freePort();
+const port = await lastingPort();
 const url = `redis://:secret-word@127.0.0.1:${port}`;
 // The test's own connections wait for the same Redis as the processes.
 const { database, environment } = await createStores({

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
@@ -12,16 +11,6 @@ export interface RawRedis {
   /** A connection that has its place and its rights whatever the settings become; without a password in the settings only. */
   readonly admin: Redis;
   stop(): Promise<void>;
-}
-
-/** A port of 127.0.0.1 on which nothing listens now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /**

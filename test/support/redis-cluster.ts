@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/programs.ts';
 import type { Authority } from './authority.ts';
+import { lastingPort } from './lasting-port.ts';
 import { askRedis, startRedisServer, tlsOnly, type RedisServer } from './redis-servers.ts';
 import { until } from './wait.ts';
 
@@ -27,7 +27,7 @@ export interface RedisCluster {
 export async function startRedisCluster(tls?: Authority): Promise<RedisCluster> {
   const nodes = await Promise.all(
     [1, 2, 3, 4].map(async () => {
-      const busPort = await freePort(undefined);
+      const busPort = await lastingPort();
       return await startRedisServer((_folder, port) => [
         ...(tls ? [...tlsOnly(port, tls), 'tls-cluster yes'] : []),
         'cluster-enabled yes',

@@ -4,9 +4,9 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { freePort } from '../../cli/embedded/ports.ts';
 import { findOnPath } from '../../cli/embedded/programs.ts';
 import type { Authority } from './authority.ts';
+import { lastingPort } from './lasting-port.ts';
 import { newFolder } from './new-folder.ts';
 import { until } from './wait.ts';
 
@@ -32,7 +32,7 @@ export async function startRedisServer(
   kind: 'server' | 'sentinel' = 'server',
 ): Promise<RedisServer> {
   const folder = newFolder();
-  const port = await freePort(undefined);
+  const port = await lastingPort();
   const file = join(folder, 'redis.conf');
   const own = [`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'save ""'];
   // A sentinel writes into its file.

@@ -4,6 +4,7 @@ import { startEmbeddedRedis } from '../../cli/embedded/redis.ts';
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { lastingPort } from './lasting-port.ts';
 import { newFolder } from './new-folder.ts';
 
 /** A server that a test stops and starts again at the same address. */
@@ -17,14 +18,14 @@ export interface ControlledServer {
   remove(): Promise<void>;
 }
 
-type Start = (folder: string, port: number | undefined) => Promise<EmbeddedServer>;
+type Start = (folder: string, port: number) => Promise<EmbeddedServer>;
 
 const startPostgres: Start = (dataDirectory, preferredPort) =>
   startEmbeddedPostgres({
     dataDirectory,
     projectDirectory: process.cwd(),
     say: () => undefined,
-    ...(preferredPort === undefined ? {} : { preferredPort }),
+    preferredPort,
   });
 
 export function controlledPostgres(): Promise<ControlledServer> {
@@ -53,16 +54,12 @@ export function follow(folder: string, primary: ControlledServer): void {
 
 export function controlledRedis(): Promise<ControlledServer> {
   return control((dataDirectory, preferredPort) =>
-    startEmbeddedRedis({
-      dataDirectory,
-      say: () => undefined,
-      ...(preferredPort === undefined ? {} : { preferredPort }),
-    }),
+    startEmbeddedRedis({ dataDirectory, say: () => undefined, preferredPort }),
   );
 }
 
 async function control(start: Start, folder = newFolder()): Promise<ControlledServer> {
-  let server = await start(folder, undefined);
+  let server = await start(folder, await lastingPort());
   const { url } = server;
   return {
     url,
