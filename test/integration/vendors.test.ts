@@ -4,6 +4,7 @@ import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { openProducer, openWorker } from '../support/in-process.ts';
 import { runTally } from '../support/processes.ts';
+import { requestRefreshes } from '../support/refresh-requests.ts';
 import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -94,15 +95,10 @@ it('a failed refresh of any vendor is found on its page and retried from there',
 
 it('API, command line and outbox take any vendor', async () => {
   const ids = await createOfEach();
-  const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] }));
   const producer = await openProducer(environment);
   await openWorker(environment);
-  const accepted = await fetch(`${producer.url}/v1/refreshes`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ refreshes }),
-  });
-  expect(accepted.status).toBe(202);
+  const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] ?? '' }));
+  await requestRefreshes(producer.url, refreshes);
   await untilRefreshed(ids);
 
   const others = await createOfEach();
