@@ -61,7 +61,11 @@ export async function receiveTraces({ answers = true } = {}): Promise<TraceRecei
   const others: { type: string | undefined; body: Buffer }[] = [];
   let requests = 0;
   const take = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const body = Buffer.concat(await request.toArray());
+    const body = await bodyOf(request);
+    if (body === undefined) {
+      response.destroy();
+      return;
+    }
     const type = request.headers['content-type'];
     if (request.url !== '/v1/traces') {
       response.writeHead(404).end();
@@ -106,6 +110,15 @@ export async function receiveTraces({ answers = true } = {}): Promise<TraceRecei
       ),
     pathTo,
   };
+}
+
+/** Undefined if the process that sends it was killed meanwhile. */
+async function bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+  try {
+    return Buffer.concat(await request.toArray());
+  } catch {
+    return undefined;
+  }
 }
 
 function spansOf(body: unknown): ReceivedSpan[] {
