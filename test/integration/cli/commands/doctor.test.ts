@@ -5,6 +5,7 @@ import { createExecutions } from '../../../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../../../support/processes.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores, openClient } from '../../../support/stores.ts';
+import { until } from '../../../support/wait.ts';
 
 const server = await newRedis();
 afterAll(() => server.stop());
@@ -37,6 +38,11 @@ async function doctor(
   return { ...report, code, of };
 }
 
+/** Whether it tells that a commit took too long. On a busy machine a store really is slow, and doctor is right to say so. */
+function isLateCommit({ check, text }: Report['findings'][number]): boolean {
+  return check === 'commits' && text.includes('did not finish within');
+}
+
 /** Changes the database for one test. */
 async function withChange(change: string, undo: string): Promise<void> {
   await database.query(change);
@@ -49,12 +55,11 @@ describe('tally doctor', () => {
     await startWorker(environment);
     const report = await doctor();
     const found = report.findings.filter(({ level }) => level !== 'ok');
-    // On a busy machine Redis really is slow to answer, and doctor is right to say so.
-    const busy = found.filter(({ check }) => check === 'latency');
+    const busy = found.filter((finding) => finding.check === 'latency' || isLateCommit(finding));
     expect(found).toEqual(busy);
-    expect(report).toMatchObject(
-      busy.length > 0 ? { level: 'warning', code: 1 } : { level: 'ok', code: 0 },
-    );
+    if (busy.some(isLateCommit)) expect(report).toMatchObject({ level: 'problem', code: 2 });
+    else if (busy.length > 0) expect(report).toMatchObject({ level: 'warning', code: 1 });
+    else expect(report).toMatchObject({ level: 'ok', code: 0 });
   });
 
   it('prints each finding in a line, with its fix below', async () => {
@@ -142,7 +147,12 @@ describe('of Redis, it finds', () => {
       ['Redis', 'warning'],
       ['Postgres', 'warning'],
     ]);
-    for (const { text } of clocks) expect(text).toMatch(/^this machine is (59|60) s behind /);
+    for (const { text } of clocks) {
+      const behindS = Number(/^this machine is (\d+) s behind /.exec(text)?.[1]);
+      // Less by as long as the store's answer was on its way.
+      expect(behindS).toBeGreaterThanOrEqual(50);
+      expect(behindS).toBeLessThanOrEqual(60);
+    }
   });
 
   it('a user who may not use the queue’s keys, with the rule that would allow it', async () => {
@@ -224,10 +234,12 @@ describe('of Postgres, it finds', () => {
       username: name,
       password: 'pass-word',
     });
-    const look = async () =>
-      (await doctor({ DATABASE_URL: url.href })).findings.filter(
-        ({ area, level }) => area === 'Postgres' && level === 'problem',
-      );
+    const look = () =>
+      until('a look while commits are quick', async () => {
+        const { findings } = await doctor({ DATABASE_URL: url.href });
+        if (findings.some(isLateCommit)) return undefined;
+        return findings.filter(({ area, level }) => area === 'Postgres' && level === 'problem');
+      });
     const found = await look();
     const rights = found.find(({ check }) => check === 'rights');
     expect(rights).toMatchObject({ level: 'problem' });
