@@ -209,7 +209,11 @@ describe('the servers', () => {
       expect((await fetch(url + path)).status).toBe(401);
     }
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
-    expect(await (await fetch(`${url}/readyz`)).json()).toEqual({ status: 'ready' });
+    const ready = await until('it to be ready', async () => {
+      const answer = await fetch(`${url}/readyz`);
+      return answer.status === 200 ? answer : undefined;
+    });
+    expect(await ready.json()).toEqual({ status: 'ready' });
     const headers = { Authorization: `Basic ${btoa(`admin:${password}`)}` };
     const page = await fetch(url, { headers });
     expect(page.status).toBe(200);
