@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -34,6 +35,7 @@ beforeEach(() => {
 function claimant(options: { pauseAtRead?: number; atMs?: number } = {}): {
   pid: number;
   answer: Promise<string>;
+  kill(): Promise<void>;
 } {
   const { pauseAtRead = 0, atMs = 0 } = options;
   const args = ['--import', './test/support/pause-at-read.mjs', '--input-type=module'];
@@ -49,7 +51,12 @@ function claimant(options: { pauseAtRead?: number; atMs?: number } = {}): {
   const answer = new Promise<string>((resolve) => {
     createInterface({ input: child.stdout }).once('line', resolve);
   });
-  return { pid: child.pid ?? 0, answer };
+  const kill = async (): Promise<void> => {
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  };
+  return { pid: child.pid ?? 0, answer, kill };
 }
 
 function leaveStaleFile(): void {
@@ -80,7 +87,8 @@ it('the right to replace a stale file is inherited from a process that was kille
   leaveStaleFile();
   const killed = claimant({ pauseAtRead: 3 });
   await until('it to stand still', () => existsSync(join(pauseFolder, 'paused-3')));
-  process.kill(killed.pid, 'SIGKILL');
+  // Until it has ended, it still has the right.
+  await killed.kill();
   const next = claimant();
   expect(await next.answer).toBe('taken');
   expect(readRunFile(folder)?.pid).toBe(next.pid);
