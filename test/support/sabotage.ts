@@ -45,6 +45,12 @@ export function slowRefreshes(database: Queryable, ms: number, target?: Target):
   return sabotage(database, `PERFORM pg_sleep(${ms / 1_000})`, target);
 }
 
+/** Makes each statement that records refreshes take so many milliseconds longer. */
+export function slowRecording(database: Queryable, ms: number): Promise<Sabotage> {
+  const target = { event: 'AFTER INSERT ON tally.outbox', each: 'STATEMENT' } as const;
+  return sabotage(database, `PERFORM pg_sleep(${ms / 1_000})`, target);
+}
+
 export interface Gate {
   /** Resolves when a refresh waits at the gate: its rows are deleted and its tasks are read. */
   reached(): Promise<void>;
