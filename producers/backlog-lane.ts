@@ -1,9 +1,11 @@
+import type { Redis } from 'ioredis';
 import { readBacklogHead } from '../shared/postgres/backlog.ts';
 import type { Database } from '../shared/postgres/database.ts';
 import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import {
+  isAnyJobRun,
   jobOfFirstSlot,
   offerBacklogJobs,
   type BacklogQueue,
@@ -27,13 +29,15 @@ interface Parts {
   readonly config: Config;
   readonly database: Database;
   readonly backlogQueue: BacklogQueue;
+  readonly redis: Redis;
   readonly log: Logger;
 }
 
 /**
  * The backlog lane as a relay sees it: offers its jobs while there is a backlog, and notices when
- * no worker runs them (none is there, all are of an older version, or the queue is paused). The
- * lane makes progress if its oldest row has changed, so relays needn't coordinate.
+ * it makes no progress, which is when its oldest row stays the same, so relays needn't coordinate.
+ * If also no worker runs its jobs (none is there, all are of an older version, or the queue is
+ * paused), a person has to know. Where one does, its batches take long or begin behind that row.
  */
 export class BacklogLane {
   readonly #parts: Parts;
@@ -42,24 +46,25 @@ export class BacklogLane {
   #nextOfferMs = 0;
   #headId: number | undefined;
   #headSinceMs = 0;
-  /** Set while the lane makes no progress: the job that was in its first slot when that began. */
-  #standstill: { readonly jobId: string | null } | undefined;
+  #standsStill = false;
+  /** In the first slot. */
+  #jobId: string | null | undefined;
+  /** When a worker was last seen to run a job of the lane. */
+  #runMs = 0;
+  /** Whether it was said that no worker drains the backlog. */
+  #saidSo = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  get standsStill(): boolean {
-    return this.#standstill !== undefined;
-  }
-
   /**
-   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while no
-   * worker runs those.
+   * Rows due for longer than this many milliseconds are left to backlog jobs. Undefined while those
+   * make no progress.
    */
   get freshMs(): number | undefined {
     const { BACKLOG_AFTER_MS, BACKLOG_JOBS } = this.#parts.config;
-    return BACKLOG_JOBS > 0 && !this.standsStill ? BACKLOG_AFTER_MS : undefined;
+    return BACKLOG_JOBS > 0 && !this.#standsStill ? BACKLOG_AFTER_MS : undefined;
   }
 
   /**
@@ -68,7 +73,7 @@ export class BacklogLane {
    */
   get expressJobs(): number {
     if (this.#parts.config.BACKLOG_JOBS === 0) return Infinity;
-    return this.standsStill ? STANDSTILL_JOBS : BURST_JOBS;
+    return this.#standsStill ? STANDSTILL_JOBS : BURST_JOBS;
   }
 
   /** Checks whether there is a backlog and whether it has moved. @throws an error from `pg` */
@@ -94,23 +99,36 @@ export class BacklogLane {
   /** Offers jobs while there is a backlog. @throws an error from `ioredis` */
   async offer(): Promise<void> {
     const nowMs = performance.now();
-    const isIdle = this.#headId === undefined && this.#standstill === undefined;
+    const isIdle = this.#headId === undefined && !this.#standsStill;
     if (isIdle || nowMs < this.#nextOfferMs) return;
     this.#nextOfferMs = nowMs + OFFER_MS;
-    const { backlogQueue, config, log } = this.#parts;
+    const { backlogQueue, config } = this.#parts;
     if (this.#headId !== undefined) await offerBacklogJobs(backlogQueue, config.BACKLOG_JOBS);
-    if (this.#standstill !== undefined) {
-      // If the slot holds another job, a worker has finished that one.
-      const jobId = await jobOfFirstSlot(backlogQueue);
-      if (jobId === this.#standstill.jobId) return;
-      this.#standstill = undefined;
-      this.#headSinceMs = nowMs;
-      log.info('workers drain the backlog again');
-    } else if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
-      this.#standstill = { jobId: await jobOfFirstSlot(backlogQueue) };
-      log.warn(
+    await this.#lookForRuns(nowMs);
+    if (this.#headId !== undefined && nowMs - this.#headSinceMs >= STANDSTILL_MS) {
+      this.#standsStill = true;
+    }
+    if (this.#standsStill && !this.#saidSo && nowMs - this.#runMs >= STANDSTILL_MS) {
+      this.#saidSo = true;
+      this.#parts.log.warn(
         'no worker drains the backlog; its rows go through the express lane, which is slower. Is a worker of this version running? Is the queue "backlog" paused?',
       );
     }
+  }
+
+  async #lookForRuns(nowMs: number): Promise<void> {
+    const { backlogQueue, redis, log } = this.#parts;
+    const jobId = await jobOfFirstSlot(backlogQueue);
+    // If the slot holds another job, a worker has finished the one before.
+    const hasEnded = jobId !== this.#jobId;
+    this.#jobId = jobId;
+    if (hasEnded && this.#standsStill) {
+      this.#standsStill = false;
+      this.#headSinceMs = nowMs;
+    }
+    if (!hasEnded && !(await isAnyJobRun(backlogQueue, redis))) return;
+    this.#runMs = nowMs;
+    if (this.#saidSo) log.info('workers drain the backlog again');
+    this.#saidSo = false;
   }
 }

@@ -89,6 +89,18 @@ export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
   return queue.getDeduplicationJobId(slotName(1));
 }
 
+/**
+ * Whether a worker that is alive runs a job. A killed worker's job counts for as long as its lock
+ * lasts.
+ * @throws an error from `ioredis`
+ */
+export async function isAnyJobRun(queue: BacklogQueue, redis: Redis): Promise<boolean> {
+  const jobIds = await queue.getRanges(['active']);
+  // BullMQ's keys of the locks, which a worker renews while it runs the job.
+  const locks = jobIds.map((jobId) => `${queue.toKey(jobId)}:lock`);
+  return locks.length > 0 && (await redis.exists(locks)) > 0;
+}
+
 function slotName(slot: number): string {
   return `backlog-${slot}`;
 }

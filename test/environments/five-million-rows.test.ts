@@ -71,8 +71,9 @@ it('five million rows are drained in small statements and little memory, and eve
     expect(cost.widest.pages, `${path}: ${cost.widest.query}`).toBeLessThan(PAGES);
   }
 
-  const producer = await startProducer(environment);
+  // In this order: a producer rightly warns of a backlog that no worker drains.
   const workers = [await startWorker(environment), await startWorker(environment)];
+  const producer = await startProducer(environment);
   for (const left of [0.8, 0.6, 0.4, 0.2, 0]) {
     await until(
       `at most ${left * 100} % of the rows to be left`,
@@ -85,8 +86,7 @@ it('five million rows are drained in small statements and little memory, and eve
   }
   for (const { pid, lines } of [producer, ...workers]) {
     expect(peakMegabytes(pid)).toBeLessThan(MEMORY_MB);
-    // Not warnings: rows that a batch must leave can stay the oldest for so long that a producer takes it for a standstill.
-    expect(lines.filter((line) => /"level":"(error|fatal)"/.test(line))).toEqual([]);
+    expect(lines.filter((line) => /"level":"(warn|error|fatal)"/.test(line))).toEqual([]);
   }
   const { deleted, updated } = await most();
   expect(Math.max(deleted, updated)).toBeLessThanOrEqual(STATEMENT_ROWS);

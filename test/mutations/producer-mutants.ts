@@ -53,8 +53,15 @@ export const PRODUCER_MUTANTS: readonly Mutant[] = [
     name: 'waits for ever for a backlog lane that nobody works on',
     breaks: 'a rolling upgrade loses and delays nothing',
     file: 'producers/backlog-lane.ts',
-    edits: [['BACKLOG_JOBS > 0 && !this.standsStill ?', 'BACKLOG_JOBS > 0 ?']],
+    edits: [['BACKLOG_JOBS > 0 && !this.#standsStill ?', 'BACKLOG_JOBS > 0 ?']],
     test: [LANE_TEST, 'gives its rows to the express lane while nobody drains it'],
+  },
+  {
+    name: 'takes a backlog whose oldest row stays for one that nobody drains',
+    breaks: 'a warning that says what is so',
+    file: 'producers/backlog-lane.ts',
+    edits: [['!this.#saidSo && nowMs - this.#runMs >= STANDSTILL_MS', '!this.#saidSo']],
+    test: [LANE_TEST, 'is helped and not said to be unattended while jobs run'],
   },
   {
     name: "keeps rows that Redis didn't take marked as sent",
