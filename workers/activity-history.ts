@@ -51,7 +51,7 @@ export class ActivityHistory {
     this.#timer = undefined;
     const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
     await Promise.race([
-      this.#tell(),
+      this.#tellRest(),
       new Promise<void>((resolve) => {
         late.addEventListener('abort', () => resolve(), { once: true });
       }),
@@ -69,6 +69,12 @@ export class ActivityHistory {
     );
   }
 
+  async #tellRest(): Promise<void> {
+    // A report that is under way lacks what was counted since it began.
+    await this.#telling;
+    await this.#tell();
+  }
+
   async #tell(): Promise<void> {
     // While Redis is unavailable the counts go on, and no commands pile up.
     if (this.#redis.status !== 'ready' || this.#telling !== undefined) return;
@@ -78,8 +84,11 @@ export class ActivityHistory {
       name: this.#name,
       heartbeat: this.#heartbeat,
       activity,
-    }).catch(() => undefined);
+    })
+      .catch(() => undefined)
+      .then(() => {
+        this.#telling = undefined;
+      });
     await this.#telling;
-    this.#telling = undefined;
   }
 }

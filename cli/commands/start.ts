@@ -13,7 +13,7 @@ import { openRefreshQueue, type RefreshQueue } from '../../shared/queue/refresh-
 import { migrate } from '../../shared/postgres/migrate.ts';
 import { Children } from '../start/children.ts';
 import { startSimulatedJobService } from '../start/demonstration/job-service.ts';
-import { drainOnce } from '../start/demonstration/once.ts';
+import { measureDrain } from '../start/demonstration/once.ts';
 import { seedDemonstration } from '../start/demonstration/seed.ts';
 import { refuseUnprotected } from '../../dashboard/protection.ts';
 import { openStores, type Stores } from '../start/open-stores.ts';
@@ -115,14 +115,13 @@ async function run(start: Start): Promise<() => Promise<number>> {
   const { options, lifecycle, log, screen } = start;
   const stores = await openStores(options.data, start.given, lifecycle, (line) => screen.say(line));
   const { database, queue } = await prepare(start, stores.config);
-  const beginMs = performance.now();
+  const drained = options.once
+    ? await measureDrain({ database, queue, say: (line) => screen.say(line) })
+    : undefined;
   const { listening, hopeless, recent } = startProcesses(start, stores);
   // Only once they listen: until then, somebody else may answer on these ports.
   const announced = listening.then(() => announce(start, stores));
-  if (options.once) {
-    const say = (line: string): void => screen.say(line);
-    return () => Promise.race([drainOnce({ database, queue, beginMs, say }), hopeless]);
-  }
+  if (drained !== undefined) return () => Promise.race([drained(), hopeless]);
   await Promise.race([announced, hopeless]);
   if (isDemonstration(start) && options.rate > 0) {
     const service = startSimulatedJobService(database, options.rate, log);

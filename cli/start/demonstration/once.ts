@@ -16,30 +16,42 @@ interface Statements {
   readonly relay: number;
 }
 
-/**
- * Waits until everything recorded is refreshed, and prints what it took.
- * @param parts.beginMs when the processes were started, by `performance.now()`
- * @returns the exit code: 0 only if every stored status is what its tasks say
- * @throws an error from `pg` or `ioredis`
- */
-export async function drainOnce(parts: {
+interface Parts {
   readonly database: Database;
   readonly queue: RefreshQueue;
-  readonly beginMs: number;
   readonly say: (line: string) => void;
-}): Promise<number> {
-  const { database, queue, say } = parts;
-  const before = await readStatements(database);
-  const [sum] = await database.query<{ revisions: number }>(SUM_REVISIONS);
+}
+
+/**
+ * Notes what was refreshed so far. Call it right before the processes start, or their first
+ * refreshes don't count.
+ * @returns a function that waits until everything recorded is refreshed, and prints what it took.
+ * It resolves with the exit code: 0 only if every stored status is what its tasks say
+ * @throws an error from `pg`; the function also one from `ioredis`
+ */
+export async function measureDrain(parts: Parts): Promise<() => Promise<number>> {
+  const statements = await readStatements(parts.database);
+  const revisions = await sumRevisions(parts.database);
+  const atMs = performance.now();
+  return () => drain(parts, { statements, revisions, atMs });
+}
+
+async function drain(
+  { database, queue, say }: Parts,
+  before: {
+    readonly statements: Statements | undefined;
+    readonly revisions: number;
+    readonly atMs: number;
+  },
+): Promise<number> {
   for (;;) {
     const [outbox, jobs] = await Promise.all([summarizeOutbox(database), countJobs(queue)]);
     // A job that failed for good has no outbox row; its execution counts as out of date below.
     if (outbox.rows === 0 && jobs.waiting + jobs.active + jobs.delayed === 0) break;
     await delay(POLL_MS);
   }
-  const seconds = (performance.now() - parts.beginMs) / 1000;
-  const [after] = await database.query<{ revisions: number }>(SUM_REVISIONS);
-  const refreshed = (after?.revisions ?? 0) - (sum?.revisions ?? 0);
+  const seconds = (performance.now() - before.atMs) / 1000;
+  const refreshed = (await sumRevisions(database)) - before.revisions;
   const [disagreements, outOfDate] = await Promise.all([
     countDisagreements(database, 'stuck'),
     countDisagreements(database, 'outOfDate'),
@@ -48,9 +60,9 @@ export async function drainOnce(parts: {
   say(
     `Refreshed ${refreshed} executions in ${seconds.toFixed(1)} s (${Math.round(refreshed / seconds)}/s, start of the processes included).`,
   );
-  if (statements !== undefined && before !== undefined) {
-    const refresh = statements.refresh - before.refresh;
-    const relay = statements.relay - before.relay;
+  if (statements !== undefined && before.statements !== undefined) {
+    const refresh = statements.refresh - before.statements.refresh;
+    const relay = statements.relay - before.statements.relay;
     const each = (count: number): string => (count / Math.max(refreshed, 1)).toFixed(4);
     say(
       `SQL statements: ${refresh} refreshing (${each(refresh)} a refresh), ${relay} of the relay.`,
@@ -64,7 +76,12 @@ export async function drainOnce(parts: {
 }
 
 // Every refresh raises its execution's revision by one, so their sum counts refreshes.
-const SUM_REVISIONS = `SELECT coalesce(sum(revision), 0)::bigint AS revisions FROM execution`;
+async function sumRevisions(database: Database): Promise<number> {
+  const [sum] = await database.query<{ revisions: number }>(
+    `SELECT coalesce(sum(revision), 0)::bigint AS revisions FROM execution`,
+  );
+  return sum?.revisions ?? 0;
+}
 
 async function readStatements(database: Database): Promise<Statements | undefined> {
   try {

@@ -1,8 +1,10 @@
+import { EventEmitter, once } from 'node:events';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { noActivity, recordActivity } from '../../../shared/queue/activity.ts';
 import { joinPoints, lagPercentile, readActivity } from '../../../shared/queue/activity-history.ts';
 import { recordRefreshes } from '../../../shared/postgres/outbox.ts';
 import { enqueueRefreshes } from '../../../shared/queue/refresh-queue.ts';
+import { ActivityHistory } from '../../../workers/activity-history.ts';
 import { listWorkers } from '../../../dashboard/overview/worker-list.ts';
 import { createExecutions, refreshesOf } from '../../support/executions.ts';
 import { openWorker } from '../../support/in-process.ts';
@@ -57,6 +59,26 @@ it("a worker that ends reports what it hasn't reported yet", async () => {
   });
   await worker.stop();
   expect((await allCounts()).refreshed).toBe(before + 5);
+});
+
+it('a report under way at the end is followed by what was counted since it began', async () => {
+  const before = (await allCounts()).refreshed;
+  const own = redis.duplicate();
+  onTestFinished(() => own.disconnect());
+  const now = await redis.time();
+  const answer = new EventEmitter();
+  const clock = vi.spyOn(own, 'time').mockImplementationOnce(async () => {
+    await once(answer, 'now');
+    return now;
+  });
+  const history = new ActivityHistory(own, config, 'ends');
+  history.refreshed('express', 1);
+  await until('a report to be under way', () => clock.mock.calls.length > 0);
+  history.refreshed('express', 1);
+  const closed = history.close();
+  answer.emit('now');
+  await closed;
+  expect((await allCounts()).refreshed).toBe(before + 2);
 });
 
 async function allCounts(): Promise<{ refreshed: number }> {
