@@ -33,7 +33,7 @@ export const FAULTS: Readonly<Record<number, string>> = {
   31: 'the host stops, inserts and sweeps at the same time',
   32: 'a process starts before its store serves',
   33: 'a Redis user lacks rights, or a node lacks the slot',
-  34: 'a failure for good, then an empty Redis',
+  34: 'a failure for good, then an empty Redis or a job that aged out',
   35: 'Postgres is read-only',
   36: 'commits never finish',
   37: "the host's table is locked for a minute",

@@ -20,6 +20,7 @@ const newStores = (reconcileMs: string) =>
   });
 const withoutReconciler = await newStores('0');
 const withReconciler = await newStores('200');
+const agedOut = await newStores('0');
 const retriedTwice = await newStores('0');
 
 interface Failed {
@@ -27,8 +28,9 @@ interface Failed {
   readonly causes: readonly { readonly error: string; readonly examples: readonly unknown[] }[];
 }
 
-/** Makes one execution fail for good, loses Redis, and removes the cause. @returns its id */
-async function failThenFlush({ database, queue, redis, environment }: Stores): Promise<number> {
+/** Makes one execution fail for good, loses its job, and removes the cause. @returns its id */
+async function failThenLose(stores: Stores, lose: (stores: Stores) => unknown): Promise<number> {
+  const { database, queue, environment } = stores;
   // Stored as Success where its task says Error: no reconciler may touch that, so only a retry puts it right.
   const id = await createExecution(database, ['Error']);
   await database.query(`UPDATE execution SET status = 'Success', end_time = '2026-01-01'`);
@@ -39,21 +41,31 @@ async function failThenFlush({ database, queue, redis, environment }: Stores): P
   await startWorker(environment);
   await database.query(`UPDATE task SET end_time = end_time + interval '1 second'`);
   await until('it to fail', async () => (await queue.getFailedCount()) === 1);
-  await redis.flushall();
+  await lose(stores);
   await failure.end();
   return id;
 }
 
+const flush = ({ redis }: Stores): Promise<unknown> => redis.flushall();
+
+/** Lets the job have failed in 1970. */
+async function ageOut({ redis, queue }: Stores): Promise<void> {
+  const [job] = await queue.getFailed();
+  await redis.zadd(queue.toKey('failed'), 'XX', 1, job?.id ?? '');
+  await until('a worker to remove it', async () => (await queue.getFailedCount()) === 0);
+}
+
 it.each([
-  ['off', withoutReconciler],
-  ['on', withReconciler],
+  ['FLUSHALL', 'off', withoutReconciler, flush],
+  ['FLUSHALL', 'on', withReconciler, flush],
+  ['its job aged out', 'off', agedOut, ageOut],
 ])(
-  'what failed for good before a FLUSHALL is shown and can be retried, with the reconciler %s',
-  async (_what, stores) => {
-    const fault = injectFault(34, 'a failure for good, FLUSHALL, its cause removed');
+  'what failed for good is shown and can be retried after this: %s, with the reconciler %s',
+  async (lost, _what, stores, lose) => {
+    const fault = injectFault(34, `a failure for good, ${lost}, its cause removed`);
     const { database, environment } = stores;
     const { url } = await serveDashboard(stores);
-    const id = await failThenFlush(stores);
+    const id = await failThenLose(stores, lose);
     const failed = async () =>
       JSON.parse((await runTally(['failed', '--json'], environment)).output) as Failed;
     expect(await failed()).toMatchObject({
@@ -100,7 +112,7 @@ it.each([
 
 it('a retry that Redis loses before a worker takes it can be retried again', async () => {
   const { database, queue, redis, environment } = retriedTwice;
-  const id = await failThenFlush(retriedTwice);
+  const id = await failThenLose(retriedTwice, flush);
   await queue.pause();
   for (let time = 0; time < 2; time++) {
     expect((await runTally(['retry', '--all'], environment)).output).toBe('retried 1');
