@@ -26,27 +26,34 @@ it('killing workers again and again under load fails no job, and everything is r
   // A batch takes long enough to be met in its middle.
   await slowRefreshes(database, 100, { each: 'STATEMENT' });
   await startProducer(environment);
-  const workers = await Promise.all(
-    Array.from({ length: WORKERS }, () => startWorker(environment)),
-  );
+  const startWorkers = (count: number) =>
+    Promise.all(Array.from({ length: count }, () => startWorker(environment)));
+  let workers = await startWorkers(WORKERS);
   const changeTasks = (): Promise<void> =>
     witness.change(ids.toSorted(() => Math.random() - 0.5).slice(0, 200));
-  const fault = injectFault(3, 'SIGKILL of one of three workers with jobs in hand, eight times');
+  const fault = injectFault(
+    3,
+    'SIGKILL of one of three workers with jobs in hand, six times, and of all three, twice',
+  );
   let recovered = 0;
   for (let kill = 0; kill < KILLS; kill++) {
     await changeTasks();
     // Killed with jobs in hand, of which another worker has to take over each. Which worker gets any
     // is up to chance: the others may have been faster.
-    const victim = await until('a worker to have jobs in hand', async () => {
+    const busy = await until('a worker to have jobs in hand', async () => {
       const active = await queue.getActive();
       if (active.length === 0) await changeTasks();
       return workers.find(({ pid }) => active.some((job) => job.processedBy?.endsWith(`:${pid}`)));
     });
-    victim.kill('SIGKILL');
-    await victim.ended;
+    const victims = kill % 4 === 3 ? workers : [busy];
+    for (const victim of victims) victim.kill('SIGKILL');
+    for (const victim of victims) {
+      await victim.ended;
+      recovered += recoveries(victim.lines);
+    }
     fault.over();
-    recovered += recoveries(victim.lines);
-    workers[workers.indexOf(victim)] = await startWorker(environment);
+    const others = workers.filter((worker) => !victims.includes(worker));
+    workers = [...others, ...(await startWorkers(victims.length))];
   }
   await until('all to be done', () => allSettled({ queue, database }));
   fault.recovered();
