@@ -180,7 +180,8 @@ describe('the marker intake', () => {
     await second.said("another process takes in Harbor's markers");
     await markInSet(harbor, range(1, 5_000));
     await allRecorded(5_000);
-    await first.said('took in 5,000 markers');
+    // In one or several goes, depending on when it looks.
+    await first.said('took in');
     expect(second.lines).toHaveLength(1);
     await first.close();
     await second.said("taking in Harbor's markers");
