@@ -4,7 +4,7 @@ import { serveDashboard } from '../support/dashboard.ts';
 import { createExecutions, readExecution } from '../support/executions.ts';
 import { openProducer, openWorker } from '../support/in-process.ts';
 import { runTally } from '../support/processes.ts';
-import { requestRefreshes } from '../support/refresh-requests.ts';
+import { askUntilAccepted } from '../support/refresh-api.ts';
 import { failRefreshes } from '../support/sabotage.ts';
 import { createStores } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -97,8 +97,8 @@ it('API, command line and outbox take any vendor', async () => {
   const ids = await createOfEach();
   const producer = await openProducer(environment);
   await openWorker(environment);
-  const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] ?? '' }));
-  await requestRefreshes(producer.url, refreshes);
+  const refreshes = ids.map((executionId, n) => ({ executionId, vendor: VENDORS[n] }));
+  await askUntilAccepted(producer.url, { refreshes });
   await untilRefreshed(ids);
 
   const others = await createOfEach();

@@ -6,10 +6,14 @@ import { until } from './wait.ts';
  * @param url of its API
  * @param body one refresh, or a list in `refreshes`
  */
-export function askForRefreshes(url: string, body: object): Promise<Response> {
+export function askForRefreshes(
+  url: string,
+  body: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
   return fetch(`${url}/v1/refreshes`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
+    headers: { 'Content-Type': 'application/json', ...headers },
     body: JSON.stringify(body),
   });
 }
@@ -18,9 +22,11 @@ export function askForRefreshes(url: string, body: object): Promise<Response> {
  * As {@link askForRefreshes} asks, until they are accepted. 503 is the documented answer of an API that gives Postgres
  * only a moment, on a machine that stands still for longer; what it refused may be recorded all the same.
  */
-export function askUntilAccepted(url: string, body: object): Promise<Response> {
+export function askUntilAccepted(
+  ...request: Parameters<typeof askForRefreshes>
+): Promise<Response> {
   return until('refreshes to be accepted', async () => {
-    const answer = await askForRefreshes(url, body);
+    const answer = await askForRefreshes(...request);
     if (answer.status === 503) return undefined;
     expect(answer.status).toBe(202);
     return answer;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createExecution, createExecutions, refreshesOf } from '../../support/executions.ts';
 import { runTally, startProducer, startWorker } from '../../support/processes.ts';
-import { requestRefreshes } from '../../support/refresh-requests.ts';
+import { askUntilAccepted } from '../../support/refresh-api.ts';
 import { closeGate, failRefreshes } from '../../support/sabotage.ts';
 import { allSettled } from '../../support/settled.ts';
 import { createStores } from '../../support/stores.ts';
@@ -34,8 +34,9 @@ async function createSilently(count: number): Promise<number[]> {
   return ids;
 }
 
-function post(url: string, ids: readonly number[], traceparent?: string): Promise<void> {
-  return requestRefreshes(url, refreshesOf(ids), { ...(traceparent && { traceparent }) });
+function post(url: string, ids: readonly number[], traceparent?: string): Promise<Response> {
+  const headers = { ...(traceparent && { traceparent }) };
+  return askUntilAccepted(url, { refreshes: refreshesOf(ids) }, headers);
 }
 
 function jobs(spans: readonly ReceivedSpan[]): ReceivedSpan[] {
