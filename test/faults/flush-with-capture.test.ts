@@ -5,6 +5,7 @@ import { createExecutions, outboxRows, untilOutboxIsEmpty } from '../support/exe
 import { expectNothingBroken, witnessRefreshes } from '../support/invariants.ts';
 import { startProducer, startWorker } from '../support/processes.ts';
 import { controlledRedis } from '../support/server-control.ts';
+import { slowRefreshes } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
 import { until } from '../support/wait.ts';
@@ -92,6 +93,8 @@ it.each([
   await untilOutboxIsEmpty(database, 40_000);
   // A row goes a moment before its job is done; a job that a frozen worker has would keep the next one from waiting.
   await until('no job to run', () => settled(queue));
+  // Nor may running workers do all of it before the flush.
+  const slowness = await slowRefreshes(database, 100, { each: 'STATEMENT' });
   if (freeze) for (const worker of workers) worker.kill('SIGSTOP');
   await database.query(
     `UPDATE task SET status = 'Error', end_time = end_time + interval '1 minute'`,
@@ -103,6 +106,7 @@ it.each([
   await redis.flushall();
   expect(await outboxRows(database)).toBeGreaterThan(0);
   if (freeze) for (const worker of workers) worker.kill('SIGCONT');
+  await slowness.end();
   await untilOutboxIsEmpty(database, 40_000);
   fault.recovered();
   await expectNothingBroken({ database, queue });

@@ -11,8 +11,13 @@ const NOTICED_MS = 10_000 + BUSY_MACHINE_MS;
 const proxy = await openProxy(inject('redisUrl'));
 afterAll(() => proxy.close());
 const { database, queue, environment } = await createStores({
-  // Locks may run out before the worker is back; then its jobs are taken back at the next look.
-  settings: { RECONCILE_INTERVAL_MS: '0', STALLED_INTERVAL_MS: '1000' },
+  settings: {
+    RECONCILE_INTERVAL_MS: '0',
+    // Locks may run out before the worker is back; then its jobs are taken back at the next look.
+    STALLED_INTERVAL_MS: '1000',
+    // Its lane would do what is left in a moment, so that nothing is when Redis vanishes.
+    BACKLOG_JOBS: '0',
+  },
   capture: true,
 });
 const behindProxy = { ...environment, REDIS_URL: proxy.through(inject('redisUrl')) };
