@@ -59,3 +59,13 @@ export async function startProducer(
   const line = await producer.said(/refreshes are accepted on|health and metrics on/);
   return Object.assign(producer, { url: /http:\S+?:\d+/.exec(line)?.[0] ?? '' });
 }
+
+/**
+ * Lines that tell of an error. A busy machine has some that are no fault: Postgres may take longer for a new connection
+ * than Tally waits.
+ */
+export function errorsOf(lines: readonly string[]): string[] {
+  return lines.filter(
+    (line) => /"level":"(error|fatal)"/.test(line) && !line.includes('connection timeout'),
+  );
+}
