@@ -49,7 +49,7 @@ export class BacklogLane {
   #standsStill = false;
   /** In the first slot. */
   #jobId: string | null | undefined;
-  /** When a worker was last seen to run a job of the lane. */
+  /** When a worker was last seen to run a job of the lane, or kept from it by an outage. */
   #runMs = 0;
   /** Whether it was said that no worker drains the backlog. */
   #saidSo = false;
@@ -91,9 +91,10 @@ export class BacklogLane {
     this.#headSinceMs = nowMs;
   }
 
-  /** Forgets the oldest row. Call it in an outage, when nobody can make progress. */
+  /** Starts to watch anew. Call it in an outage, when nobody can make progress. */
   forget(): void {
     this.#headId = undefined;
+    this.#runMs = performance.now();
   }
 
   /** Offers jobs while there is a backlog. @throws an error from `ioredis` */
