@@ -5,7 +5,7 @@ import { OutboxCursor } from '../shared/postgres/outbox-cursor.ts';
 import type { Config } from '../shared/process/config.ts';
 import type { Logger } from '../shared/process/logger.ts';
 import {
-  isAnyJobRun,
+  isAnyJobRunning,
   jobOfFirstSlot,
   offerBacklogJobs,
   type BacklogQueue,
@@ -127,7 +127,7 @@ export class BacklogLane {
       this.#standsStill = false;
       this.#headSinceMs = nowMs;
     }
-    if (!hasEnded && !(await isAnyJobRun(backlogQueue, redis))) return;
+    if (!hasEnded && !(await isAnyJobRunning(backlogQueue, redis))) return;
     this.#runMs = nowMs;
     if (this.#saidSo) log.info('workers drain the backlog again');
     this.#saidSo = false;

@@ -94,7 +94,7 @@ export function jobOfFirstSlot(queue: BacklogQueue): Promise<string | null> {
  * lasts.
  * @throws an error from `ioredis`
  */
-export async function isAnyJobRun(queue: BacklogQueue, redis: Redis): Promise<boolean> {
+export async function isAnyJobRunning(queue: BacklogQueue, redis: Redis): Promise<boolean> {
   const jobIds = await queue.getRanges(['active']);
   // BullMQ's keys of the locks, which a worker renews while it runs the job.
   const locks = jobIds.map((jobId) => `${queue.toKey(jobId)}:lock`);
