@@ -44,7 +44,6 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
   const ids = await createExecutions(database, EXECUTIONS);
   const poison = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 123);
   const locked = ids.filter((_, n) => n % (EXECUTIONS / SPECIAL) === 456);
-  await recordWhoRefreshes(database);
   // Not before: the requests of this test are all about one hour old.
   await withClient(environment.DATABASE_URL, 'test', enableCapture);
   const witness = await witnessRefreshes({ database, queue });
@@ -106,7 +105,6 @@ it('a backlog of 300,000 survives kills, a flush, a restart, bad executions and 
   expect(await database.query('SELECT id FROM execution WHERE revision = 0 ORDER BY id')).toEqual(
     failed.map((id) => ({ id })),
   );
-  expect(await overlaps(database)).toEqual([]);
   await failure.end();
   expect((await runTally(['retry', '--all'], environment)).code).toBe(0);
   await until(
@@ -122,30 +120,4 @@ async function failedIds(database: Database): Promise<number[]> {
     'SELECT execution_id AS id FROM tally.failure WHERE NOT refreshed AND NOT superseded ORDER BY execution_id',
   );
   return rows.map(({ id }) => id);
-}
-
-/** Notes the transaction of each refresh, and what that transaction could see. */
-async function recordWhoRefreshes(database: Database): Promise<void> {
-  await database.query(
-    'CREATE TABLE refresher (execution_id bigint, xid xid8, snapshot pg_snapshot)',
-  );
-  await database.query(
-    `CREATE FUNCTION note_refresher() RETURNS trigger LANGUAGE plpgsql AS $$
-     BEGIN
-       INSERT INTO refresher VALUES (NEW.id, pg_current_xact_id(), pg_current_snapshot());
-       RETURN NULL;
-     END $$`,
-  );
-  await database.query(
-    'CREATE TRIGGER note_refresher AFTER UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION note_refresher()',
-  );
-}
-
-/** Pairs of refreshes of one execution, neither of which saw what the other one had done. */
-function overlaps(database: Database): Promise<object[]> {
-  return database.query(
-    `SELECT a.execution_id FROM refresher a JOIN refresher b USING (execution_id)
-      WHERE a.xid < b.xid
-        AND NOT pg_visible_in_snapshot(a.xid, b.snapshot) AND NOT pg_visible_in_snapshot(b.xid, a.snapshot)`,
-  );
 }

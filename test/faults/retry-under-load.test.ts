@@ -70,7 +70,7 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
     27,
     'retries by the board and the command line while 40 % of the refreshes fail',
   );
-  const watch = watchActiveJobs({ queue, redis });
+  const seenJobs = watchActiveJobs(queue);
   const done = { all: 0, single: 0, commands: 0 };
   const enough = () =>
     done.all >= TIMES.all && done.single >= TIMES.single && done.commands >= TIMES.commands;
@@ -102,7 +102,7 @@ it('retrying in a loop under load loses nothing and never runs two jobs of an ex
   await runTally(['retry', '--all'], environment);
   await until('all to be done', isDone);
   fault.recovered();
-  const { twice, busyLooks } = await watch.stop();
+  const { twice, busyLooks } = seenJobs();
   expect(twice).toEqual([]);
   expect(busyLooks).toBeGreaterThan(100);
   // A job that failed before another refresh of its execution succeeded needs no retry; the janitor removes it.

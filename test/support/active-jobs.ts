@@ -1,43 +1,37 @@
-import type { QueueAccess } from '../../shared/queue/failed-jobs.ts';
+import type { RefreshQueue } from '../../shared/queue/refresh-queue.ts';
 import { keepDoing } from './keep-doing.ts';
 
 // Runs that are to be seen take several times as long.
 const LOOK_EVERY_MS = 2;
 
-/** Watches that at most one job of an identity runs and at most one waits. */
-export interface ActiveJobsWatch {
-  /** Ends the watch. @returns each identity that was seen twice in one state, and how often jobs were seen running */
-  stop(): Promise<{
-    readonly twice: readonly string[];
-    readonly busyLooks: number;
-  }>;
+/** What a watch has seen so far. */
+export interface SeenJobs {
+  /** Each identity of which two jobs ran or waited at once, and which of the two they did. */
+  readonly twice: readonly string[];
+  /** How often jobs were seen running. */
+  readonly busyLooks: number;
 }
 
 /**
- * Looks again and again at the lists of active and of waiting jobs. Both come from one transaction of Redis, so
- * what is seen was so at one moment; a run must take long enough for a look to meet it.
+ * Looks at the lists of active and of waiting jobs until the running test is over. A list is read at one moment; a
+ * run must take long enough for a look to meet it.
+ * @returns tells what was seen
  */
-export function watchActiveJobs({ queue, redis }: QueueAccess): ActiveJobsWatch {
+export function watchActiveJobs(queue: RefreshQueue, everyMs = LOOK_EVERY_MS): () => SeenJobs {
   const twice = new Set<string>();
   let busyLooks = 0;
-  const end = keepDoing(LOOK_EVERY_MS, async () => {
-    const answers = await redis
-      .multi()
-      .lrange(queue.toKey('active'), 0, -1)
-      .lrange(queue.toKey('wait'), 0, -1)
-      .exec();
-    for (const [index, state] of (['running', 'waiting'] as const).entries()) {
-      const jobIds = (answers?.[index]?.[1] ?? []) as string[];
-      if (state === 'running' && jobIds.length > 0) busyLooks++;
-      for (const identity of identitiesTwice(jobIds)) twice.add(`${state}: ${identity}`);
-    }
-  });
-  return {
-    stop: async () => {
-      await end();
-      return { twice: [...twice], busyLooks };
-    },
+  const look = async (): Promise<void> => {
+    const [active, waiting] = await Promise.all([
+      queue.getRanges(['active'], 0, -1),
+      queue.getRanges(['wait'], 0, -1),
+    ]);
+    if (active.length > 0) busyLooks++;
+    for (const identity of identitiesTwice(active)) twice.add(`${identity} runs`);
+    for (const identity of identitiesTwice(waiting)) twice.add(`${identity} waits`);
   };
+  // A fault may keep a look from Redis.
+  keepDoing(everyMs, () => look().catch(() => undefined));
+  return () => ({ twice: [...twice], busyLooks });
 }
 
 /** The identities of which there is more than one job. */

@@ -1,7 +1,8 @@
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { Database } from '../../shared/postgres/database.ts';
 import { readSql } from '../../shared/postgres/schema.ts';
 import { countJobs, type RefreshQueue } from '../../shared/queue/refresh-queue.ts';
+import { watchActiveJobs, type SeenJobs } from './active-jobs.ts';
 import { untilOutboxIsEmpty } from './executions.ts';
 import { until } from './wait.ts';
 
@@ -11,6 +12,7 @@ const NORMAL_MS = 40_000;
 const PAGE = 5_000;
 /** Of more, only the number is given. */
 const NAMED = 20;
+const LOOK_AT_JOBS_EVERY_MS = 50;
 
 /** Where to look for what a fault has broken. */
 export interface Checked {
@@ -27,6 +29,8 @@ export interface Witness {
    * Waits until the outbox is empty and checks that
    * - no stored status or end differs from what the tasks say,
    * - no revision ever went down,
+   * - no two refreshes of an execution ever went on at once: the later one has read what the earlier one stored,
+   * - no identity was seen with two jobs that ran or waited at once, where the witness knows the queue,
    * - each execution of the ledger was refreshed by a statement that saw its last entry,
    * - no job is left, where the witness knows the queue,
    * - a new change of each execution of the ledger is refreshed, too.
@@ -49,20 +53,30 @@ export async function expectNothingBroken(checked: Checked, timeoutMs?: number):
  * sequence in seconds, so that a stored end tells which entry the refresh has seen.
  */
 export async function witnessRefreshes(checked: Checked): Promise<Witness> {
-  const { database } = checked;
+  const { database, queue } = checked;
   const statements = [
     `CREATE TABLE public.ledger (sequence bigserial PRIMARY KEY, execution_id bigint NOT NULL)`,
-    `CREATE TABLE public.revision_history (execution_id bigint, before integer, after integer)`,
-    `CREATE FUNCTION public.note_revision() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
-     $$ BEGIN
-       INSERT INTO public.revision_history VALUES (NEW.id, OLD.revision, NEW.revision);
-       RETURN NULL;
-     END $$`,
-    `CREATE TRIGGER note_revision AFTER UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION public.note_revision()`,
+    `CREATE TABLE public.revision_history (execution_id bigint, before integer, after integer, xid xid8, seen pg_snapshot)`,
+    `CREATE FUNCTION public.note_revision(execution_id bigint, before integer, after integer, seen pg_snapshot)
+     RETURNS boolean LANGUAGE sql VOLATILE SECURITY DEFINER AS
+     $$ INSERT INTO public.revision_history VALUES ($1, $2, $3, pg_current_xact_id(), $4) RETURNING false $$`,
+    // In a condition that is never met, since the function of a trigger has a later snapshot than its statement.
+    `CREATE TRIGGER note_revision AFTER UPDATE ON execution FOR EACH ROW
+       WHEN (public.note_revision(NEW.id, OLD.revision, NEW.revision, pg_current_snapshot()))
+       EXECUTE FUNCTION suppress_redundant_updates_trigger()`,
   ];
   for (const statement of statements) await database.query(statement);
+  let seenJobs: (() => SeenJobs) | undefined;
+  const watchJobs = (): void => {
+    if (queue === undefined || seenJobs !== undefined) return;
+    seenJobs = watchActiveJobs(queue, LOOK_AT_JOBS_EVERY_MS);
+    onTestFinished(() => {
+      seenJobs = undefined;
+    });
+  };
 
   const change = async (executionIds: readonly number[]): Promise<void> => {
+    watchJobs();
     const changed = await database.query(
       `WITH entry AS (
          INSERT INTO ledger (execution_id) SELECT unnest($1::bigint[]) RETURNING execution_id, sequence)
@@ -82,6 +96,13 @@ export async function witnessRefreshes(checked: Checked): Promise<Witness> {
     const fell = await database.query(
       'SELECT * FROM revision_history WHERE after < coalesce(before, 0) ORDER BY execution_id',
     );
+    const overlapped = await database.query(
+      `SELECT execution_id AS id, a.after AS first, b.after AS second
+         FROM revision_history a JOIN revision_history b USING (execution_id)
+        WHERE a.xid < b.xid AND a.after > coalesce(a.before, 0) AND b.after > coalesce(b.before, 0)
+          AND NOT pg_visible_in_snapshot(a.xid, b.seen) AND NOT pg_visible_in_snapshot(b.xid, a.seen)
+        ORDER BY execution_id`,
+    );
     const lost = await database.query(
       `SELECT l.execution_id AS id, max(l.sequence) AS entry, e.status, e.end_time::text AS "end", e.revision
          FROM ledger l LEFT JOIN execution e ON e.id = l.execution_id
@@ -92,6 +113,8 @@ export async function witnessRefreshes(checked: Checked): Promise<Witness> {
     fail([
       ...broken,
       ...named('revision went down', fell),
+      ...named('refreshed twice at once', overlapped),
+      ...(seenJobs?.().twice ?? []).map((what) => `two jobs at once: ${what}`),
       ...named('refreshed without its last change', lost),
     ]);
   };
