@@ -9,10 +9,10 @@ import { startLoop, type Loop } from '../shared/process/loop.ts';
 import { Outage } from '../shared/process/outage.ts';
 import { pause } from '../shared/process/wait.ts';
 
-// Smaller pages would gain nothing where the round trip takes most of the time.
 const PAGE_MIN = 50;
 const PAGE_MAX = 1_000;
-// A page that takes longer is followed by smaller ones: an execution may have 20,000 tasks.
+// If Postgres works longer on a page, smaller ones follow: an execution may have 20,000 tasks. The
+// commit and the way to Postgres don't count: smaller pages would only have more of them.
 const PAGE_BUDGET_MS = 50;
 // Between two pages the reconciler rests for this many times what the page took, so that a pass
 // uses at most a tenth of one connection, however large the table. The rest is capped, or another
@@ -70,7 +70,7 @@ async function makePass(
     found += page.disagreements.length;
     repaired.inc(page.disagreements.length);
     after = page.last;
-    pageSize.adapt(tookMs);
+    pageSize.adapt(page.workMs);
     await pause(Math.min(tookMs * REST_FACTOR, restMaxMs), signal);
     if (signal.aborted) return;
   }
@@ -92,9 +92,9 @@ class PageSize {
     this.#executions = Math.max(PAGE_MIN, Math.floor(this.#executions / 2));
   }
 
-  adapt(tookMs: number): void {
-    if (tookMs > PAGE_BUDGET_MS) this.halve();
-    else if (tookMs < PAGE_BUDGET_MS / 4)
+  adapt(workMs: number): void {
+    if (workMs > PAGE_BUDGET_MS) this.halve();
+    else if (workMs < PAGE_BUDGET_MS / 4)
       this.#executions = Math.min(PAGE_MAX, this.#executions * 2);
   }
 }

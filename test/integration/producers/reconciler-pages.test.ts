@@ -1,15 +1,17 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Counter, Registry } from 'prom-client';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startReconciler } from '../../../producers/reconciler.ts';
 import type { Database } from '../../../shared/postgres/database.ts';
-import { countDisagreements } from '../../../shared/postgres/disagreements.ts';
+import { countDisagreements, recordDisagreements } from '../../../shared/postgres/disagreements.ts';
 import { createExecutions, outboxRows } from '../../support/executions.ts';
+import { costOf } from '../../support/statement-cost.ts';
 import { createStores, silent } from '../../support/stores.ts';
 import { until } from '../../support/wait.ts';
 
 const { config, database } = await createStores({ settings: { RECONCILE_INTERVAL_MS: '200' } });
 
-/** Pages get small, and the rests between them long, where each takes long. */
+/** The rests between pages are long where each page takes long. */
 const PASS_MS = 120_000;
 
 interface State {
@@ -111,6 +113,43 @@ describe('the reconciler, page by page,', () => {
     const counts = await Promise.all(reconcilers.map(({ repaired }) => counted(repaired)));
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(3_500);
     expect(await countDisagreements(database, 'stuck')).toBe(0);
+  });
+
+  it('gets smaller where Postgres works long on a page, and not where the way to it is long', async () => {
+    await createExecutions(database, 5_000);
+    const sizesIfPagesTake = async (workMs: number, wayMs: number): Promise<number[]> => {
+      const sizes: number[] = [];
+      const slow: Database = {
+        ...database,
+        query: async <Row extends Record<string, unknown>>(
+          sql: string,
+          values: readonly unknown[] = [],
+          settings = {},
+        ) => {
+          const rows = await database.query<Row>(sql, values, settings);
+          if (!sql.includes('WITH page')) return rows;
+          sizes.push(Number(values[1]));
+          await delay(wayMs);
+          return rows.map((row) => ({ ...row, workMs }));
+        },
+      };
+      await database.query('DELETE FROM tally.lease');
+      reconcile(200, slow);
+      await until('five pages', () => sizes.length >= 5);
+      return sizes.slice(0, 5);
+    };
+    expect(await sizesIfPagesTake(1, 100)).toEqual([1_000, 1_000, 1_000, 1_000, 1_000]);
+    expect(await sizesIfPagesTake(100, 0)).toEqual([1_000, 500, 250, 125, 62]);
+  });
+
+  it('reads no more than the executions of a page where their table has no statistics', async () => {
+    await database.query('ALTER TABLE execution SET (autovacuum_enabled = off)');
+    await database.query(
+      `INSERT INTO execution (vendor_type, vendor_id, status, trigger, revision, end_time)
+       SELECT 'REPLICATION', n, 'Success', 'MANUAL', 0, now() FROM generate_series(1, 40000) AS n`,
+    );
+    const { cost } = await costOf(database, () => recordDisagreements(database, 0, 1_000));
+    expect(cost.widest.pages, cost.widest.query).toBeLessThan(300);
   });
 
   it('makes one pass an interval among several producers, not one each', async () => {
