@@ -8,13 +8,18 @@ import {
 import { expectNothingBroken } from '../support/invariants.ts';
 import { markInSet, newHarborRedis } from '../support/markers.ts';
 import { startPgbouncer } from '../support/pgbouncer.ts';
-import { healthAddress } from '../support/health.ts';
-import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
+import { untilReady } from '../support/health.ts';
+import {
+  runTally,
+  startProducer,
+  startTally,
+  startWorker,
+  untilDoctorIsContent,
+} from '../support/processes.ts';
 import { createStores, openClient } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const POOL_SIZE = 4;
 const pooled = await startPgbouncer(inject('postgresUrl'));
 const { url: harborUrl, redis: harbor } = await newHarborRedis();
@@ -88,8 +93,7 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
   await startProducer(environment);
   await startWorker(environment);
   const dashboard = startTally(['dashboard'], environment);
-  const ready = await fetch(`${await healthAddress(dashboard)}/readyz`);
-  expect(ready.status).toBe(200);
+  await untilReady(dashboard);
   const [captured = 0, marked = 0] = await createExecutions(database, 2);
   await markInSet(harbor, [marked]);
   for (const id of [captured, marked]) {
@@ -101,12 +105,11 @@ it('everything works through PgBouncer in transaction mode, and nothing stays on
   for (const args of [['status'], ['reconcile'], ['reconcile', '--dry-run', '--all'], ['failed']]) {
     expect(await runTally(args, environment)).toMatchObject({ code: 0 });
   }
-  const doctor = await runTally(['doctor'], environment);
-  expect(doctor.output).toMatch(/ok +commits +a commit finishes/);
-  expect(doctor.output).toMatch(/ok +pooler +one is in between/);
+  const doctor = await untilDoctorIsContent(environment);
+  expect(doctor).toMatch(/ok +commits +a commit finishes/);
+  expect(doctor).toMatch(/ok +pooler +one is in between/);
   const direct = await runTally(['doctor'], { ...environment, DATABASE_URL: directUrl });
   expect(direct.output).toMatch(/ok +pooler +none is in between/);
-  expect(doctor.output).not.toContain('PROBLEM');
   await expectNothingBroken({ database, queue });
   expect(await leftovers()).toEqual({ locks: [], session: [] });
 }, 300_000);

@@ -7,9 +7,7 @@ import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startProducer, startTally, startWorker } from '../support/processes.ts';
 import { newPostgres } from '../support/servers.ts';
 import { createStores, openClient } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
-
-const WORKS_AGAIN_MS = 10_000;
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 
 // Of its own: roles and their settings belong to a server.
 const postgres = await newPostgres();

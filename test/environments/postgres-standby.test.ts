@@ -8,9 +8,8 @@ import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { controlledPostgres, standbyOf } from '../support/server-control.ts';
 import { createStores, silent } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const EXECUTIONS = 3;
 
 const primary = await controlledPostgres();

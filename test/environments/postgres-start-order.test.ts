@@ -13,10 +13,9 @@ import { runTally, startTally } from '../support/processes.ts';
 import { controlledPostgres } from '../support/server-control.ts';
 import { newFolder } from '../support/new-folder.ts';
 import { createStores, openClient, silent } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const LATE_NAME = 'postgres-of-tally.invalid';
 const ROLE = 'start_order';
 

@@ -2,22 +2,23 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createExecution, createExecutions, readExecution } from '../support/executions.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
 import { keepDoing } from '../support/keep-doing.ts';
-import { healthAddress } from '../support/health.ts';
+import { healthAddress, untilReady } from '../support/health.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import {
   runTally,
   startProducer,
   startTally,
   startWorker,
+  untilDoctorIsContent,
   type TallyProcess,
 } from '../support/processes.ts';
+import { statusOf } from '../support/tally-status.ts';
 import { CLUSTER_PASSWORD, startRedisCluster } from '../support/redis-cluster.ts';
 import type { RedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const CHANGE_EVERY_MS = 50;
 
 const cluster = await startRedisCluster();
@@ -81,14 +82,11 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
     expect(overview.status, text).toBe(200);
     expect(text).toContain(/worker ([^"]+?): health/.exec(worker.lines.join('\n'))?.[1] ?? '?');
     expect((await fetch(`${url}/executions/${poisoned}`)).status).toBe(200);
-    const status = await runTally(['status', '--json'], environment);
-    expect(status.code, status.output).toBe(0);
-    expect(JSON.parse(status.output)).toMatchObject({
+    expect(await statusOf(environment)).toMatchObject({
       queue: { failed: 0, waiting: 0 },
       workers: [{ active: 0 }],
     });
-    const doctor = await runTally(['doctor'], environment);
-    expect(doctor.output).not.toContain('PROBLEM');
+    await untilDoctorIsContent(environment);
     const keys = await Promise.all(cluster.nodes.map((node) => cluster.ask(node, ['DBSIZE'])));
     expect(keys.filter((count) => count !== 0)).toHaveLength(1);
   });
@@ -150,10 +148,12 @@ describe('on three nodes of a Redis Cluster', { timeout: 300_000 }, () => {
     const producer = await startProducer(environment);
     const worker = await startWorker(environment);
     const watches = await watchAll([worker, startTally(['dashboard'], environment)]);
-    const producerWatch = watchProcess(producer, await healthAddress(producer), 'able');
+    const producerWatch = watchProcess(producer, await healthAddress(producer), 'unsettled');
     const ids = await createExecutions(database, 20);
     await witness.change(ids);
     await witness.verify();
+    await untilReady(producer);
+    producerWatch.declare('able');
     for (const watch of watches) watch.declare('unable');
     await holder.kill();
     await witness.change(ids);

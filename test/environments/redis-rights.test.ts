@@ -8,10 +8,9 @@ import { lastingPort } from '../support/lasting-port.ts';
 import { watchProcess, type ProcessWatch } from '../support/process-watch.ts';
 import { startRawRedis } from '../support/raw-redis.ts';
 import { createStores } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 import { injectFault } from '../support/fault.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const SMALLEST = ['~tally:*', '&tally:*', '+@all', '-@dangerous', '+info', '+client|list'];
 
 const port = await lastingPort();

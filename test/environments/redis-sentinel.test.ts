@@ -7,13 +7,12 @@ import { runTally, startProducer, startTally, startWorker } from '../support/pro
 import { askRedis, startRedisServer } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 
 // Sentinels that were kept from running for two seconds wait for half a minute before they decide anything.
 const SENTINEL_MS = 180_000;
 
 const PASSWORD = 'master-secret';
-const WORKS_AGAIN_MS = 10_000;
 const SENTINEL_PASSWORD = 'sentinel-secret';
 
 const settings = () => [

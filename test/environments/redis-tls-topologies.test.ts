@@ -7,9 +7,8 @@ import { runTally, startProducer, startTally, startWorker } from '../support/pro
 import { CLUSTER_PASSWORD, startRedisCluster } from '../support/redis-cluster.ts';
 import { askRedis, startRedisServer, tlsOnly } from '../support/redis-servers.ts';
 import { createStores } from '../support/stores.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 // Sentinels that were kept from running for two seconds wait for half a minute before they decide anything.
 const SENTINEL_MS = 180_000;
 const PASSWORD = 'master-secret';

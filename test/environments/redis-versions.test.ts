@@ -5,9 +5,8 @@ import { watchProcess } from '../support/process-watch.ts';
 import { runTally, startTally } from '../support/processes.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
-import { until } from '../support/wait.ts';
+import { WORKS_AGAIN_MS, until } from '../support/wait.ts';
 
-const WORKS_AGAIN_MS = 10_000;
 const FIELD = 'redis_version:';
 
 const { environment, database } = await createStores({

@@ -3,6 +3,7 @@ import { relayMarkerKey } from '../../shared/queue/refresh-queue.ts';
 import { createExecutions, outboxRows } from '../support/executions.ts';
 import { injectFault } from '../support/fault.ts';
 import { expectNothingBroken } from '../support/invariants.ts';
+import { untilReady } from '../support/health.ts';
 import { errorsOf, runTally, startProducer, startWorker } from '../support/processes.ts';
 import { newPostgres, newRedis } from '../support/servers.ts';
 import { costOf, peakMegabytes, watchOutboxStatements } from '../support/statement-cost.ts';
@@ -78,7 +79,7 @@ it('two million sent rows are sent again page by page after a FLUSHALL, beside n
     90_000,
   );
   await producer.said('at its high-water mark');
-  expect((await fetch(`${producer.url}/readyz`)).status).toBe(200);
+  await untilReady(producer);
   expect(peakMegabytes(producer.pid)).toBeLessThan(MEMORY_MB);
   expect(errorsOf(producer.lines)).toEqual([]);
   expect((await most()).updated).toBe(STATEMENT_ROWS);

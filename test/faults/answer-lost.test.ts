@@ -13,6 +13,8 @@ const { database, queue, environment } = await createStores({
   settings: {
     RECONCILE_INTERVAL_MS: '0',
     LOCK_DURATION_MS: '600000',
+    // Jobs of the other lane name no execution.
+    BACKLOG_JOBS: '0',
   },
 });
 

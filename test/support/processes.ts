@@ -60,12 +60,20 @@ export async function startProducer(
   return Object.assign(producer, { url: /http:\S+?:\d+/.exec(line)?.[0] ?? '' });
 }
 
-/**
- * Lines that tell of an error. A busy machine has some that are no fault: Postgres may take longer for a new connection
- * than Tally waits.
- */
+/** What Postgres does too late for Tally on a busy machine, which is no fault. */
+const LATE = /connection timeout|did not finish within/;
+
+/** Lines that tell of an error, unless a busy machine alone may have caused it. */
 export function errorsOf(lines: readonly string[]): string[] {
-  return lines.filter(
-    (line) => /"level":"(error|fatal)"/.test(line) && !line.includes('connection timeout'),
-  );
+  return lines.filter((line) => /"level":"(error|fatal)"/.test(line) && !LATE.test(line));
+}
+
+/** Runs `tally doctor` until it finds no problem; a busy machine alone may be one. @returns what it says then */
+export function untilDoctorIsContent(
+  environment: Readonly<Record<string, string>>,
+): Promise<string> {
+  return until('tally doctor to find no problem', async () => {
+    const { output } = await runTally(['doctor'], environment);
+    return output.includes('PROBLEM') ? undefined : output;
+  });
 }

@@ -3,6 +3,7 @@ import { createExecutions } from '../../support/executions.ts';
 import { readyStatus } from '../../support/health.ts';
 import { runTally, startProducer, startTally, startWorker } from '../../support/processes.ts';
 import { createEmptyDatabase, createStores, openClient } from '../../support/stores.ts';
+import { statusOf } from '../../support/tally-status.ts';
 import { until } from '../../support/wait.ts';
 import { injectFault } from '../../support/fault.ts';
 
@@ -123,9 +124,7 @@ describe('tally migrate', () => {
 describe('tally status', () => {
   it('gives one JSON document of the documented form', async () => {
     const worker = await startWorker(environment);
-    const { code, output } = await runTally(['status', '--json'], environment);
-    expect(code).toBe(0);
-    expect(JSON.parse(output)).toEqual({
+    expect(await statusOf(environment)).toEqual({
       outbox: { rows: 0, unsent: 0, oldestSeconds: null },
       backlog: 0,
       backlogPaused: false,
@@ -139,8 +138,7 @@ describe('tally status', () => {
 
   it('counts an execution that is stuck behind its tasks', async () => {
     await createExecutions(database, 3);
-    const { output } = await runTally(['status', '--json'], environment);
-    expect(JSON.parse(output)).toMatchObject({ disagreements: 3 });
+    expect(await statusOf(environment)).toMatchObject({ disagreements: 3 });
   });
 
   it('shows null for the numbers of an unavailable store', async () => {

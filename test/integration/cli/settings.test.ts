@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { runTally, startTally } from '../../support/processes.ts';
 import { createStores } from '../../support/stores.ts';
+import { statusOf } from '../../support/tally-status.ts';
 
 const { environment } = await createStores();
 
@@ -36,9 +37,8 @@ it('commands take URLs from files, and say in one line when a file is missing', 
     output: `tally: REDIS_URL_FILE: ${files.REDIS_URL_FILE} can't be read (ENOENT); check the path and that this user may read it`,
   });
   writeFileSync(files.REDIS_URL_FILE, `${REDIS_URL}\n`);
-  const { code, output } = await runTally(['status', '--json'], { ...others, ...files });
-  expect({ code, status: JSON.parse(output) as unknown }).toMatchObject({
-    code: 0,
-    status: { outbox: { rows: 0 }, queue: { waiting: 0 } },
+  expect(await statusOf({ ...others, ...files })).toMatchObject({
+    outbox: { rows: 0 },
+    queue: { waiting: 0 },
   });
 });

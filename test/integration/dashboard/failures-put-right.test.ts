@@ -7,6 +7,7 @@ import { openProducer, openWorker } from '../../support/in-process.ts';
 import { runTally } from '../../support/processes.ts';
 import { failRefreshes } from '../../support/sabotage.ts';
 import { createStores } from '../../support/stores.ts';
+import { statusOf } from '../../support/tally-status.ts';
 import { until } from '../../support/wait.ts';
 
 // The reconciler may see the executions before they fail, and would repair both.
@@ -36,18 +37,14 @@ it('a failure whose execution the host itself put right needs nobody: pages, com
   );
 
   const overview = async (): Promise<string> => (await fetch(url)).text();
-  const json = async (command: string): Promise<Record<string, unknown>> =>
-    JSON.parse((await runTally([command, '--json'], environment)).output) as Record<
-      string,
-      unknown
-    >;
   await until('the overview to show one', async () => tile(await overview()) === 1);
   await worker.said('1 failures need nobody any more: a refresh would change nothing');
   const page = await overview();
   expect(page).toContain(`/executions/${wrong}"`);
   expect(page).not.toContain(`/executions/${right}"`);
-  expect(await json('status')).toMatchObject({ failures: 1 });
-  expect(await json('failed')).toMatchObject({
+  expect(await statusOf(environment)).toMatchObject({ failures: 1 });
+  const { output } = await runTally(['failed', '--json'], environment);
+  expect(JSON.parse(output)).toMatchObject({
     failed: 1,
     causes: [{ count: 1, examples: [{ identity: `${wrong}:REPLICATION` }] }],
   });

@@ -8,9 +8,10 @@ import { serveDashboard } from '../../support/dashboard.ts';
 import { createExecution } from '../../support/executions.ts';
 import { addFailedJobs } from '../../support/failed-jobs.ts';
 import { openWorker } from '../../support/in-process.ts';
-import { runTally, startWorker } from '../../support/processes.ts';
+import { startWorker } from '../../support/processes.ts';
 import { failRefreshes, lockExecutions } from '../../support/sabotage.ts';
 import { createStores, openClient, silent } from '../../support/stores.ts';
+import { statusOf } from '../../support/tally-status.ts';
 import { until } from '../../support/wait.ts';
 import { injectFault } from '../../support/fault.ts';
 
@@ -224,10 +225,7 @@ describe('the search', () => {
 const failedTile = (page: string): string | undefined =>
   /<dt>Failed<\/dt>\s*<dd><a[^>]*>(.*?)<\/a>/.exec(page)?.[1];
 
-async function failedInStatus(): Promise<number> {
-  const { output } = await runTally(['status', '--json'], environment);
-  return (JSON.parse(output) as { failures: number }).failures;
-}
+const failedInStatus = async (): Promise<number> => (await statusOf(environment)).failures;
 
 it('the overview and tally status count the same failures, whether Redis has their jobs or not', async () => {
   const before = await failedInStatus();

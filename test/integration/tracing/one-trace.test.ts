@@ -162,7 +162,9 @@ it('a batch of several traces is part of the first, and the other jobs have link
     'refresh batch',
     (batch) => Number(batch.attributes['tally.batch.size']) > 1,
   );
-  await until('the spans of all jobs', () => jobs(traces.spans).length === 9);
+  // A request that was recorded though its answer came too late is made again, for one more job.
+  const isOf = (job: ReceivedSpan): unknown => job.attributes['tally.execution.id'];
+  await until('the spans of all jobs', () => new Set(jobs(traces.spans).map(isOf)).size === 9);
   const owner = jobs(traces.spans).find((job) => job.spanId === parentSpanId);
   expect(owner).toMatchObject({ traceId, links: [] });
   const linked = jobs(traces.spans).filter(({ links }) =>
@@ -234,11 +236,12 @@ it('nothing is sent but what refreshes do: no looks at queue and outbox, no rene
   });
   await createExecution(database);
   await until('it to be refreshed', () => allSettled(stores));
+  // At a stop, spans that aren't sent within a second are lost.
+  const names = ['send refresh', 'process refresh', 'refresh batch', STATEMENT];
+  for (const name of names) await traces.span(name);
   for (const child of [worker, producer]) {
     child.kill('SIGTERM');
     expect((await child.ended).code).toBe(0);
   }
-  expect(new Set(traces.spans.map(({ name }) => name))).toEqual(
-    new Set(['send refresh', 'process refresh', 'refresh batch', STATEMENT]),
-  );
+  expect(new Set(traces.spans.map(({ name }) => name))).toEqual(new Set(names));
 });

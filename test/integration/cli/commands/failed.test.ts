@@ -185,11 +185,20 @@ describe('tally retry', () => {
         runs++;
         // Others in each run: those of the run before are waiting.
         await createFailedJobs(parts, failuresOf(runs * count).slice(-count));
-        const retry = startTally(['retry', '--all'], environment);
-        const watch = setInterval(() => (peakMb = Math.max(peakMb, residentMb(retry.pid))), 50);
-        expect((await retry.ended).code).toBe(0);
-        clearInterval(watch);
-        expect(retry.lines).toEqual([`retried ${count}`]);
+        await until(
+          'all to be retried',
+          async () => {
+            const retry = startTally(['retry', '--all'], environment);
+            const watch = setInterval(() => (peakMb = Math.max(peakMb, residentMb(retry.pid))), 50);
+            const { code } = await retry.ended;
+            clearInterval(watch);
+            // A Redis that stands still for three seconds ends it; it says to run it again.
+            if (code === 1 && retry.lines.join().includes('stopped answering')) return false;
+            expect(retry.lines.join()).toMatch(/^retried \d+$/);
+            return code === 0;
+          },
+          FIVE_RUNS_MS,
+        );
         expect((await tally('failed')).output).toBe('no failed jobs');
       });
       expect(slow).toEqual([]);

@@ -7,34 +7,25 @@ import { injectFault } from '../../../support/fault.ts';
 import { nothingLeft } from '../../../support/left-over.ts';
 import { runTally, startTally } from '../../../support/processes.ts';
 import { newFolder } from '../../../support/new-folder.ts';
+import { statusOf } from '../../../support/tally-status.ts';
 import { until } from '../../../support/wait.ts';
 
 const folder = newFolder();
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const environment = { DASHBOARD_PORT: '', PRODUCER_PORT: '' };
+// What a killed worker had in hand would wait for up to a minute: for the end of its locks, and for a second look.
+const quickToRecover = {
+  ...environment,
+  LOCK_DURATION_MS: '1000',
+  STALLED_INTERVAL_MS: '1000',
+};
 // Creating the database and starting all processes, on a busy machine.
 const STARTED_MS = 100_000;
 
-interface Status {
-  // Null while their store is slow to answer.
-  readonly outbox: { readonly rows: number | null };
-  readonly workers: readonly unknown[] | null;
-  readonly disagreements: number | null;
-}
-
-/** The figures of `tally status`, which come after what it can't say; undefined while it has none. */
-async function statusOf(data: string): Promise<Status | undefined> {
-  const { code, output } = await runTally(['status', '--json', '--data', data], {});
-  // A worker may take jobs before the servers are told to other commands.
-  if (code !== 0) expect(output).toMatch(/is still starting|can't be asked/);
-  const json = output.split('\n').find((line) => line.startsWith('{'));
-  return json === undefined ? undefined : (JSON.parse(json) as Status);
-}
-
 async function allIsRefreshed(data: string): Promise<void> {
   await until('what was recorded to be refreshed', async () => {
-    const status = await statusOf(data);
-    return status?.outbox.rows === 0 && status.disagreements === 0;
+    const { outbox, disagreements } = await statusOf({}, '--data', data);
+    return outbox.rows === 0 && disagreements === 0;
   });
 }
 
@@ -73,8 +64,8 @@ describe('npm start', () => {
     );
     await start.said('Dashboard: http', STARTED_MS);
     await until('the demonstration to be drained', async () => {
-      const status = await statusOf(data);
-      return status?.workers?.length === 2 && (status.outbox.rows ?? Infinity) < 100;
+      const { workers, outbox } = await statusOf({}, '--data', data);
+      return workers.length === 2 && outbox.rows < 100;
     });
     const second = await runTally(['start', '--data', data], environment);
     expect(second.code).toBe(1);
@@ -107,12 +98,12 @@ describe('npm start', () => {
   it('leaves nothing running after kill -9, and the next start has all that was recorded', async () => {
     injectFault(41, 'SIGKILL of tally start');
     const data = join(folder, 'killed');
-    const first = startTally(['start', '--executions', '200', '--data', data], environment);
+    const first = startTally(['start', '--executions', '200', '--data', data], quickToRecover);
     await first.said('taking jobs', STARTED_MS);
     first.kill('SIGKILL');
     await first.ended;
     await nothingLeft(data);
-    const again = startTally(['start', '--no-demo', '--data', data], environment);
+    const again = startTally(['start', '--no-demo', '--data', data], quickToRecover);
     await again.said('taking jobs', STARTED_MS);
     await allIsRefreshed(data);
     again.kill('SIGTERM');
@@ -127,6 +118,8 @@ describe('npm start', () => {
       environment,
     );
     await first.said('Dashboard: http', STARTED_MS);
+    // What is left undone would be done by the second start, which finds its own executions in it.
+    await allIsRefreshed(data);
     expect(await runTally(['capture', 'disable', '--data', data], {})).toMatchObject({ code: 0 });
     first.kill('SIGTERM');
     await first.ended;
@@ -142,12 +135,12 @@ describe('npm start', () => {
 
   it('stops servers that a killed start left behind, without losing data', async () => {
     const data = join(folder, 'unguarded');
-    const first = startTally(['start', '--executions', '200', '--data', data], environment);
+    const first = startTally(['start', '--executions', '200', '--data', data], quickToRecover);
     await first.said('taking jobs', STARTED_MS);
     for (const pid of guardsOf(first.pid)) process.kill(pid, 'SIGKILL');
     first.kill('SIGKILL');
     await first.ended;
-    const again = startTally(['start', '--no-demo', '--data', data], environment);
+    const again = startTally(['start', '--no-demo', '--data', data], quickToRecover);
     await again.said('stopping the Postgres that an earlier run left behind');
     await again.said('stopping the Redis that an earlier run left behind');
     await again.said('taking jobs', STARTED_MS);

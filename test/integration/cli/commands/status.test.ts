@@ -2,6 +2,7 @@ import { afterAll, expect, it, onTestFinished } from 'vitest';
 import { runTally, startWorker } from '../../../support/processes.ts';
 import { newRedis } from '../../../support/servers.ts';
 import { createStores } from '../../../support/stores.ts';
+import { statusOf } from '../../../support/tally-status.ts';
 
 // Its users, its databases by number and all of its keys are this file's.
 const ownRedis = await newRedis();
@@ -30,10 +31,8 @@ it.each([['status'], ['failed'], ['retry', '--all', '--dry-run']])(
 
 it("a worker on another database number of the same Redis isn't counted", async () => {
   const [own, other] = [await startWorker(environment), await startWorker(inDatabase(3))];
-  const workersOf = async (where: Record<string, string>): Promise<string[]> => {
-    const { output } = await runTally(['status', '--json'], where);
-    return (JSON.parse(output) as { workers: { name: string }[] }).workers.map(({ name }) => name);
-  };
+  const workersOf = async (where: Record<string, string>): Promise<string[]> =>
+    (await statusOf(where)).workers.map(({ name }) => name);
   expect(await workersOf({ ...environment })).toEqual([
     expect.stringMatching(new RegExp(`:${own.pid}$`)),
   ]);
