@@ -58,7 +58,7 @@ it('a statement that Tally gave up on is cancelled in the server and frees its l
 
 it("a pool without a free connection says that the statement wasn't sent", async () => {
   const pool = open({ connectTimeoutMs: 2_000 });
-  await pool.query('SELECT 1');
+  await until('a connection', () => pool.query('SELECT 1').catch(() => undefined));
   const holder = await openClient(url);
   await holder.query('SELECT pg_advisory_lock(78)');
   const busy = pool.query('SELECT pg_advisory_lock(78)');
