@@ -3,7 +3,7 @@ import { countJobs, enqueueRefreshes } from '../../shared/queue/refresh-queue.ts
 import { countByRevision, createExecutions } from '../support/executions.ts';
 import { attemptsUsed } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { startProducer, startWorker } from '../support/processes.ts';
+import { errorsOf, startProducer, startWorker } from '../support/processes.ts';
 import { settled } from '../support/settled.ts';
 import { createStores } from '../support/stores.ts';
 import { openProxy } from '../support/tcp-proxy.ts';
@@ -95,6 +95,7 @@ it.each([
     expect(await attemptsUsed(worker)).toBe(0);
     await resetInRefreshOf(first, [last]);
     expect(await attemptsUsed(worker)).toBe(0);
+    expect(errorsOf(worker.lines).join('\n')).not.toContain('Postgres is unavailable');
     await startProducer(environment);
     await witness.verify();
   },

@@ -10,7 +10,7 @@ import {
 } from '../support/executions.ts';
 import { attemptsUsed, readyStatus } from '../support/health.ts';
 import { witnessRefreshes } from '../support/invariants.ts';
-import { startProducer, startWorker } from '../support/processes.ts';
+import { errorsOf, startProducer, startWorker } from '../support/processes.ts';
 import { lockExecutions } from '../support/sabotage.ts';
 import { settled } from '../support/settled.ts';
 import { createStores, openClient } from '../support/stores.ts';
@@ -136,6 +136,7 @@ it('killed idle connections cost neither the process nor an attempt', async () =
   }
   fault.recovered();
   expect(await attemptsUsed(worker)).toBe(0);
+  expect(errorsOf(worker.lines).join('\n')).not.toContain('Postgres is unavailable');
   await verify();
 });
 

@@ -61,7 +61,7 @@ export async function startProducer(
 }
 
 /** What Postgres does too late for Tally on a busy machine, which is no fault. */
-const LATE = /connection timeout|did not finish within/;
+const LATE = /connection timeout|timeout expired|did not finish within/;
 
 /** Lines that tell of an error, unless a busy machine alone may have caused it. */
 export function errorsOf(lines: readonly string[]): string[] {
