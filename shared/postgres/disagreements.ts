@@ -19,6 +19,7 @@ export interface DisagreementPage {
   readonly last: number | undefined;
 }
 
+/** A page whose disagreements are recorded. */
 export interface RecordedPage extends DisagreementPage {
   /** Milliseconds that Postgres worked on it: without the commit, and the way there and back. */
   readonly workMs: number;
@@ -26,9 +27,6 @@ export interface RecordedPage extends DisagreementPage {
 
 // Without statistics, the planner would read all tasks for a few executions.
 const BY_INDEX = { enable_seqscan: 'off' };
-// What the statement needs beside the page, such as a table of one row, has no index to go by and
-// looks so expensive then that Postgres before 18 would compile it, for a tenth of a second.
-const PAGE_BY_INDEX = { ...ORDERED_BY_INDEX, jit: 'off' };
 
 const FINAL = `('Success', 'Error', 'Stopped')`;
 // Nearly every execution fails this test, and needs no rollup.
@@ -109,7 +107,7 @@ export async function recordDisagreements(
        FROM (SELECT max(id)::bigint AS last FROM page) page LEFT JOIN found ON true
       ORDER BY "executionId"`,
     [after, limit],
-    PAGE_BY_INDEX,
+    ORDERED_BY_INDEX,
   );
   return {
     // A page without disagreements has one row, for its last id.
